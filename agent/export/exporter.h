@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where batches go. An exporter is called from the export thread only, one batch at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "agent/pipeline/batch.h"
+
+namespace sonde {
+
+// Counted since the start; exported by the agent about itself, shown by `sonde status`.
+struct ExporterStats {
+  uint64_t batches = 0;
+  uint64_t points_sent = 0;
+  uint64_t points_rejected = 0;  // partial success: the receiver refused them
+  uint64_t points_dropped = 0;   // given up: not retryable, too old, or the queue was full
+  uint64_t retries = 0;
+  uint64_t bytes_sent = 0;       // on the wire
+  uint64_t queued_batches = 0;
+  uint64_t queued_bytes = 0;
+  std::map<std::string, uint64_t> failures;  // by code: UNAVAILABLE, http_503, tls, …
+  std::string last_error;        // a sentence; empty after success
+};
+
+class Exporter {
+ public:
+  virtual ~Exporter() = default;
+  virtual std::string_view name() const = 0;    // otlp, prometheus, file
+  virtual std::string destination() const = 0;  // for the start-up log
+  // Takes the batch; must return soon: what cannot be sent now is queued inside, bounded and counted.
+  virtual void push(BatchPtr batch) = 0;
+  // Sends what waits, for at most so long. Called at the end and on flush.
+  virtual void flush(uint64_t timeout_ns) = 0;
+  virtual ExporterStats stats() const = 0;
+};
+
+}  // namespace sonde

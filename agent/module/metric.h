@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a metric is, as constant data: the one truth for export, docs, `sonde probes` and policy checks.
+// The catalogue is docs/ops/metrics.md.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace sonde {
+
+// A policy's preset and each probe's level; a level contains those before it. OptIn metrics are only asked by name.
+enum class Level : uint8_t { None = 0, Minimal, Standard, Detailed, OptIn };
+
+enum class Instrument : uint8_t {
+  Counter,        // monotonic sum
+  UpDownCounter,  // non-monotonic sum
+  Gauge,
+  Histogram,  // base-2 exponential, scale 2, in the metric's unit
+};
+
+struct AttributeSpec {
+  std::string_view key;
+  std::string_view values;  // for people: "read, write"
+};
+
+struct MetricSpec {
+  std::string_view name;  // OpenTelemetry form: sonde.file.io
+  std::string_view unit;  // UCUM: By, s, {operation}
+  Instrument instrument = Instrument::Counter;
+  Level level = Level::Standard;
+  std::string_view description;
+  std::span<const AttributeSpec> attributes{};  // in the order of SeriesSpec::values
+  bool from_zero = false;  // exported as 0 from selection on, so that the first event shows as an increase
+  bool node = false;       // belongs to the node's Resource, not to a container's
+  bool integer = true;     // value type of sums and gauges; false: double
+};
+
+inline constexpr std::size_t kMaxAttributes = 3;
+using AttributeValues = std::array<std::string_view, kMaxAttributes>;
+
+// Where in the kernel's rows a series is counted.
+enum class Source : uint8_t {
+  Counter,    // <module>_counters[slot][index]
+  Histogram,  // sonde_histograms[<module>_histograms[slot][index]]
+  Cells,      // <module>_cells[slot]: attribute values by Module::decode_cell
+  Gauge,      // <module>_gauges[slot][index], int64, refreshed by Module::refresh
+};
+
+struct SeriesSpec {
+  uint8_t metric = 0;  // index into ModuleInfo::metrics
+  Source source = Source::Counter;
+  uint16_t index = 0;
+  AttributeValues values{};  // an empty one: the attribute is absent from this series
+  Level level = Level::Standard;
+  uint8_t flag = 0;    // bits of the subject's flags byte that make the kernel side count it
+  double scale = 1.0;  // kernel unit to metric unit: 1e-9 for ns to s
+};
+
+}  // namespace sonde

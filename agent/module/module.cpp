@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/module/module.h"
+
+#include <algorithm>
+
+namespace sonde {
+
+CellSeries Module::decode_cell(uint32_t) const { return {}; }
+
+Result<void> Module::prepare(bpf_object*, const Features&, int) const { return {}; }
+
+Result<void> Module::refresh(bpf_object*) const { return {}; }
+
+int find_module(std::string_view name) {
+  auto all = modules();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const ModuleInfo& info = all[i].module->info();
+    if (info.name == name || std::ranges::find(info.aliases, name) != info.aliases.end()) {
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+}  // namespace sonde

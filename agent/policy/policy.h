@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A MonitorPolicy as plain data, exactly as far as it was written: what is absent is absent, defaults come at
+// resolution. Read from YAML in agent/config, from the API server in agent/kube.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/module/metric.h"
+
+namespace sonde {
+
+enum class Mode : uint8_t { Monitor, Exclude };
+enum class Granularity : uint8_t { Pod, Container, Process };
+enum class CleanupStrategy : uint8_t { NoCleanup, KeepRecent, ClearAfterRead };  // rising strictness
+
+enum class SelectorOperator : uint8_t { In, NotIn, Exists, DoesNotExist };
+struct LabelRequirement {
+  std::string key;
+  SelectorOperator op = SelectorOperator::Exists;
+  std::vector<std::string> values;
+};
+// Kubernetes label selector: all must hold; empty selects everything.
+struct LabelSelector {
+  std::map<std::string, std::string> match_labels;
+  std::vector<LabelRequirement> match_expressions;
+  bool matches(const std::map<std::string, std::string>& labels) const;
+};
+
+struct ProbeRequest {
+  std::string name;  // module or alias, `all`
+  std::optional<Level> level;
+  std::optional<int> sample_histograms_every;
+  std::vector<std::string> include_metrics;  // opt-in metrics by name
+  std::vector<std::string> exclude_metrics;
+};
+
+struct FunctionRequest {
+  std::string name;
+  std::string type;  // Uprobe, USDT, Kernel
+  std::string path;
+  std::string symbol;
+  std::vector<std::string> measure;  // Calls, Duration, Errors, Bytes
+  std::optional<int> bytes_argument;  // 1-based
+  std::string bytes_abi;              // Auto, C, Go
+};
+
+struct TraceThreshold {
+  std::string operation;
+  std::string function;
+  int64_t min_microseconds = 0;
+};
+
+struct Policy {
+  // Identity
+  std::string name;
+  std::string namespace_name;  // empty: cluster-scoped
+  std::string source;          // file and line, or "default", or the object's UID: for messages
+  int64_t generation = 0;
+  uint64_t created_ns = 0;     // CLOCK_REALTIME of the last spec change, for activeForSeconds
+
+  // Who
+  Mode mode = Mode::Monitor;
+  int priority = 0;
+  std::optional<int64_t> active_for_seconds;
+  std::optional<LabelSelector> node_selector;
+  std::optional<LabelSelector> namespace_selector;
+  std::optional<LabelSelector> pod_selector;
+  std::vector<std::string> container_names;  // also container ids (prefix of 12 or more) outside Kubernetes
+  std::vector<std::string> container_types;  // Regular, Init, Ephemeral
+  std::vector<std::string> cgroups;          // path globs (files only)
+  std::vector<std::string> commands;         // comm globs (files only)
+
+  // What
+  std::optional<Level> preset;
+  std::vector<ProbeRequest> probes;
+  std::vector<FunctionRequest> functions;
+
+  // How
+  std::optional<int> period_seconds;
+  std::optional<Granularity> granularity;
+  std::optional<CleanupStrategy> cleanup;
+  std::optional<int> idle_seconds;
+  std::optional<int> series_per_container;
+  std::optional<int> series_per_node;
+  std::optional<bool> traces_enabled;
+  std::vector<TraceThreshold> trace_thresholds;
+  std::optional<int> max_spans_per_second;
+  std::optional<std::vector<std::string>> pod_labels;
+  std::optional<std::vector<std::string>> pod_annotations;
+};
+
+}  // namespace sonde
