@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Functions that count test results; sourced. Every part ends in the line `N passed, N failed, N skipped`.
+
+# gtest_counts FILE: counts of one run of a gtest binary, from what it printed. A test that was to run and has no result
+# (a crash, a time-out) has failed.
+gtest_counts() {
+  awk '
+    { sub(/\r$/, "") }
+    /^\[==========\] Running [0-9]+ test/ { total = $3 }
+    /^\[       OK \] .*\([0-9]+ ms\)/ { passed++ }
+    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ { skipped++ }
+    END { print passed + 0, total - passed - skipped, skipped + 0 }' "$1"
+}
+
+# total_line PASSED FAILED SKIPPED
+total_line() { echo "$1 passed, $2 failed, $3 skipped"; }
+
+# last_counts FILE: the three numbers of the last such line in it; fails if there is none.
+last_counts() {
+  local line
+  line=$(tr -d '\r' <"$1" | grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' | tail -n 1) || return 1
+  awk '{ print $1, $3, $5 }' <<<"$line"
+}
+
+# elapsed SECONDS_AT_START → "1m 05s"
+elapsed() { printf '%dm %02ds' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
