@@ -43,6 +43,7 @@ struct ProgramSpec {
   // What is missing if it does not load or attach, a sentence for status. Empty: the module fails without it.
   std::string_view gap{};
   bool needs_context = false;  // uses sonde_who(): the core's context-switch program must be attached
+  uint16_t cost_ns = 0;        // added to each run of the hook for a selected subject; 0: the usual figure of its type
 };
 
 struct ModuleInfo {

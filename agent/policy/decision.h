@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/identity/subject.h"
+#include "agent/module/module.h"
 #include "agent/policy/policy.h"
 
 namespace sonde {
@@ -20,10 +22,16 @@ struct ProbeDecision {
   uint8_t flags = 0;           // for the kernel side, from the series these metrics have at this level
 };
 
+// Is this series counted and exported? A metric asked by name above the probe's level brings the series of its own.
+inline bool exports(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series) {
+  if ((decision.metrics >> series.metric & 1) == 0) return false;
+  return series.level <= decision.level || series.level <= info.metrics[series.metric].level;
+}
+
 struct Decision {
   bool selected = false;
   std::vector<ProbeDecision> probes;  // one per module, index as in modules()
-  int period_seconds = 30;
+  uint32_t period_ms = 30'000;  // how often this subject's numbers are collected and exported
   Granularity granularity = Granularity::Container;
   CleanupStrategy cleanup = CleanupStrategy::KeepRecent;
   int idle_seconds = 300;
@@ -32,7 +40,7 @@ struct Decision {
   std::vector<std::string> pod_labels;
   std::vector<std::string> pod_annotations;
 
-  // For `sonde explain` and status: field -> the policy that won; policies whose value lost; ceilings that clamped.
+  // For `sonde explain` and status: field -> the policy that won; sentences about values that lost or were clamped.
   std::map<std::string, std::string> winners;
   std::vector<std::string> overridden;
   std::vector<std::string> policies;  // that matched, in order of precedence

@@ -59,6 +59,7 @@ struct Policy {
   std::string name;
   std::string namespace_name;  // empty: cluster-scoped
   std::string source;          // file and line, or "default", or the object's UID: for messages
+  bool is_default = false;     // the agent's own: comes after all others
   int64_t generation = 0;
   uint64_t created_ns = 0;     // CLOCK_REALTIME of the last spec change, for activeForSeconds
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all decisions together ask of this node, and how each policy fares. Pure.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/policy/resolve.h"
+
+namespace sonde {
+
+struct ProbePlan {
+  Level level = Level::None;  // the highest asked; None: nobody asks
+  uint8_t flags = 0;          // union: programs with none of these need not be attached
+  uint64_t metrics = 0;       // union
+  CleanupStrategy cleanup = CleanupStrategy::NoCleanup;  // the strictest of those that ask for this module
+};
+
+struct Plan {
+  std::vector<ProbePlan> probes;  // one per module
+  uint32_t period_ms = 0;         // the shortest; 0: nothing is selected
+  int idle_seconds = 0;           // the shortest
+  int series_per_node = 0;        // the largest of the winners: each policy's own is checked by the pipeline
+  bool per_process = false;       // somebody asks for process granularity
+  uint32_t selected = 0;          // subjects
+  std::vector<std::string> overridden;  // sentences: cleanup strategies that gave way to a stricter one
+};
+
+Plan plan_of(std::span<const DecisionPtr> decisions, std::span<const ModuleEntry> modules = sonde::modules());
+
+// Flags (one byte per module) for a subject that user space does not know yet: the union over all active policies that
+// might select it. What is then not selected is discarded.
+std::vector<uint8_t> provisional_flags(std::span<const Policy> policies, const ResolveContext& context);
+
+// For status, in order of precedence.
+struct PolicyStatus {
+  std::string name;    // display name
+  std::string source;
+  Mode mode = Mode::Monitor;
+  bool expired = false;
+  uint32_t matched = 0;                 // subjects; for Exclude: that it keeps unwatched
+  std::vector<std::string> overridden;  // sentences
+};
+struct Matched {
+  const Subject* subject;
+  std::span<const std::string> commands;
+};
+std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::span<const Matched> subjects,
+                                        const ResolveContext& context);
+
+}  // namespace sonde

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// From policies to what is done. Everything here is a pure function of its arguments: no clocks, no files.
+//
+// The rule: Exclude wins; probes of all matching policies are united at the highest level asked; every single value
+// comes from the first policy in the order Cluster before namespaced, then priority, then name, clamped by ceilings.
+// Whether a metric is exported is such a value: the first policy that asks for it or excludes it says so.
+// The default policy comes after all others.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/module/module.h"
+#include "agent/policy/decision.h"
+#include "agent/policy/policy.h"
+
+namespace sonde {
+
+// What no policy may exceed; from the agent's configuration.
+struct Ceilings {
+  Level level = Level::Detailed;  // below Detailed, opt-in metrics are refused as well
+  uint32_t min_period_ms = 1'000;
+  Granularity granularity = Granularity::Process;  // the finest allowed
+  int series_per_container = 2'000;
+  int series_per_node = 200'000;
+};
+
+// Values that no matching policy gives.
+struct DecisionDefaults {
+  uint32_t period_ms = 30'000;
+  Granularity granularity = Granularity::Container;
+  CleanupStrategy cleanup = CleanupStrategy::KeepRecent;
+  int idle_seconds = 300;
+  int series_per_container = 200;
+  int series_per_node = 20'000;
+};
+
+struct ResolveContext {
+  std::span<const ModuleEntry> modules = sonde::modules();
+  DecisionDefaults defaults;
+  Ceilings ceilings;
+  // Do policies without selectors also take cgroups that are no container's? True outside Kubernetes.
+  bool cgroups_outside_containers = true;
+  std::map<std::string, std::string> node_labels;
+  uint64_t now_ns = 0;  // CLOCK_REALTIME, for activeForSeconds
+};
+
+// Is the policy's time over?
+bool expired(const Policy& policy, uint64_t now_ns);
+
+// Does the policy select this subject, its mode and time aside? `commands` are the comms of the subject's processes,
+// or the one of a process with a slot of its own; only policies with `commands` look at them.
+// Unattributed work belongs to policies that select everything.
+bool selects(const Policy& policy, const Subject& subject, std::span<const std::string> commands,
+             const ResolveContext& context);
+
+// The order of precedence, first the one that wins.
+bool precedes(const Policy& a, const Policy& b);
+
+// "name", or "namespace/name".
+std::string display_name(const Policy& policy);
+
+// What all policies together ask for this subject. Node metrics are only in it if a cluster-wide policy asks them.
+Decision resolve(std::span<const Policy> policies, const Subject& subject, std::span<const std::string> commands,
+                 const ResolveContext& context);
+
+// What one policy by itself asks of whom it selects; for estimates.
+Decision resolve_alone(const Policy& policy, const ResolveContext& context);
+
+// --probes of the default policy is a list of names or aliases; empty: all.
+Policy default_policy(Level preset, std::span<const std::string> probes);
+
+}  // namespace sonde
