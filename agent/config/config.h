@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's configuration as plain data: what flags, environment and file say together. Every field is one row of the
+// table in settings.h, which names it, checks it and documents it. Defaults stand here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/base/result.h"
+#include "agent/export/otlp_options.h"
+#include "agent/policy/estimate.h"
+#include "agent/policy/resolve.h"
+
+namespace sonde {
+
+enum class Profile : uint8_t { Production, Development, Testing };
+enum class LogFormat : uint8_t { Text, Json };
+enum class ExportKind : uint8_t { Otlp, Prometheus, File };
+enum class PrometheusNaming : uint8_t { Otel, Legacy };
+enum class IdentitySource : uint8_t { Auto, PodsApi, Kubelet, ApiServer, Cgroup };
+enum class Tristate : uint8_t { Auto, No, Yes };
+
+struct LogConfig {
+  std::string level = "info";  // trace, debug, info, warn, error, off: spdlog's words
+  LogFormat format = LogFormat::Text;
+};
+
+struct FileExportConfig {
+  std::string path = "sonde-metrics.jsonl";
+  uint64_t max_bytes = 100ULL << 20;  // then it is rotated
+  uint32_t max_files = 5;             // rotated ones that are kept
+};
+
+struct PrometheusConfig {
+  PrometheusNaming naming = PrometheusNaming::Otel;
+};
+
+struct ExportConfig {
+  std::vector<ExportKind> to = {ExportKind::Otlp};  // empty: nothing is sent; the endpoints serve all the same
+  OtlpOptions otlp;                                 // otlp.promote is export.promote
+  FileExportConfig file;
+  PrometheusConfig prometheus;
+};
+
+struct DefaultPolicyConfig {
+  bool enabled = true;
+  Level preset = Level::Standard;
+  std::vector<std::string> probes;  // names or aliases; empty: all
+  // Cgroups that are no container's, for policies without selectors. Auto: outside Kubernetes.
+  Tristate outside_containers = Tristate::Auto;
+};
+
+struct TargetConfig {  // one process tree instead of the whole machine
+  uint32_t pid = 0;
+  std::string comm;
+};
+
+struct ListenConfig {  // host:port; empty: not served
+  std::string http = "[::]:18080";
+  std::string http_local = "127.0.0.1:18081";
+  std::string grpc = "127.0.0.1:19090";
+  std::string unix_socket;
+};
+
+struct OverheadConfig {
+  uint32_t milli_cpu = 200;  // agent and BPF programs together, over the node; 0: no budget
+};
+
+struct Config {
+  Profile profile = Profile::Production;
+  LogConfig log;
+  ExportConfig exports;
+  uint64_t interval_ns = 30'000'000'000;  // of collections, where no policy says otherwise
+  uint64_t duration_ns = 0;               // 0: until stopped; then a last flush
+  std::string policies;                   // directory; empty: the default policy only
+  DefaultPolicyConfig default_policy;
+  std::string cgroup_root;                // empty: the mount is found
+  std::string proc_root = "/proc";
+  TargetConfig target;
+  KernelLimits limits;
+  int series_per_container = 200;
+  int series_per_node = 20'000;
+  Ceilings ceilings;
+  OverheadConfig overhead;
+  CleanupStrategy cleanup = CleanupStrategy::KeepRecent;
+  int idle_seconds = 300;
+  ListenConfig listen;
+  IdentitySource identity_source = IdentitySource::Auto;
+  std::string node_name;     // empty: the host name
+  std::string cluster_name;  // empty: not exported
+  std::vector<std::pair<std::string, std::string>> resource_attributes;  // on every Resource
+  bool allow_user_functions = false;
+
+  // For resolve(): defaults and ceilings; `in_kubernetes` decides what Auto means.
+  ResolveContext resolve_context(bool in_kubernetes, uint64_t now_ns) const;
+  // The default policy, or none if it is switched off.
+  std::vector<Policy> default_policies() const;
+};
+
+// Where values come from, strongest first: flags, SONDE_*, the aliases (EXPORT_MODE, …), OTEL_*, file, profile.
+struct ConfigInputs {
+  std::string file;                          // --config; empty: SONDE_CONFIG, else none
+  std::map<std::string, std::string> flags;  // flag name without dashes → value
+  GetEnv env = process_environment();
+  std::vector<std::string> env_names;        // all variables, for warnings about unknown SONDE_*; may be empty
+};
+ConfigInputs process_inputs();  // with environment, without flags
+
+struct LoadedConfig {
+  Config config;
+  std::map<std::string, std::string> sources;  // setting → "--interval", "SONDE_INTERVAL", "sonde.yaml:3", "default"
+  std::vector<std::string> warnings;           // sentences
+};
+
+// Reads and checks everything. The error has one sentence a line, each with where it is wrong and what to write instead.
+Result<LoadedConfig> load_config(const ConfigInputs& inputs);
+
+// The configuration in force as a YAML file that load_config reads, each value with its source as a comment; secrets
+// are shown as <redacted>.
+std::string render_config(const LoadedConfig& loaded);
+
+// Names of the settings in which they differ, in table order; what of them needs a restart, settings.h says.
+std::vector<std::string> changed_settings(const Config& before, const Config& after);
+
+}  // namespace sonde
