@@ -9,6 +9,10 @@ CellSeries Module::decode_cell(uint32_t) const { return {}; }
 
 Result<void> Module::prepare(bpf_object*, const Features&, int) const { return {}; }
 
+Result<void> Module::begin(bpf_object*) const { return {}; }
+
+Result<void> Module::flush(bpf_object*) const { return {}; }
+
 Result<void> Module::refresh(bpf_object*) const { return {}; }
 
 int find_module(std::string_view name) {

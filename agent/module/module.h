@@ -78,6 +78,11 @@ class Module {
   virtual CellSeries decode_cell(uint32_t key) const;
   // Set rodata and program options between open and load. `alternative` is the index taken, or -1.
   virtual Result<void> prepare(bpf_object* object, const Features& features, int alternative) const;
+  // Before the first of its programs is attached, and again before the first after all were detached: what the kernel
+  // side remembered of tasks is old, take note of how things stand now.
+  virtual Result<void> begin(bpf_object* object) const;
+  // Before each collection while one of its programs is attached: bring what is pending in the kernel into the rows.
+  virtual Result<void> flush(bpf_object* object) const;
   // Before each collection in which a gauge of this module is due: bring <module>_gauges up to date.
   virtual Result<void> refresh(bpf_object* object) const;
 };

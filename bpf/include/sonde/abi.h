@@ -46,6 +46,8 @@ enum sonde_loss {
 	SONDE_LOSS_NO_SLOT = 5,      /* no free slot: subject counts as unattributed */
 	SONDE_LOSS_PROCESSES = 6,    /* table of processes is full: counted on the container without the process */
 	SONDE_LOSS_BAD_VALUE = 7,    /* a kernel value that cannot be (a clock that went back): not counted */
+	SONDE_LOSS_MERGED = 8,       /* samples known only by their sum: counted, each at the mean */
+	SONDE_LOSS_UNMEASURED = 9,   /* the kernel itself took no time of it: not counted */
 	SONDE_LOSSES = 16,
 };
 

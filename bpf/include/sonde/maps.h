@@ -107,12 +107,18 @@ struct sonde_task {
 	uint8_t flags[SONDE_MAX_MODULES];
 	uint64_t start;     /* saved sonde_context.start, .operation while the task is off the CPU */
 	uint64_t operation;
-	/* sched: the task's own kernel counters when it last left the CPU */
-	uint64_t exec_runtime;
-	uint64_t run_delay;
-	uint64_t migrations;
-	uint32_t sched_state;
-	uint32_t reserved;
+	/* sched: how far the task's own kernel counters are accounted for; written on the CPU it runs on only */
+	uint64_t exec_runtime; /* se.sum_exec_runtime */
+	uint64_t run_delay;    /* sched_info.run_delay */
+	uint32_t arrivals;     /* sched_info.pcount, low bits as of all below */
+	uint32_t migrations;   /* se.nr_migrations */
+	uint32_t voluntary;    /* nvcsw */
+	uint32_t involuntary;  /* nivcsw */
+	uint32_t unmeasured;   /* runs so far whose wait the kernel did not measure */
+	uint32_t sched_epoch;  /* sched's programs were attached that often when this was written; 0: never written */
+	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption */
+	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
+	uint8_t reserved[6];
 };
 
 struct {
