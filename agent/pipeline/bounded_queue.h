@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hand-over between threads, bounded in bytes and items: when it is full the oldest item goes, and is counted.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "agent/pipeline/batch.h"
+#include "agent/pipeline/stats.h"
+
+namespace sonde {
+
+// Memory that a batch holds alone (its Resources and attribute sets are shared with the aggregator).
+inline uint64_t batch_bytes(const Batch& batch) {
+  return sizeof(Batch) + batch.resources.capacity() * sizeof(ResourcePoints) + batch.points.capacity() * sizeof(Point) +
+         batch.buckets.capacity() * sizeof(uint64_t);
+}
+
+template <typename T>
+class BoundedQueue {
+ public:
+  BoundedQueue(uint64_t max_items, uint64_t max_bytes) : max_items_(max_items), max_bytes_(max_bytes) {}
+
+  // Never waits. An item larger than the whole queue is taken if it is the only one: better late than never.
+  void push(T item, uint64_t bytes) {
+    std::deque<Entry> dropped;  // freed after the lock
+    {
+      std::lock_guard lock(mutex_);
+      if (closed_) {
+        ++stats_.dropped;
+        stats_.dropped_bytes += bytes;
+        return;
+      }
+      while (!entries_.empty() && (entries_.size() + 1 > max_items_ || bytes_ + bytes > max_bytes_)) {
+        bytes_ -= entries_.front().bytes;
+        ++stats_.dropped;
+        stats_.dropped_bytes += entries_.front().bytes;
+        dropped.push_back(std::move(entries_.front()));
+        entries_.pop_front();
+      }
+      entries_.push_back({std::move(item), bytes});
+      bytes_ += bytes;
+      ++stats_.pushed;
+    }
+    ready_.notify_one();
+  }
+
+  // The oldest item; nothing after the time-out, or when the queue is closed and empty.
+  std::optional<T> pop(std::chrono::nanoseconds timeout) {
+    std::unique_lock lock(mutex_);
+    ready_.wait_for(lock, timeout, [this] { return closed_ || !entries_.empty(); });
+    if (entries_.empty()) return std::nullopt;
+    Entry entry = std::move(entries_.front());
+    entries_.pop_front();
+    bytes_ -= entry.bytes;
+    return std::move(entry.item);
+  }
+
+  // What is inside can still be taken; what is pushed from now on is dropped and counted.
+  void close() {
+    {
+      std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    ready_.notify_all();
+  }
+
+  bool closed() const {
+    std::lock_guard lock(mutex_);
+    return closed_;
+  }
+
+  QueueStats stats() const {
+    std::lock_guard lock(mutex_);
+    QueueStats stats = stats_;
+    stats.items = entries_.size();
+    stats.bytes = bytes_;
+    stats.max_bytes = max_bytes_;
+    return stats;
+  }
+
+ private:
+  struct Entry {
+    T item;
+    uint64_t bytes;
+  };
+
+  const uint64_t max_items_;
+  const uint64_t max_bytes_;
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<Entry> entries_;
+  uint64_t bytes_ = 0;
+  bool closed_ = false;
+  QueueStats stats_;
+};
+
+using BatchQueue = BoundedQueue<BatchPtr>;
+
+}  // namespace sonde

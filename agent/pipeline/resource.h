@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whose numbers these are, as OTLP Resources: one per container (or pod), one for the node. The rules are in
+// docs/ops/metrics.md. Names come from outside and may hold anything: values are made valid UTF-8 and bounded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "agent/identity/subject.h"
+#include "agent/pipeline/batch.h"
+#include "agent/policy/decision.h"
+
+namespace sonde {
+
+inline constexpr std::size_t kMaxKeyBytes = 384;     // k8s.pod.annotation. and the longest key Kubernetes allows
+inline constexpr std::size_t kMaxValueBytes = 1024;  // annotations may be 256 KiB
+
+// Valid UTF-8 of at most `limit` bytes; what is not UTF-8 becomes U+FFFD, what is too long ends in "...".
+std::string clean_text(std::string_view text, std::size_t limit = kMaxValueBytes);
+
+// Puts the attribute where it belongs in a set sorted by key; an attribute that is there already stays.
+void add_attribute(AttributeSet& set, std::string key, std::variant<std::string, int64_t, bool> value);
+
+struct ResourceOptions {
+  std::string host_name;
+  std::string node_name;     // Kubernetes node; empty outside
+  std::string cluster_name;  // empty: absent
+  std::string instance_id;   // service.instance.id of the agent; empty: host name
+  // OTEL_RESOURCE_ATTRIBUTES and the configuration's own. They win on the node's Resource; on containers they fill what
+  // is absent (never service.*, which would make all containers of a node one).
+  AttributeSet extra;
+  // These change under the same identity, so they are opt-in.
+  bool container_id = false;  // then it joins service.instance.id
+  bool restart_count = false;
+  bool image = false;
+};
+
+class ResourceRules {
+ public:
+  explicit ResourceRules(ResourceOptions options);
+
+  // What is put on a subject's points. `pod` leaves the container out. The id is 0: the aggregator gives it.
+  Resource of(const Subject& subject, const Decision& decision, bool pod) const;
+  Resource of_node() const;
+
+ private:
+  ResourceOptions options_;
+};
+
+}  // namespace sonde

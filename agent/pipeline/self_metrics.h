@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's metrics about itself. The table in self_specs.cpp is the one truth; docs/ops/self-metrics.md is kept equal to
+// it by a test. Values come from sources, which are asked at each emission:
+//
+//   self.add_source([&](SelfSink& sink) { report(sink, engine.stats()); });
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sonde/histogram.h>
+
+#include "agent/module/metric.h"
+#include "agent/pipeline/batch.h"
+#include "agent/pipeline/now.h"
+#include "agent/pipeline/stats.h"
+
+namespace sonde {
+
+// Index into self_specs().
+enum class SelfMetric : uint8_t {
+  BuildInfo,
+  ProcessCpuTime,
+  ProcessMemory,
+  ProcessVirtual,
+  ProcessFds,
+  ProcessThreads,
+  ModuleState,
+  ModulePrograms,
+  ModuleEvents,
+  ModuleRunTime,
+  ModuleRunMean,
+  ModuleMissedRuns,
+  ModuleLosses,
+  ModuleRingLosses,
+  ModuleCollectionFailures,
+  ModuleStep,
+  MapEntries,
+  MapCapacity,
+  MapMemory,
+  MapUpdateFailures,
+  SlotsUsed,
+  SlotsCapacity,
+  SamplesReceived,
+  SamplesDiscarded,
+  SamplesDetoured,
+  PendingSlots,
+  Streams,
+  Series,
+  SnapshotAge,
+  QueueBatches,
+  QueueMemory,
+  QueueCapacity,
+  QueueDropped,
+  ExportBatches,
+  ExportPoints,
+  ExportPointsRejected,
+  ExportPointsDropped,
+  ExportRetries,
+  ExportBytes,
+  ExportFailures,
+  ExportQueueBatches,
+  ExportQueueMemory,
+  CollectionDuration,
+  ExportDuration,
+  OverheadUsage,
+  OverheadBudget,
+  Count,
+};
+std::span<const MetricSpec> self_specs();
+
+// Counts durations as the kernel side does (scale 2, second boundaries). Thread-safe.
+class DurationHistogram {
+ public:
+  void observe(uint64_t ns);
+
+  struct Value {
+    uint64_t count = 0;
+    uint64_t sum_ns = 0;
+    std::array<uint64_t, SONDE_HIST_BUCKETS + 1> buckets{};
+  };
+  Value value() const;
+
+ private:
+  mutable std::mutex mutex_;
+  Value value_;
+};
+
+// Takes the values of one emission. Attribute values in the order of the spec's attributes.
+class SelfSink {
+ public:
+  virtual ~SelfSink() = default;
+  virtual void value(SelfMetric metric, double value, std::initializer_list<std::string_view> attributes = {}) = 0;
+  virtual void value(SelfMetric metric, uint64_t value, std::initializer_list<std::string_view> attributes = {}) = 0;
+  virtual void histogram(SelfMetric metric, const DurationHistogram::Value& value,
+                         std::initializer_list<std::string_view> attributes = {}) = 0;
+};
+
+void report(SelfSink& sink, const KernelStats& stats);
+void report(SelfSink& sink, const AggregatorStats& stats, Now now);
+void report(SelfSink& sink, std::string_view queue, const QueueStats& stats);
+void report(SelfSink& sink, const ExportStats& stats);
+void report(SelfSink& sink, const ProcessStats& stats);
+
+class SelfMetrics {
+ public:
+  using Source = std::function<void(SelfSink&)>;
+
+  // `started` is the start time of all series: they count since the start of the agent.
+  explicit SelfMetrics(Now started);
+
+  // Called on the data thread at each emission: it must not block and must be safe against its owner's threads.
+  void add_source(Source source);
+
+  DurationHistogram collection_duration;
+  DurationHistogram export_duration;
+
+  // Appends the points of all sources, sorted by metric; build information, the process and the two histograms are
+  // always among them. A series that existed and is no longer reported gets its end mark.
+  void append(Batch& batch, Now now);
+
+  // Bounds the memory that sources can take: series beyond are dropped and counted in `dropped`.
+  static constexpr std::size_t kMaxSeries = 4000;
+  uint64_t dropped() const { return dropped_; }
+
+ private:
+  class Collector;
+  struct Known {
+    SelfMetric metric;
+    AttributeSetPtr attributes;
+    uint64_t round = 0;
+  };
+
+  const uint64_t start_ns_;
+  std::mutex mutex_;  // sources_
+  std::vector<Source> sources_;
+  std::vector<Known> known_;  // sorted by metric and attributes
+  uint64_t round_ = 0;
+  uint64_t dropped_ = 0;
+};
+
+}  // namespace sonde
