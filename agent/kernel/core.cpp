@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel/core.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "agent/kernel/libbpf_log.h"
+#include "sonde/abi.h"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include "core.skel.h"
+#pragma GCC diagnostic pop
+
+namespace sonde {
+namespace {
+
+Result<void> attach(bpf_program* program, bpf_link*& link, const char* hook) {
+  if (link) return {};
+  LogCapture log;
+  link = bpf_program__attach(program);
+  if (link) return {};
+  return Error::system(std::string("cannot attach to ") + hook, errno);
+}
+
+void detach(bpf_link*& link) {
+  if (link) bpf_link__destroy(link);
+  link = nullptr;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Core>> Core::load(const CoreSizes& sizes) {
+  std::unique_ptr<Core> core(new Core());
+  core->sizes_ = sizes;
+  if (auto loaded = core->open_and_load(); !loaded) return loaded.error();
+  struct {
+    Mapped& target;
+    const char* map;
+    std::size_t value;
+    uint32_t entries;
+  } const mappings[] = {
+      {core->globals, "sonde_globals", sizeof(sonde_globals), 1},
+      {core->slot_config, "sonde_slot_config", sizeof(sonde_slot_config), sizes.slots},
+      {core->slot_info, "sonde_slot_info", sizeof(sonde_slot_info), sizes.slots},
+      {core->histograms, "sonde_histograms", sizeof(sonde_histogram), sizes.rows},
+      {core->losses, "sonde_losses", sizeof(uint64_t) * SONDE_LOSSES, SONDE_MAX_MODULES},
+  };
+  for (const auto& mapping : mappings) {
+    auto mapped = Mapped::map(core->map_fd(mapping.map), mapping.value, mapping.entries);
+    if (!mapped) return mapped.error().with(mapping.map);
+    mapping.target = std::move(*mapped);
+  }
+  core->globals.at<sonde_globals>(0)->generation = 1;  // 0 in a task's storage means "never resolved"
+  if (auto filled = core->fill_free_lists(); !filled) return filled.error();
+  return core;
+}
+
+Result<void> Core::open_and_load() {
+  LogCapture log;
+  skeleton_ = core_bpf__open();
+  if (!skeleton_) return Error::system("cannot open the core BPF object (" + log.reason() + ")", errno);
+  auto& maps = skeleton_->maps;
+  bpf_map__set_max_entries(maps.sonde_subjects, sizes_.slots * 4);  // nested and ignored directories have entries too
+  bpf_map__set_max_entries(maps.sonde_slot_config, sizes_.slots);
+  bpf_map__set_max_entries(maps.sonde_slot_info, sizes_.slots);
+  bpf_map__set_max_entries(maps.sonde_free_slots, sizes_.slots);
+  bpf_map__set_max_entries(maps.sonde_free_rows, sizes_.rows);
+  bpf_map__set_max_entries(maps.sonde_histograms, sizes_.rows);
+  bpf_map__set_max_entries(maps.sonde_processes, sizes_.processes);
+  if (const int error = core_bpf__load(skeleton_)) {
+    return Error::system("the kernel refused the core BPF object (" + log.reason() + ")", -error);
+  }
+  return {};
+}
+
+Result<void> Core::fill_free_lists() {
+  const int slots = map_fd("sonde_free_slots");
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < sizes_.slots; ++slot) {
+    if (bpf_map_update_elem(slots, nullptr, &slot, 0)) return Error::system("cannot fill the list of slots", errno);
+  }
+  const int rows = map_fd("sonde_free_rows");
+  for (uint32_t row = SONDE_NO_ROW + 1; row < sizes_.rows; ++row) {
+    if (bpf_map_update_elem(rows, nullptr, &row, 0)) return Error::system("cannot fill the list of rows", errno);
+  }
+  return {};
+}
+
+Core::~Core() {
+  for (bpf_link** link : {&mkdir_, &rmdir_, &move_, &context_, &process_exit_}) detach(*link);
+  core_bpf__destroy(skeleton_);
+}
+
+bpf_object* Core::object() const { return skeleton_->obj; }
+
+int Core::map_fd(std::string_view name) const {
+  return bpf_object__find_map_fd_by_name(skeleton_->obj, std::string(name).c_str());
+}
+
+Result<void> Core::attach_lifecycle() {
+  auto& programs = skeleton_->progs;
+  if (auto done = attach(programs.core_cgroup_attach_task, move_, "tp_btf/cgroup_attach_task"); !done) return done;
+  if (auto done = attach(programs.core_cgroup_rmdir, rmdir_, "tp_btf/cgroup_rmdir"); !done) return done;
+  return attach(programs.core_cgroup_mkdir, mkdir_, "tp_btf/cgroup_mkdir");
+}
+
+Result<void> Core::attach_context(bool wanted) {
+  if (wanted) return attach(skeleton_->progs.core_sched_switch, context_, "tp_btf/sched_switch");
+  detach(context_);
+  return {};
+}
+
+Result<void> Core::attach_process_exit(bool wanted) {
+  if (wanted) return attach(skeleton_->progs.core_process_exit, process_exit_, "tp_btf/sched_process_exit");
+  detach(process_exit_);
+  return {};
+}
+
+}  // namespace sonde

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The core object: owner of the shared maps (bpf/include/sonde/maps.h) and of the programs that keep "who is running"
+// and "which cgroup has which slot" true.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "agent/base/result.h"
+#include "agent/kernel/mapped.h"
+
+struct bpf_link;
+struct bpf_object;
+struct core_bpf;
+
+namespace sonde {
+
+struct CoreSizes {
+  uint32_t slots;
+  uint32_t rows;
+  uint32_t processes;
+};
+
+class Core {
+ public:
+  static Result<std::unique_ptr<Core>> load(const CoreSizes& sizes);
+  ~Core();
+
+  const CoreSizes& sizes() const { return sizes_; }
+  bpf_object* object() const;
+  int map_fd(std::string_view name) const;  // -1: no such map
+
+  // Life of cgroups: mkdir, rmdir, moves. Attached as long as the agent runs.
+  Result<void> attach_lifecycle();
+  // Wanted while a module measures system calls.
+  Result<void> attach_context(bool wanted);
+  // Wanted while a policy asks for processes.
+  Result<void> attach_process_exit(bool wanted);
+
+  Mapped globals, slot_config, slot_info, histograms, losses;
+
+ private:
+  Core() = default;
+  Result<void> open_and_load();
+  Result<void> fill_free_lists();
+
+  CoreSizes sizes_{};
+  core_bpf* skeleton_ = nullptr;
+  bpf_link* mkdir_ = nullptr;
+  bpf_link* rmdir_ = nullptr;
+  bpf_link* move_ = nullptr;
+  bpf_link* context_ = nullptr;
+  bpf_link* process_exit_ = nullptr;
+};
+
+}  // namespace sonde

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel side as seen from user space: loads the core and every module, gives out slots, attaches what is asked
+// for and nothing else, and turns kernel rows into deltas.
+//
+// Threads: attach, settings and slots belong to the control thread, collect() to the data thread; a mutex inside keeps
+// them apart. All figures in nanoseconds are CLOCK_BOOTTIME unless said otherwise.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/base/fd.h"
+#include "agent/base/result.h"
+#include "agent/kernel/core.h"
+#include "agent/kernel/module_object.h"
+#include "agent/kernel/slots.h"
+#include "agent/module/module.h"
+#include "agent/module/sample.h"
+
+namespace sonde {
+
+struct EngineOptions {
+  uint32_t slots = 1024;      // subjects at a time, processes with slots of their own included
+  uint32_t rows = 0;          // histograms at a time; 0: six per slot
+  uint32_t processes = 8192;  // processes with a slot of their own
+  std::set<std::string> disabled_modules;
+  std::string alternative;    // take the alternative of this name where a module has it; empty: the first usable
+  // Fault injection: this program's code is replaced by one that the verifier refuses.
+  std::string break_program;
+};
+
+struct CollectStats {
+  uint64_t slots_read = 0;
+  uint64_t series_moved = 0;
+  uint64_t duration_ns = 0;
+};
+
+class Engine {
+ public:
+  // Loads everything that can be loaded. A module that cannot is named in modules(); only the core must work.
+  static Result<std::unique_ptr<Engine>> start(const EngineOptions& options);
+  ~Engine();
+
+  const Features& features() const { return features_; }
+  Slots& slots() { return *slots_; }
+
+  // --- What is asked (control thread) ---
+  // Flags and sampling of one slot and of the process slots below it. In force when this returns.
+  void configure(uint32_t slot, const SlotSetting& setting);
+  // Flags of cgroups that user space has not yet seen.
+  void set_provisional(const ModuleFlags& flags);
+  // Attaches programs that some slot (or the provisional flags) asks for, detaches those that none asks for any more.
+  void sync_programs();
+
+  // --- Counts (data thread) ---
+  // Hands every change since the last call to the sink. `clear`: bit per module, rows are emptied while read
+  // (ClearAfterRead); otherwise they are only read. The deltas are the same.
+  CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
+  // Takes the slot from its holder (see Slots::release); its rows are still collected until the grace period is over.
+  void release(uint32_t slot);
+  // Slots read a last time after release() and free again: forget who had them.
+  std::vector<uint32_t> take_freed_slots();
+
+  // --- State (any thread) ---
+  std::vector<ModuleState> modules() const;
+  // By module (index as in sonde::modules(); the last row is the core's) and reason (enum sonde_loss).
+  std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
+  std::vector<ProgramStats> program_stats() const;
+  std::vector<MapStats> map_stats() const;
+  // Run-time statistics are on while the descriptor lives; they cost some 75 ns per program run.
+  Result<Fd> measure_run_time() const;
+
+ private:
+  Engine() = default;
+  struct Released {
+    uint32_t slot;
+    uint64_t at_ns;
+  };
+  void collect_released(uint64_t now);
+
+  mutable std::mutex mutex_;
+  Features features_;
+  std::unique_ptr<Core> core_;
+  std::unique_ptr<Slots> slots_;
+  std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in sonde::modules()
+  std::vector<Released> released_;
+  std::vector<uint32_t> freed_;
+};
+
+}  // namespace sonde

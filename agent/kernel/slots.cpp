@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel/slots.h"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace sonde {
+
+Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std::string& path, sonde_kind kind,
+                              uint32_t shared_slot) {
+  const int subjects = core_.map_fd("sonde_subjects");
+  sonde_subject entry{};
+  if (find(cgroup_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;  // the kernel side was faster
+  entry.kind = kind;
+  entry.slot = shared_slot;
+  if (kind != SONDE_KIND_INSIDE) {
+    if (bpf_map_lookup_and_delete_elem(core_.map_fd("sonde_free_slots"), nullptr, &entry.slot)) {
+      return Error("no slot is free for " + path + ": raise limits.subjects (now " + std::to_string(capacity()) + ")");
+    }
+    std::memset(core_.slot_config.at<sonde_slot_config>(entry.slot), 0, sizeof(sonde_slot_config));
+    auto* info = core_.slot_info.at<sonde_slot_info>(entry.slot);
+    std::memset(info, 0, sizeof(*info));
+    info->parent_id = parent_id;
+    info->kind = kind;
+    path.copy(info->path, sizeof(info->path) - 1);
+    __atomic_store_n(&info->cgroup_id, cgroup_id, __ATOMIC_RELEASE);
+  }
+  if (bpf_map_update_elem(subjects, &cgroup_id, &entry, BPF_ANY)) {
+    const int error = errno;
+    if (kind != SONDE_KIND_INSIDE) give_back(entry.slot);
+    return Error::system("cannot enter cgroup " + path + " (raise limits.subjects)", error);
+  }
+  raise_generation();
+  return entry.slot;
+}
+
+Result<void> Slots::ignore(uint64_t cgroup_id, sonde_kind kind) {
+  const sonde_subject entry{SONDE_SLOT_IGNORED, static_cast<uint32_t>(kind)};
+  if (bpf_map_update_elem(core_.map_fd("sonde_subjects"), &cgroup_id, &entry, BPF_ANY)) {
+    return Error::system("cannot enter a cgroup (raise limits.subjects)", errno);
+  }
+  raise_generation();
+  return {};
+}
+
+bool Slots::find(uint64_t cgroup_id, sonde_subject& entry) const {
+  return bpf_map_lookup_elem(core_.map_fd("sonde_subjects"), &cgroup_id, &entry) == 0;
+}
+
+uint64_t Slots::lifecycle() const {
+  return __atomic_load_n(&core_.globals.at<sonde_globals>(0)->lifecycle, __ATOMIC_ACQUIRE);
+}
+
+int Slots::doorbell_fd() const { return core_.map_fd("sonde_doorbell"); }
+
+const sonde_slot_info* Slots::info(uint32_t slot) const {
+  const auto* info = core_.slot_info.at<sonde_slot_info>(slot);
+  return __atomic_load_n(&info->cgroup_id, __ATOMIC_ACQUIRE) ? info : nullptr;
+}
+
+const sonde_slot_config* Slots::config(uint32_t slot) const { return core_.slot_config.at<sonde_slot_config>(slot); }
+
+std::vector<uint32_t> Slots::taken() const {
+  std::vector<uint32_t> slots;
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < capacity(); ++slot) {
+    if (info(slot)) slots.push_back(slot);
+  }
+  return slots;
+}
+
+void Slots::configure(uint32_t slot, const SlotSetting& setting) {
+  const auto write = [&](uint32_t target, bool per_process) {
+    auto* config = core_.slot_config.at<sonde_slot_config>(target);
+    std::copy(setting.flags.begin(), setting.flags.end(), config->flags);
+    std::copy(setting.sample.begin(), setting.sample.end(), config->sample);
+    config->per_process = per_process;
+  };
+  const bool had_processes = config(slot)->per_process;
+  write(slot, setting.per_process);
+  const auto* owner = info(slot);
+  if (owner && !owner->tgid && (setting.per_process || had_processes)) {
+    for (const uint32_t other : taken()) {
+      const auto* process = info(other);
+      if (process && process->tgid && process->cgroup_id == owner->cgroup_id) write(other, false);
+    }
+  }
+  raise_generation();
+}
+
+void Slots::set_provisional(const ModuleFlags& flags) {
+  std::copy(flags.begin(), flags.end(), core_.globals.at<sonde_globals>(0)->provisional);
+}
+
+void Slots::raise_generation() {
+  auto* generation = &core_.globals.at<sonde_globals>(0)->generation;
+  // 0 means "never resolved", so a wrap skips it.
+  if (__atomic_add_fetch(generation, 1, __ATOMIC_SEQ_CST) == 0) __atomic_add_fetch(generation, 1, __ATOMIC_SEQ_CST);
+}
+
+void Slots::release(uint32_t slot) {
+  const auto* owner = info(slot);
+  if (!owner || released_[slot]) return;
+  if (owner->tgid) {
+    release_process(*owner);
+  } else {
+    release_cgroup(slot, *owner);
+  }
+  released_[slot] = true;
+  raise_generation();
+}
+
+void Slots::release_process(const sonde_slot_info& owner) {
+  sonde_subject container{};
+  if (!find(owner.cgroup_id, container)) return;
+  const sonde_process_key key{owner.tgid, container.slot};
+  bpf_map_delete_elem(core_.map_fd("sonde_processes"), &key);
+}
+
+void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
+  const int subjects = core_.map_fd("sonde_subjects");
+  // Its own entry, and those of directories inside, which shared the slot.
+  std::vector<std::pair<uint64_t, sonde_subject>> entries;
+  uint64_t key = 0;
+  uint64_t next = 0;
+  sonde_subject entry{};
+  for (int end = bpf_map_get_next_key(subjects, nullptr, &next); !end; end = bpf_map_get_next_key(subjects, &key, &next)) {
+    key = next;
+    if (find(key, entry) && entry.slot == slot) entries.emplace_back(key, entry);
+  }
+  for (auto& [id, found] : entries) {
+    if (owner.removed_ns) {
+      bpf_map_delete_elem(subjects, &id);
+      continue;
+    }
+    found.slot = SONDE_SLOT_IGNORED;
+    bpf_map_update_elem(subjects, &id, &found, BPF_EXIST);
+  }
+}
+
+void Slots::give_back(uint32_t slot) {
+  std::memset(core_.slot_config.at<sonde_slot_config>(slot), 0, sizeof(sonde_slot_config));
+  auto* info = core_.slot_info.at<sonde_slot_info>(slot);
+  __atomic_store_n(&info->cgroup_id, 0, __ATOMIC_RELEASE);
+  std::memset(info, 0, sizeof(*info));
+  released_[slot] = false;
+  bpf_map_update_elem(core_.map_fd("sonde_free_slots"), nullptr, &slot, BPF_ANY);
+}
+
+}  // namespace sonde

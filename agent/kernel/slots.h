@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which cgroup has which slot. The kernel side gives slots to new directories by itself (core_cgroup_mkdir); here user
+// space enters those that were there before, reads who has what, and gives slots back.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent/base/result.h"
+#include "agent/kernel/core.h"
+#include "sonde/abi.h"
+
+namespace sonde {
+
+using ModuleFlags = std::array<uint8_t, SONDE_MAX_MODULES>;
+
+struct SlotSetting {
+  ModuleFlags flags{};                               // all 0: not measured
+  std::array<uint16_t, SONDE_MAX_MODULES> sample{};  // histograms take one operation in so many; 0 and 1: all
+  bool per_process = false;                          // its processes get slots of their own
+};
+
+class Slots {
+ public:
+  explicit Slots(Core& core) : core_(core), released_(core.sizes().slots) {}
+
+  // Enters an existing cgroup: with a slot of its own or, for SONDE_KIND_INSIDE, with that of `shared_slot`.
+  // Error: no slot is free.
+  Result<uint32_t> enter(uint64_t cgroup_id, uint64_t parent_id, const std::string& path, sonde_kind kind,
+                         uint32_t shared_slot = 0);
+  // Enters an existing cgroup that nobody asks for: it takes no slot.
+  Result<void> ignore(uint64_t cgroup_id, sonde_kind kind);
+  // The entry of a cgroup; false if it has none.
+  bool find(uint64_t cgroup_id, sonde_subject& entry) const;
+
+  // Rises at every change that the kernel side makes; compare before looking through all.
+  uint64_t lifecycle() const;
+  // Ring buffer that is rung when the kernel side changed something; a lost ring loses nothing.
+  int doorbell_fd() const;
+
+  const sonde_slot_info* info(uint32_t slot) const;  // nullptr: nobody has it
+  const sonde_slot_config* config(uint32_t slot) const;
+  uint32_t capacity() const { return core_.sizes().slots; }
+  // Slots that somebody has, those waiting for their last read included.
+  std::vector<uint32_t> taken() const;
+
+  void configure(uint32_t slot, const SlotSetting& setting);
+  void set_provisional(const ModuleFlags& flags);
+  const sonde_globals& globals() const { return *core_.globals.at<sonde_globals>(0); }
+  // Makes every cached answer to "which slot, which flags" stale.
+  void raise_generation();
+
+  // Takes the slot from its holder: tasks that ask from now on get another answer. A cgroup that lives on becomes
+  // ignored. Reused only after give_back().
+  void release(uint32_t slot);
+  bool released(uint32_t slot) const { return released_[slot]; }
+  // Its rows were read and emptied: it is free.
+  void give_back(uint32_t slot);
+
+ private:
+  void release_process(const sonde_slot_info& owner);
+  void release_cgroup(uint32_t slot, const sonde_slot_info& owner);
+
+  Core& core_;
+  std::vector<bool> released_;
+};
+
+}  // namespace sonde
