@@ -82,6 +82,7 @@ class Engine {
     uint64_t at_ns;
   };
   void collect_released(uint64_t now);
+  ModuleFlags asked_flags() const;
 
   mutable std::mutex mutex_;
   Features features_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace sonde {
 
@@ -121,7 +122,12 @@ void Slots::release_process(const sonde_slot_info& owner) {
 
 void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
   const int subjects = core_.map_fd("sonde_subjects");
-  // Its own entry, and those of directories inside, which shared the slot.
+  if (owner.removed_ns) {  // directories inside it went first
+    const uint64_t id = owner.cgroup_id;
+    bpf_map_delete_elem(subjects, &id);
+    return;
+  }
+  // It lives on, unselected, and so do directories inside, which share the slot. Rare: a policy changed.
   std::vector<std::pair<uint64_t, sonde_subject>> entries;
   uint64_t key = 0;
   uint64_t next = 0;
@@ -131,10 +137,6 @@ void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
     if (find(key, entry) && entry.slot == slot) entries.emplace_back(key, entry);
   }
   for (auto& [id, found] : entries) {
-    if (owner.removed_ns) {
-      bpf_map_delete_elem(subjects, &id);
-      continue;
-    }
     found.slot = SONDE_SLOT_IGNORED;
     bpf_map_update_elem(subjects, &id, &found, BPF_EXIST);
   }

@@ -30,7 +30,8 @@ class SampleSink {
   virtual ~SampleSink() = default;
   virtual void counter(uint32_t slot, SeriesId id, uint64_t delta) = 0;  // delta > 0
   virtual void gauge(uint32_t slot, SeriesId id, int64_t value) = 0;
-  virtual void histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) = 0;  // count > 0
+  // A sample being written meanwhile may bring its sum one collection after its bucket: count or sum may be 0.
+  virtual void histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) = 0;
 };
 
 }  // namespace sonde

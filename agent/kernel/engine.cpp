@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel/engine.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <fstream>
+
+#include "agent/kernel/features.h"
+#include "agent/kernel/libbpf_log.h"
+
+namespace sonde {
+namespace {
+
+constexpr uint32_t kRowsPerSlot = 6;
+constexpr std::size_t kCoreLosses = SONDE_MAX_MODULES - 1;
+// After release() running programs may still hold the slot for some microseconds; BPF programs never sleep, so this is
+// more than enough even for a virtual CPU that is not scheduled for a while.
+constexpr uint64_t kGraceNs = 300'000'000;
+
+uint64_t boottime_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Kernel memory of a map as the kernel itself tells it (fs/proc/fd.c, bpf_map_show_fdinfo).
+uint64_t memlock_of(int fd) {
+  std::ifstream file("/proc/self/fdinfo/" + std::to_string(fd));
+  std::string key;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("memlock:")) return std::stoull(line.substr(8));
+  }
+  return 0;
+}
+
+uint64_t count_entries(int fd) {
+  unsigned char key[64];
+  unsigned char next[64];
+  uint64_t n = 0;
+  for (int end = bpf_map_get_next_key(fd, nullptr, next); !end; end = bpf_map_get_next_key(fd, key, next)) {
+    std::copy(std::begin(next), std::end(next), std::begin(key));
+    ++n;
+  }
+  return n;
+}
+
+void add_map_stats(const std::string& module, bpf_object* object, bool shared, std::vector<MapStats>& out) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const std::string name = bpf_map__name(map);
+    if (!shared && name.starts_with("sonde_")) continue;
+    const int fd = bpf_map__fd(map);
+    if (fd < 0) continue;
+    const bool hash = bpf_map__type(map) == BPF_MAP_TYPE_HASH;
+    out.push_back({module, name, bpf_map__max_entries(map), hash ? count_entries(fd) : 0, memlock_of(fd)});
+  }
+}
+
+bool asks_gauge(const ModuleInfo& info, uint8_t flags) {
+  return std::ranges::any_of(
+      info.series, [&](const SeriesSpec& series) { return series.source == Source::Gauge && (series.flag & flags); });
+}
+
+// Before 5.11 maps counted against RLIMIT_MEMLOCK; raising it is harmless where they do not.
+void raise_memlock() {
+  const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
+  setrlimit(RLIMIT_MEMLOCK, &unlimited);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
+  raise_memlock();
+  std::unique_ptr<Engine> engine(new Engine());
+  auto features = probe_features();
+  if (!features) return features.error();
+  engine->features_ = *features;
+  const uint32_t rows = options.rows ? options.rows : options.slots * kRowsPerSlot;
+  auto core = Core::load({options.slots, rows, options.processes});
+  if (!core) return core.error();
+  engine->core_ = std::move(*core);
+  engine->slots_ = std::make_unique<Slots>(*engine->core_);
+  const LoadOptions load{options.alternative, options.break_program};
+  uint16_t id = 0;
+  for (const ModuleEntry& entry : sonde::modules()) {
+    const bool off = options.disabled_modules.contains(std::string(entry.module->info().name));
+    engine->modules_.push_back(
+        off ? nullptr : std::make_unique<ModuleObject>(entry, id, *engine->core_, engine->features_, load));
+    ++id;
+  }
+  if (auto attached = engine->core_->attach_lifecycle(); !attached) return attached.error();
+  return engine;
+}
+
+Engine::~Engine() = default;
+
+void Engine::configure(uint32_t slot, const SlotSetting& setting) {
+  const std::lock_guard lock(mutex_);
+  slots_->configure(slot, setting);
+}
+
+void Engine::set_provisional(const ModuleFlags& flags) {
+  const std::lock_guard lock(mutex_);
+  slots_->set_provisional(flags);
+}
+
+ModuleFlags Engine::asked_flags() const {
+  ModuleFlags asked{};
+  const auto add = [&](const uint8_t* flags) {
+    for (std::size_t i = 0; i < asked.size(); ++i) asked[i] |= flags[i];
+  };
+  add(slots_->globals().provisional);
+  add(slots_->config(SONDE_SLOT_UNATTRIBUTED)->flags);
+  for (const uint32_t slot : slots_->taken()) add(slots_->config(slot)->flags);
+  return asked;
+}
+
+void Engine::sync_programs() {
+  const std::lock_guard lock(mutex_);
+  const ModuleFlags asked = asked_flags();
+  const auto taken = slots_->taken();
+  const bool processes = std::ranges::any_of(taken, [&](uint32_t slot) { return slots_->config(slot)->per_process; });
+  bool context = false;
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    context = context || (modules_[i] && modules_[i]->needs_context(asked[i]));
+  }
+  // Before the modules' own programs: a start time saved nowhere is an operation lost.
+  if (auto done = core_->attach_context(context); !done) spdlog::error("{}", done.error().message());
+  if (auto done = core_->attach_process_exit(processes); !done) spdlog::error("{}", done.error().message());
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i]) modules_[i]->attach(asked[i]);
+  }
+}
+
+CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gauges) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t begin = boottime_ns();
+  CollectStats stats;
+  if (refresh_gauges) {
+    const ModuleFlags asked = asked_flags();
+    for (std::size_t i = 0; i < modules_.size(); ++i) {
+      const auto& module = modules_[i];
+      if (!module || !module->loaded() || !asks_gauge(module->module().info(), asked[i])) continue;
+      if (auto done = module->module().refresh(module->object()); !done) {
+        spdlog::debug("{}: {}", module->state().name, done.error().message());
+      }
+    }
+  }
+  auto slots = slots_->taken();
+  slots.push_back(SONDE_SLOT_UNATTRIBUTED);
+  for (const uint32_t slot : slots) {
+    for (std::size_t i = 0; i < modules_.size(); ++i) {
+      if (!modules_[i] || !modules_[i]->loaded()) continue;
+      stats.series_moved += modules_[i]->rows().drain(slot, sink, (clear >> i) & 1);
+      if (refresh_gauges && slots_->config(slot)->flags[i]) modules_[i]->rows().read_gauges(slot, sink);
+    }
+    ++stats.slots_read;
+  }
+  collect_released(begin);
+  stats.duration_ns = boottime_ns() - begin;
+  return stats;
+}
+
+// Called with the lock held, after all slots were drained.
+void Engine::collect_released(uint64_t now) {
+  std::erase_if(released_, [&](const Released& released) {
+    if (now < released.at_ns + kGraceNs) return false;
+    for (const auto& module : modules_) {
+      if (module && module->loaded()) module->rows().forget(released.slot);
+    }
+    slots_->give_back(released.slot);
+    freed_.push_back(released.slot);
+    return true;
+  });
+}
+
+void Engine::release(uint32_t slot) {
+  const std::lock_guard lock(mutex_);
+  if (!slots_->info(slot) || slots_->released(slot)) return;
+  slots_->release(slot);
+  released_.push_back({slot, boottime_ns()});
+}
+
+std::vector<uint32_t> Engine::take_freed_slots() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(freed_, {});
+}
+
+std::vector<ModuleState> Engine::modules() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ModuleState> states;
+  std::size_t i = 0;
+  for (const auto& module : modules_) {
+    const auto name = std::string(sonde::modules()[i++].module->info().name);
+    states.push_back(module ? module->state() : ModuleState{name, ModuleHealth::Disabled, "", {}, {}});
+  }
+  return states;
+}
+
+std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> Engine::losses() const {
+  std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses{};
+  for (uint32_t module = 0; module < SONDE_MAX_MODULES; ++module) {
+    const auto* row = core_->losses.at<uint64_t>(module);
+    for (std::size_t reason = 0; reason < SONDE_LOSSES; ++reason) {
+      losses[module][reason] = __atomic_load_n(&row[reason], __ATOMIC_RELAXED);
+    }
+  }
+  static_assert(kCoreLosses == 15, "cmake/SondeBpf.cmake gives the core this number");
+  return losses;
+}
+
+std::vector<ProgramStats> Engine::program_stats() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ProgramStats> stats;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, core_->object()) {
+    bpf_prog_info info{};
+    __u32 size = sizeof(info);
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size)) continue;
+    stats.push_back({"core", bpf_program__name(program), info.run_cnt, info.run_time_ns, info.recursion_misses,
+                     info.verified_insns});
+  }
+  for (const auto& module : modules_) {
+    if (module && module->loaded()) module->add_program_stats(stats);
+  }
+  return stats;
+}
+
+std::vector<MapStats> Engine::map_stats() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<MapStats> stats;
+  add_map_stats("core", core_->object(), true, stats);
+  for (const auto& module : modules_) {
+    if (module && module->loaded()) add_map_stats(module->state().name, module->object(), false, stats);
+  }
+  return stats;
+}
+
+Result<Fd> Engine::measure_run_time() const {
+  Fd fd(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  if (!fd) return Error::system("cannot measure the run time of BPF programs", errno);
+  return fd;
+}
+
+}  // namespace sonde

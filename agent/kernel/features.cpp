@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel/features.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/kernel/libbpf_log.h"
+
+namespace sonde {
+namespace {
+
+// "return 0": the smallest program there is.
+const bpf_insn kReturnZero[] = {
+    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
+    {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+};
+
+// Loading is not enough: some kernels load fentry programs and refuse the trampoline, so one is attached for a moment,
+// to a function that hardly ever runs.
+bool fentry_works(const btf* kernel) {
+  const int function = btf__find_by_name_kind(kernel, "cgroup_get_from_id", BTF_KIND_FUNC);
+  if (function < 0) return false;
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = BPF_TRACE_FENTRY;
+  options.attach_btf_id = static_cast<__u32>(function);
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "sonde_probe", "GPL", kReturnZero, 2, &options));
+  if (!program) return false;
+  const Fd link(bpf_raw_tracepoint_open(nullptr, program.get()));
+  return static_cast<bool>(link);
+}
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// PREEMPT_DYNAMIC kernels say their choice in debugfs ("none (full) voluntary lazy"), which is often not readable;
+// then the boot line, then the name of the build. Unknown counts as preemptible, the safe side.
+bool may_preempt() {
+  const std::string modes = first_line("/sys/kernel/debug/sched/preempt");
+  if (const auto open = modes.find('('); open != std::string::npos) {
+    const auto mode = modes.substr(open + 1, modes.find(')') - open - 1);
+    return mode == "full" || mode == "lazy";
+  }
+  std::istringstream words(first_line("/proc/cmdline"));
+  for (std::string word; words >> word;) {
+    if (word == "preempt=none" || word == "preempt=voluntary") return false;
+    if (word == "preempt=full" || word == "preempt=lazy") return true;
+  }
+  const std::string build = first_line("/proc/sys/kernel/version");
+  return build.find("PREEMPT") != std::string::npos;
+}
+
+}  // namespace
+
+Result<Features> probe_features() {
+  LogCapture log;
+  const std::shared_ptr<btf> kernel(btf__load_vmlinux_btf(), btf__free);
+  if (!kernel) {
+    return Error(
+        "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing or unreadable): use a kernel built with "
+        "CONFIG_DEBUG_INFO_BTF=y");
+  }
+  Features features;
+  features.fentry = fentry_works(kernel.get());
+  features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
+  features.preemptible = may_preempt();
+  features.has_function = [kernel](std::string_view name) {
+    return btf__find_by_name_kind(kernel.get(), std::string(name).c_str(), BTF_KIND_FUNC) > 0;
+  };
+  features.has_tracepoint = [kernel](std::string_view name) {
+    return btf__find_by_name_kind(kernel.get(), ("btf_trace_" + std::string(name)).c_str(), BTF_KIND_TYPEDEF) > 0;
+  };
+  features.read_only_cast = features.has_function("bpf_rdonly_cast");
+  return features;
+}
+
+}  // namespace sonde

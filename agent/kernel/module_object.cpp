@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kernel/module_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "agent/kernel/libbpf_log.h"
+
+namespace sonde {
+namespace {
+
+// The core's maps stand in for the declarations of the same name; rows get one element per slot.
+Result<void> size_maps(bpf_object* object, const ModuleInfo& info, Core& core) {
+  const std::string prefix(info.name);
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const std::string name = bpf_map__name(map);
+    if (name.starts_with("sonde_")) {
+      const int fd = core.map_fd(name);
+      if (fd < 0) return Error("map " + name + " does not exist in the core object");
+      if (const int error = bpf_map__reuse_fd(map, fd)) return Error::system("cannot share map " + name, -error);
+    } else if (name == prefix + "_counters" || name == prefix + "_histograms" || name == prefix + "_cells" ||
+               name == prefix + "_gauges") {
+      bpf_map__set_max_entries(map, core.sizes().slots);
+    }
+  }
+  return {};
+}
+
+// Sets `sonde_have_cast` (shims.h), which stands in the object's read-only data if its code uses it.
+void set_have_cast(bpf_object* object, bool value) {
+  bpf_map* rodata = bpf_object__find_map_by_name(object, ".rodata");
+  if (!rodata) return;
+  std::size_t size = 0;
+  auto* data = static_cast<unsigned char*>(const_cast<void*>(bpf_map__initial_value(rodata, &size)));
+  const btf* types = bpf_object__btf(object);
+  const int section = btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC);
+  if (!data || section < 0) return;
+  const btf_type* datasec = btf__type_by_id(types, static_cast<__u32>(section));
+  const btf_var_secinfo* variables = btf_var_secinfos(datasec);
+  for (int i = 0; i < btf_vlen(datasec); ++i) {
+    const btf_type* variable = btf__type_by_id(types, variables[i].type);
+    if (std::strcmp(btf__name_by_offset(types, variable->name_off), "sonde_have_cast") != 0) continue;
+    if (variables[i].offset < size) data[variables[i].offset] = value;
+  }
+}
+
+// A program that ends without a return value: every verifier refuses it.
+void break_program(bpf_object* object, const std::string& name) {
+  bpf_program* program = bpf_object__find_program_by_name(object, name.c_str());
+  if (!program) return;
+  static bpf_insn refused[] = {{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_program__set_insns(program, refused, 1);
+}
+
+}  // namespace
+
+ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, const Features& features,
+                           const LoadOptions& options)
+    : entry_(entry), id_(id), core_(core) {
+  const ModuleInfo& info = module().info();
+  state_.name = info.name;
+  for (const auto& spec : info.programs) {
+    state_.programs.push_back({std::string(spec.program), std::string(spec.hook), ProgramState::Idle, "", ""});
+  }
+  bool done = false;
+  if (info.alternatives.empty()) done = load_alternative(kEveryAlternative, features, options);
+  const bool named = std::ranges::any_of(info.alternatives, [&](const auto& a) { return a.name == options.alternative; });
+  for (std::size_t i = 0; !done && i < info.alternatives.size(); ++i) {
+    const Alternative& alternative = info.alternatives[i];
+    if (named && alternative.name != options.alternative) continue;
+    if (const std::string reason = alternative.unusable(features); !reason.empty()) {
+      state_.reasons.push_back(std::string(alternative.name) + ": " + reason);
+      continue;
+    }
+    done = load_alternative(static_cast<int>(i), features, options);
+    if (done) state_.alternative = alternative.name;
+  }
+  if (!done) {
+    state_.health = ModuleHealth::Failed;
+    if (state_.reasons.empty()) state_.reasons.emplace_back("no alternative works on this kernel");
+  }
+}
+
+ModuleObject::~ModuleObject() { close(); }
+
+void ModuleObject::close() {
+  for (Program& program : programs_) {
+    if (program.link) bpf_link__destroy(program.link);
+  }
+  programs_.clear();
+  rows_ = Rows();
+  if (object_) bpf_object__close(object_);
+  object_ = nullptr;
+}
+
+ProgramReport& ModuleObject::report_of(const ProgramSpec& spec) {
+  const auto specs = module().info().programs;
+  return state_.programs[static_cast<std::size_t>(&spec - specs.data())];
+}
+
+// libbpf loads an object as a whole. A program that the kernel refuses is left out if the module can do without (it
+// names the gap), and the object is opened and loaded again.
+bool ModuleObject::load_alternative(int alternative, const Features& features, const LoadOptions& options) {
+  const ModuleInfo& info = module().info();
+  for (std::size_t attempt = 0; attempt <= info.programs.size(); ++attempt) {
+    close();
+    LogCapture log;
+    if (auto opened = open(alternative, features, options); !opened) {
+      state_.reasons.push_back(opened.error().message());
+      break;
+    }
+    const int error = bpf_object__load(object_);
+    if (error == 0) {
+      auto finished = finish_load();
+      if (finished) return true;
+      state_.reasons.push_back(finished.error().message());
+      break;
+    }
+    const std::string failed = log.failed_program();
+    const std::string reason = Error::system(log.reason(), -error).message();
+    const auto spec = std::ranges::find(info.programs, failed, &ProgramSpec::program);
+    if (spec == info.programs.end()) {
+      state_.reasons.push_back((failed.empty() ? std::string("object") : failed) + " does not load: " + reason);
+      break;
+    }
+    set_failed(failed, reason);
+    if (spec->gap.empty()) {
+      state_.reasons.push_back(failed + " does not load: " + reason);
+      break;
+    }
+  }
+  close();
+  return false;
+}
+
+void ModuleObject::set_failed(std::string_view program, const std::string& reason) {
+  const auto specs = module().info().programs;
+  const auto spec = std::ranges::find(specs, program, &ProgramSpec::program);
+  if (spec == specs.end()) return;
+  ProgramReport& report = report_of(*spec);
+  report.state = ProgramState::Failed;
+  report.reason = reason;
+  report.gap = spec->gap;
+}
+
+Result<void> ModuleObject::open(int alternative, const Features& features, const LoadOptions& options) {
+  const ModuleInfo& info = module().info();
+  LIBBPF_OPTS(bpf_object_open_opts, open_options);
+  const std::string name(info.name);
+  open_options.object_name = name.c_str();
+  object_ = bpf_object__open_mem(entry_.object.data(), entry_.object.size(), &open_options);
+  if (!object_) return Error::system("cannot open the BPF object", errno);
+  if (auto sized = size_maps(object_, info, core_); !sized) return sized;
+  set_have_cast(object_, features.read_only_cast);
+  for (const ProgramSpec& spec : info.programs) {
+    bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
+    if (!program) return Error("program " + std::string(spec.program) + " is not in the object");
+    ProgramReport& report = report_of(spec);
+    const bool ours = spec.alternative == kEveryAlternative || spec.alternative == alternative;
+    if (report.state != ProgramState::Failed || (ours && spec.gap.empty())) {
+      report.state = ours ? ProgramState::Idle : ProgramState::Unused;
+    }
+    bpf_program__set_autoload(program, ours && report.state != ProgramState::Failed);
+  }
+  if (!options.break_program.empty()) break_program(object_, options.break_program);
+  return module().prepare(object_, features, alternative);
+}
+
+Result<void> ModuleObject::finish_load() {
+  auto rows = Rows::map(object_, module().info(), id_, core_);
+  if (!rows) return rows.error();
+  rows_ = std::move(*rows);
+  for (const ProgramSpec& spec : module().info().programs) {
+    const ProgramReport& report = report_of(spec);
+    if (report.state == ProgramState::Failed) {
+      state_.health = ModuleHealth::Degraded;
+      state_.reasons.push_back(report.name + " does not load (" + report.reason + "): " + report.gap);
+      continue;
+    }
+    if (report.state == ProgramState::Unused) continue;
+    programs_.push_back({&spec, bpf_object__find_program_by_name(object_, report.name.c_str())});
+  }
+  return {};
+}
+
+void ModuleObject::attach(uint8_t flags) {
+  for (Program& program : programs_) {
+    ProgramReport& report = report_of(*program.spec);
+    if (bpf_program__expected_attach_type(program.handle) == BPF_TRACE_ITER) continue;  // run by Module::refresh
+    const bool wanted = (program.spec->flags & flags) != 0;
+    if (!wanted && program.link) {
+      bpf_link__destroy(program.link);
+      program.link = nullptr;
+      report.state = ProgramState::Idle;
+    }
+    if (!wanted || program.link || report.state == ProgramState::Failed) continue;
+    LogCapture log;
+    program.link = bpf_program__attach(program.handle);
+    if (program.link) {
+      report.state = ProgramState::Attached;
+      continue;
+    }
+    set_failed(report.name, Error::system("cannot attach to " + report.hook, errno).message());
+    state_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
+    state_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
+    spdlog::warn("{}: {}", state_.name, state_.reasons.back());
+  }
+}
+
+bool ModuleObject::needs_context(uint8_t flags) const {
+  return std::ranges::any_of(
+      programs_, [&](const Program& program) { return program.spec->needs_context && (program.spec->flags & flags); });
+}
+
+void ModuleObject::add_program_stats(std::vector<ProgramStats>& out) const {
+  for (const Program& program : programs_) {
+    bpf_prog_info info{};
+    __u32 size = sizeof(info);
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(program.handle), &info, &size)) continue;
+    out.push_back({state_.name, std::string(program.spec->program), info.run_cnt, info.run_time_ns,
+                   info.recursion_misses, info.verified_insns});
+  }
+}
+
+}  // namespace sonde

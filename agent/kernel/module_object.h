@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// One module's BPF object: opened, given the core's maps, loaded by the first alternative that this kernel takes, its
+// programs attached while they are asked for. Each fails alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/base/result.h"
+#include "agent/kernel/core.h"
+#include "agent/kernel/rows.h"
+#include "agent/module/module.h"
+
+struct bpf_link;
+struct bpf_object;
+struct bpf_program;
+
+namespace sonde {
+
+enum class ProgramState : uint8_t {
+  Idle,      // loaded, nobody asks for it
+  Attached,
+  Unused,    // belongs to another alternative
+  Failed,    // does not load or attach: see reason
+};
+
+struct ProgramReport {
+  std::string name;
+  std::string hook;
+  ProgramState state = ProgramState::Idle;
+  std::string reason;  // of Failed
+  std::string gap;     // what is not measured because of it
+};
+
+enum class ModuleHealth : uint8_t { Ok, Degraded, Failed, Disabled };
+
+struct ModuleState {
+  std::string name;
+  ModuleHealth health = ModuleHealth::Ok;
+  std::string alternative;           // in use; empty if the module has none
+  std::vector<std::string> reasons;  // why degraded or failed, and why not an earlier alternative: sentences
+  std::vector<ProgramReport> programs;
+};
+
+struct ProgramStats {
+  std::string module;
+  std::string program;
+  uint64_t runs = 0;         // only counted while run-time statistics are on
+  uint64_t run_time_ns = 0;  // likewise
+  uint64_t missed = 0;       // recursion: the kernel did not run the program
+  uint64_t instructions = 0;  // that the verifier looked at
+};
+
+struct MapStats {
+  std::string module;
+  std::string map;
+  uint64_t capacity = 0;
+  uint64_t entries = 0;  // of hash maps and queues whose fill is known; 0 otherwise
+  uint64_t bytes = 0;    // kernel memory (memlock of /proc/self/fdinfo)
+};
+
+struct LoadOptions {
+  std::string alternative;    // by name; empty: first usable
+  std::string break_program;  // fault injection, see EngineOptions
+};
+
+class ModuleObject {
+ public:
+  // Never fails as a whole: what went wrong is in state().
+  ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, const Features& features, const LoadOptions& options);
+  ~ModuleObject();
+  ModuleObject(const ModuleObject&) = delete;
+  ModuleObject& operator=(const ModuleObject&) = delete;
+
+  const ModuleState& state() const { return state_; }
+  bool loaded() const { return object_ != nullptr; }
+  const Module& module() const { return *entry_.module; }
+  bpf_object* object() const { return object_; }
+  Rows& rows() { return rows_; }
+
+  // Attaches what these flags (the union over all slots) ask for and detaches the rest.
+  void attach(uint8_t flags);
+  // Do the programs attached for these flags need the core's context-switch program?
+  bool needs_context(uint8_t flags) const;
+  void add_program_stats(std::vector<ProgramStats>& out) const;
+
+ private:
+  struct Program {
+    const ProgramSpec* spec;
+    bpf_program* handle = nullptr;
+    bpf_link* link = nullptr;
+  };
+  bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
+  Result<void> open(int alternative, const Features& features, const LoadOptions& options);
+  Result<void> finish_load();
+  void set_failed(std::string_view program, const std::string& reason);
+  ProgramReport& report_of(const ProgramSpec& spec);
+  void close();
+
+  ModuleEntry entry_;
+  uint16_t id_;
+  Core& core_;
+  ModuleState state_;
+  bpf_object* object_ = nullptr;
+  Rows rows_;
+  std::vector<Program> programs_;
+};
+
+}  // namespace sonde

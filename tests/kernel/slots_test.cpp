@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cgroups and slots: who gets one, when, and what becomes of it.
+#include <unistd.h>
+
+#include "tests/kernel/support/kernel_test.h"
+
+namespace sonde::test {
+namespace {
+
+const std::string kId(64, 'a');
+
+class SlotsTest : public KernelTest {
+ protected:
+  // Enters the cgroup as one whose children are subjects of their own.
+  uint32_t watch(const Cgroup& parent) {
+    auto slot = engine().slots().enter(parent.id(), 0, parent.path(), SONDE_KIND_TREE);
+    EXPECT_TRUE(slot);
+    return *slot;
+  }
+};
+
+TEST_F(SlotsTest, ANewDirectoryBelowAWatchedOneHasASlotAtOnce) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  engine().set_provisional(ModuleFlags{1});
+  const uint64_t before = engine().slots().lifecycle();
+  const Cgroup child(parent.path() + "/child");
+  const uint32_t slot = slot_of(child);
+  ASSERT_GE(slot, uint32_t{SONDE_FIRST_FREE_SLOT});
+  const auto* info = engine().slots().info(slot);
+  ASSERT_NE(info, nullptr);
+  EXPECT_EQ(info->path, child.path());
+  EXPECT_EQ(info->cgroup_id, child.id());
+  EXPECT_EQ(info->parent_id, parent.id());
+  EXPECT_EQ(info->kind, uint32_t{SONDE_KIND_TREE});
+  EXPECT_EQ(engine().slots().config(slot)->flags[0], 1);
+  EXPECT_GT(engine().slots().lifecycle(), before);
+}
+
+TEST_F(SlotsTest, ADirectoryNobodyWatchesHasNone) {
+  const Cgroup& stranger = cgroup("stranger");
+  EXPECT_EQ(slot_of(stranger), 0U);
+}
+
+TEST_F(SlotsTest, DirectoriesInsideAContainerShareItsSlot) {
+  const Cgroup& parent = cgroup("pod");
+  watch(parent);
+  const Cgroup container(parent.path() + "/cri-containerd-" + kId + ".scope");
+  const Cgroup inside(container.path() + "/init.scope");
+  const Cgroup deeper(inside.path() + "/deeper");
+  EXPECT_EQ(engine().slots().info(slot_of(container))->kind, uint32_t{SONDE_KIND_CONTAINER});
+  EXPECT_EQ(slot_of(inside), slot_of(container));
+  EXPECT_EQ(slot_of(deeper), slot_of(container));
+}
+
+TEST_F(SlotsTest, ARemovedDirectoryKeepsItsSlotUntilItIsReleased) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  auto child = std::make_unique<Cgroup>(parent.path() + "/child");
+  const uint64_t id = child->id();
+  const uint32_t slot = slot_of(*child);
+  child.reset();
+  ASSERT_NE(engine().slots().info(slot), nullptr);
+  EXPECT_NE(engine().slots().info(slot)->removed_ns, 0U);
+  EXPECT_EQ(engine().slots().info(slot)->cgroup_id, id);
+
+  engine().release(slot);
+  collect();
+  EXPECT_TRUE(engine().take_freed_slots().empty()) << "the grace period is not over";
+  usleep(400'000);
+  collect();
+  EXPECT_EQ(engine().take_freed_slots(), std::vector<uint32_t>{slot});
+  EXPECT_EQ(engine().slots().info(slot), nullptr);
+}
+
+TEST_F(SlotsTest, APathUsedAgainIsAnotherSubject) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  auto first = std::make_unique<Cgroup>(parent.path() + "/again");
+  const uint32_t first_slot = slot_of(*first);
+  first.reset();
+  const Cgroup second(parent.path() + "/again");
+  EXPECT_NE(slot_of(second), first_slot);
+}
+
+class FewSlotsTest : public SlotsTest {
+ protected:
+  EngineOptions options() const override {
+    EngineOptions few;
+    few.slots = 8;
+    return few;
+  }
+};
+
+TEST_F(FewSlotsTest, WithoutAFreeSlotTheLossIsCountedAndTheSubjectIsUnattributed) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  std::vector<std::unique_ptr<Cgroup>> children;
+  for (int i = 0; i < 10; ++i) children.push_back(std::make_unique<Cgroup>(parent.path() + "/" + std::to_string(i)));
+  // 8 slots: two are fixed, the parent has one, five children have one.
+  EXPECT_EQ(engine().losses()[SONDE_MAX_MODULES - 1][SONDE_LOSS_NO_SLOT], 5U);
+  EXPECT_NE(slot_of(*children[4]), 0U);
+  EXPECT_EQ(slot_of(*children[5]), uint32_t{SONDE_SLOT_UNATTRIBUTED});
+}
+
+}  // namespace
+}  // namespace sonde::test

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/kernel/support/kernel_test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace sonde::test {
+namespace {
+
+std::string joined(std::string_view metric, const AttributeValues& values) {
+  std::string name(metric);
+  for (const auto value : values) {
+    if (!value.empty()) name += "|" + std::string(value);
+  }
+  return name;
+}
+
+std::string name_of(SeriesId id) {
+  const Module& module = *modules()[id.module].module;
+  const ModuleInfo& info = module.info();
+  const SeriesSpec& series = info.series[id.series];
+  if (series.source == Source::Cells) {
+    const CellSeries cell = module.decode_cell(id.cell ? id.cell - 1 : kOtherCells);
+    return joined(info.metrics[cell.metric].name, cell.values);
+  }
+  return joined(info.metrics[series.metric].name, series.values);
+}
+
+std::string joined(const std::string& metric, const std::vector<std::string>& values) {
+  std::string name = metric;
+  for (const auto& value : values) name += "|" + value;
+  return name;
+}
+
+}  // namespace
+
+std::string cgroup_root() {
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream words(line);
+    std::string device, directory, type;
+    words >> device >> directory >> type;
+    if (type == "cgroup2") return directory;
+  }
+  return "/sys/fs/cgroup";
+}
+
+Cgroup::Cgroup(std::string path) : path_(std::move(path)) {
+  std::filesystem::create_directories(directory());
+  struct stat status {};
+  if (stat(directory().c_str(), &status) == 0) id_ = status.st_ino;
+}
+
+std::string Cgroup::directory() const { return cgroup_root() + path_; }
+
+Cgroup::~Cgroup() { remove(); }
+
+void Cgroup::remove() {
+  if (!id_) return;
+  std::ifstream procs(directory() + "/cgroup.procs");
+  for (pid_t pid; procs >> pid;) kill(pid, SIGKILL);
+  for (int i = 0; i < 200; ++i) {
+    if (rmdir(directory().c_str()) == 0) break;
+    usleep(10'000);
+  }
+  id_ = 0;
+}
+
+pid_t Cgroup::start(const std::function<void()>& work) const {
+  int gate[2];
+  if (pipe2(gate, O_CLOEXEC)) return -1;
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte = 0;
+    ::close(gate[1]);
+    if (read(gate[0], &byte, 1) != 1) _exit(99);
+    ::close(gate[0]);
+    work();
+    _exit(::testing::Test::HasFailure() ? 98 : 0);
+  }
+  ::close(gate[0]);
+  std::ofstream(directory() + "/cgroup.procs") << child << std::flush;
+  const ssize_t written = write(gate[1], "g", 1);
+  ::close(gate[1]);
+  EXPECT_EQ(written, 1);
+  return child;
+}
+
+void Cgroup::run(const std::function<void()>& work) const {
+  const pid_t child = start(work);
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+}
+
+void Totals::counter(uint32_t slot, SeriesId id, uint64_t delta) {
+  values[slot][name_of(id)] += static_cast<int64_t>(delta);
+}
+
+void Totals::gauge(uint32_t slot, SeriesId id, int64_t value) { values[slot][name_of(id)] = value; }
+
+void Totals::histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) {
+  auto& histogram = histograms[slot][name_of(id)];
+  histogram.count += delta.count;
+  histogram.sum += delta.sum;
+  for (const auto& bucket : delta.buckets) histogram.buckets[bucket.bucket] += bucket.count;
+}
+
+void KernelTest::SetUp() {
+  if (geteuid() != 0) GTEST_SKIP() << "BPF programs can only be loaded by root";
+  const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+  prefix_ = "/sonde-test-" + std::to_string(getpid()) + "-" + info->name();
+  for (char& c : prefix_) {
+    if (c == '/' && &c != prefix_.data()) c = '-';
+  }
+  auto engine = Engine::start(options());
+  ASSERT_TRUE(engine) << engine.error().message();
+  engine_ = std::move(*engine);
+}
+
+void KernelTest::TearDown() {
+  cgroups_.clear();
+  engine_.reset();
+}
+
+Cgroup& KernelTest::cgroup(const std::string& name) {
+  cgroups_.push_back(std::make_unique<Cgroup>(prefix_ + "-" + name));
+  return *cgroups_.back();
+}
+
+uint16_t KernelTest::module_id(const std::string& name) { return static_cast<uint16_t>(find_module(name)); }
+
+uint32_t KernelTest::select(const Cgroup& cgroup, const std::map<std::string, uint8_t>& flags_by_module,
+                            uint16_t sample, bool per_process) {
+  auto slot = engine_->slots().enter(cgroup.id(), 0, cgroup.path(), SONDE_KIND_CONTAINER);
+  EXPECT_TRUE(slot);
+  if (!slot) return 0;
+  SlotSetting setting;
+  setting.per_process = per_process;
+  for (const auto& [name, flags] : flags_by_module) {
+    setting.flags[module_id(name)] = flags;
+    setting.sample[module_id(name)] = sample;
+  }
+  engine_->configure(*slot, setting);
+  engine_->sync_programs();
+  return *slot;
+}
+
+uint32_t KernelTest::slot_of(const Cgroup& cgroup) {
+  sonde_subject entry{};
+  return engine_->slots().find(cgroup.id(), entry) ? entry.slot : 0;
+}
+
+void KernelTest::collect(bool gauges) { engine_->collect(totals_, cleanup_ == Cleanup::Clear ? ~0U : 0U, gauges); }
+
+int64_t KernelTest::total(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values) {
+  return totals_.values[slot_of(cgroup)][joined(metric, values)];
+}
+
+Totals::Histogram KernelTest::histogram(const Cgroup& cgroup, const std::string& metric,
+                                        const std::vector<std::string>& values) {
+  return totals_.histograms[slot_of(cgroup)][joined(metric, values)];
+}
+
+uint64_t KernelTest::everything(const Cgroup& cgroup) {
+  uint64_t sum = 0;
+  const uint32_t slot = slot_of(cgroup);
+  for (const auto& [name, value] : totals_.values[slot]) sum += static_cast<uint64_t>(value);
+  for (const auto& [name, value] : totals_.histograms[slot]) sum += value.count;
+  return sum;
+}
+
+uint64_t KernelTest::losses(const std::string& module) {
+  uint64_t sum = 0;
+  for (const uint64_t n : engine_->losses()[module_id(module)]) sum += n;
+  return sum;
+}
+
+uint64_t KernelTest::losses(const std::string& module, int reason) {
+  return engine_->losses()[module_id(module)][static_cast<std::size_t>(reason)];
+}
+
+uint64_t scaled(uint64_t events) {
+  const char* limit = std::getenv("SONDE_TEST_EVENTS");
+  return limit ? std::min<uint64_t>(events, std::strtoull(limit, nullptr, 10)) : events;
+}
+
+}  // namespace sonde::test
