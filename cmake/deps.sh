@@ -37,6 +37,8 @@ build | nlohmann-json3-dev       | json-devel            | nlohmann-json
 build | libgtest-dev             | gtest-devel           | gtest-dev
 test  | procps                   | procps-ng             | procps
 test  | openssl                  | openssl               | openssl
+vm    | xz-utils                 | xz                    | xz
+vm    | e2fsprogs                | e2fsprogs             | e2fsprogs
 vm    | cpio                     | cpio                  | cpio
 vm    | qemu-system-x86          | qemu-system-x86-core  | qemu-system-x86_64
 vm    | qemu-system-arm          | qemu-system-aarch64-core | qemu-system-aarch64
