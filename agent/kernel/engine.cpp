@@ -51,7 +51,7 @@ uint64_t count_entries(int fd) {
   return n;
 }
 
-void add_map_stats(const std::string& module, bpf_object* object, bool shared, std::vector<MapStats>& out) {
+void add_map_stats(const std::string& module, bpf_object* object, bool shared, std::vector<MapReport>& out) {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     const std::string name = bpf_map__name(map);
@@ -149,8 +149,14 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
       const auto& module = modules_[i];
       if (!module || !module->loaded() || !asks_gauge(module->module().info(), asked[i])) continue;
       if (auto done = module->module().refresh(module->object()); !done) {
-        spdlog::debug("{}: {}", module->state().name, done.error().message());
+        spdlog::debug("{}: {}", module->report().name, done.error().message());
       }
+    }
+  }
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (!modules_[i] || !modules_[i]->attached()) continue;
+    if (auto done = modules_[i]->module().flush(modules_[i]->object()); !done) {
+      spdlog::debug("{}: {}", modules_[i]->report().name, done.error().message());
     }
   }
   auto slots = slots_->taken();
@@ -175,7 +181,6 @@ void Engine::collect_released(uint64_t now) {
     for (const auto& module : modules_) {
       if (module && module->loaded()) module->rows().forget(released.slot);
     }
-    slots_->give_back(released.slot);
     freed_.push_back(released.slot);
     return true;
   });
@@ -193,13 +198,18 @@ std::vector<uint32_t> Engine::take_freed_slots() {
   return std::exchange(freed_, {});
 }
 
-std::vector<ModuleState> Engine::modules() const {
+void Engine::give_back(uint32_t slot) {
   const std::lock_guard lock(mutex_);
-  std::vector<ModuleState> states;
+  slots_->give_back(slot);
+}
+
+std::vector<ModuleReport> Engine::modules() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ModuleReport> states;
   std::size_t i = 0;
   for (const auto& module : modules_) {
     const auto name = std::string(sonde::modules()[i++].module->info().name);
-    states.push_back(module ? module->state() : ModuleState{name, ModuleHealth::Disabled, "", {}, {}});
+    states.push_back(module ? module->report() : ModuleReport{name, ModuleHealth::Disabled, "", {}, {}});
   }
   return states;
 }
@@ -216,9 +226,9 @@ std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> Engine::losses
   return losses;
 }
 
-std::vector<ProgramStats> Engine::program_stats() const {
+std::vector<ProgramRuns> Engine::program_stats() const {
   const std::lock_guard lock(mutex_);
-  std::vector<ProgramStats> stats;
+  std::vector<ProgramRuns> stats;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, core_->object()) {
     bpf_prog_info info{};
@@ -233,12 +243,12 @@ std::vector<ProgramStats> Engine::program_stats() const {
   return stats;
 }
 
-std::vector<MapStats> Engine::map_stats() const {
+std::vector<MapReport> Engine::map_stats() const {
   const std::lock_guard lock(mutex_);
-  std::vector<MapStats> stats;
+  std::vector<MapReport> stats;
   add_map_stats("core", core_->object(), true, stats);
   for (const auto& module : modules_) {
-    if (module && module->loaded()) add_map_stats(module->state().name, module->object(), false, stats);
+    if (module && module->loaded()) add_map_stats(module->report().name, module->object(), false, stats);
   }
   return stats;
 }

@@ -63,15 +63,17 @@ class Engine {
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
   // Takes the slot from its holder (see Slots::release); its rows are still collected until the grace period is over.
   void release(uint32_t slot);
-  // Slots read a last time after release() and free again: forget who had them.
+  // Slots read a last time after release(), each told once: forget who had them, then give them back.
   std::vector<uint32_t> take_freed_slots();
+  // The kernel side may give it to another subject from now on.
+  void give_back(uint32_t slot);
 
   // --- State (any thread) ---
-  std::vector<ModuleState> modules() const;
+  std::vector<ModuleReport> modules() const;
   // By module (index as in sonde::modules(); the last row is the core's) and reason (enum sonde_loss).
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
-  std::vector<ProgramStats> program_stats() const;
-  std::vector<MapStats> map_stats() const;
+  std::vector<ProgramRuns> program_stats() const;
+  std::vector<MapReport> map_stats() const;
   // Run-time statistics are on while the descriptor lives; they cost some 75 ns per program run.
   Result<Fd> measure_run_time() const;
 

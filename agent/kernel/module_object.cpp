@@ -67,9 +67,9 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
                            const LoadOptions& options)
     : entry_(entry), id_(id), core_(core) {
   const ModuleInfo& info = module().info();
-  state_.name = info.name;
+  report_.name = info.name;
   for (const auto& spec : info.programs) {
-    state_.programs.push_back({std::string(spec.program), std::string(spec.hook), ProgramState::Idle, "", ""});
+    report_.programs.push_back({std::string(spec.program), std::string(spec.hook), ProgramState::Idle, "", ""});
   }
   bool done = false;
   if (info.alternatives.empty()) done = load_alternative(kEveryAlternative, features, options);
@@ -78,15 +78,15 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
     const Alternative& alternative = info.alternatives[i];
     if (named && alternative.name != options.alternative) continue;
     if (const std::string reason = alternative.unusable(features); !reason.empty()) {
-      state_.reasons.push_back(std::string(alternative.name) + ": " + reason);
+      report_.reasons.push_back(std::string(alternative.name) + ": " + reason);
       continue;
     }
     done = load_alternative(static_cast<int>(i), features, options);
-    if (done) state_.alternative = alternative.name;
+    if (done) report_.alternative = alternative.name;
   }
   if (!done) {
-    state_.health = ModuleHealth::Failed;
-    if (state_.reasons.empty()) state_.reasons.emplace_back("no alternative works on this kernel");
+    report_.health = ModuleHealth::Failed;
+    if (report_.reasons.empty()) report_.reasons.emplace_back("no alternative works on this kernel");
   }
 }
 
@@ -104,7 +104,7 @@ void ModuleObject::close() {
 
 ProgramReport& ModuleObject::report_of(const ProgramSpec& spec) {
   const auto specs = module().info().programs;
-  return state_.programs[static_cast<std::size_t>(&spec - specs.data())];
+  return report_.programs[static_cast<std::size_t>(&spec - specs.data())];
 }
 
 // libbpf loads an object as a whole. A program that the kernel refuses is left out if the module can do without (it
@@ -115,26 +115,26 @@ bool ModuleObject::load_alternative(int alternative, const Features& features, c
     close();
     LogCapture log;
     if (auto opened = open(alternative, features, options); !opened) {
-      state_.reasons.push_back(opened.error().message());
+      report_.reasons.push_back(opened.error().message());
       break;
     }
     const int error = bpf_object__load(object_);
     if (error == 0) {
       auto finished = finish_load();
       if (finished) return true;
-      state_.reasons.push_back(finished.error().message());
+      report_.reasons.push_back(finished.error().message());
       break;
     }
     const std::string failed = log.failed_program();
     const std::string reason = Error::system(log.reason(), -error).message();
     const auto spec = std::ranges::find(info.programs, failed, &ProgramSpec::program);
     if (spec == info.programs.end()) {
-      state_.reasons.push_back((failed.empty() ? std::string("object") : failed) + " does not load: " + reason);
+      report_.reasons.push_back((failed.empty() ? std::string("object") : failed) + " does not load: " + reason);
       break;
     }
     set_failed(failed, reason);
     if (spec->gap.empty()) {
-      state_.reasons.push_back(failed + " does not load: " + reason);
+      report_.reasons.push_back(failed + " does not load: " + reason);
       break;
     }
   }
@@ -182,8 +182,8 @@ Result<void> ModuleObject::finish_load() {
   for (const ProgramSpec& spec : module().info().programs) {
     const ProgramReport& report = report_of(spec);
     if (report.state == ProgramState::Failed) {
-      state_.health = ModuleHealth::Degraded;
-      state_.reasons.push_back(report.name + " does not load (" + report.reason + "): " + report.gap);
+      report_.health = ModuleHealth::Degraded;
+      report_.reasons.push_back(report.name + " does not load (" + report.reason + "): " + report.gap);
       continue;
     }
     if (report.state == ProgramState::Unused) continue;
@@ -192,7 +192,18 @@ Result<void> ModuleObject::finish_load() {
   return {};
 }
 
+bool ModuleObject::attached() const {
+  return std::ranges::any_of(programs_, [](const Program& program) { return program.link != nullptr; });
+}
+
 void ModuleObject::attach(uint8_t flags) {
+  const bool begins = !attached() && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
+  if (begins) {
+    if (auto begun = module().begin(object_); !begun) {
+      report_.health = ModuleHealth::Degraded;
+      report_.reasons.push_back(begun.error().message());
+    }
+  }
   for (Program& program : programs_) {
     ProgramReport& report = report_of(*program.spec);
     if (bpf_program__expected_attach_type(program.handle) == BPF_TRACE_ITER) continue;  // run by Module::refresh
@@ -210,9 +221,9 @@ void ModuleObject::attach(uint8_t flags) {
       continue;
     }
     set_failed(report.name, Error::system("cannot attach to " + report.hook, errno).message());
-    state_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
-    state_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
-    spdlog::warn("{}: {}", state_.name, state_.reasons.back());
+    report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
+    report_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
+    spdlog::warn("{}: {}", report_.name, report_.reasons.back());
   }
 }
 
@@ -221,12 +232,12 @@ bool ModuleObject::needs_context(uint8_t flags) const {
       programs_, [&](const Program& program) { return program.spec->needs_context && (program.spec->flags & flags); });
 }
 
-void ModuleObject::add_program_stats(std::vector<ProgramStats>& out) const {
+void ModuleObject::add_program_stats(std::vector<ProgramRuns>& out) const {
   for (const Program& program : programs_) {
     bpf_prog_info info{};
     __u32 size = sizeof(info);
     if (bpf_obj_get_info_by_fd(bpf_program__fd(program.handle), &info, &size)) continue;
-    out.push_back({state_.name, std::string(program.spec->program), info.run_cnt, info.run_time_ns,
+    out.push_back({report_.name, std::string(program.spec->program), info.run_cnt, info.run_time_ns,
                    info.recursion_misses, info.verified_insns});
   }
 }

@@ -36,7 +36,7 @@ struct ProgramReport {
 
 enum class ModuleHealth : uint8_t { Ok, Degraded, Failed, Disabled };
 
-struct ModuleState {
+struct ModuleReport {
   std::string name;
   ModuleHealth health = ModuleHealth::Ok;
   std::string alternative;           // in use; empty if the module has none
@@ -44,7 +44,7 @@ struct ModuleState {
   std::vector<ProgramReport> programs;
 };
 
-struct ProgramStats {
+struct ProgramRuns {
   std::string module;
   std::string program;
   uint64_t runs = 0;         // only counted while run-time statistics are on
@@ -53,7 +53,7 @@ struct ProgramStats {
   uint64_t instructions = 0;  // that the verifier looked at
 };
 
-struct MapStats {
+struct MapReport {
   std::string module;
   std::string map;
   uint64_t capacity = 0;
@@ -68,14 +68,15 @@ struct LoadOptions {
 
 class ModuleObject {
  public:
-  // Never fails as a whole: what went wrong is in state().
+  // Never fails as a whole: what went wrong is in report().
   ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, const Features& features, const LoadOptions& options);
   ~ModuleObject();
   ModuleObject(const ModuleObject&) = delete;
   ModuleObject& operator=(const ModuleObject&) = delete;
 
-  const ModuleState& state() const { return state_; }
+  const ModuleReport& report() const { return report_; }
   bool loaded() const { return object_ != nullptr; }
+  bool attached() const;
   const Module& module() const { return *entry_.module; }
   bpf_object* object() const { return object_; }
   Rows& rows() { return rows_; }
@@ -84,7 +85,7 @@ class ModuleObject {
   void attach(uint8_t flags);
   // Do the programs attached for these flags need the core's context-switch program?
   bool needs_context(uint8_t flags) const;
-  void add_program_stats(std::vector<ProgramStats>& out) const;
+  void add_program_stats(std::vector<ProgramRuns>& out) const;
 
  private:
   struct Program {
@@ -102,7 +103,7 @@ class ModuleObject {
   ModuleEntry entry_;
   uint16_t id_;
   Core& core_;
-  ModuleState state_;
+  ModuleReport report_;
   bpf_object* object_ = nullptr;
   Rows rows_;
   std::vector<Program> programs_;

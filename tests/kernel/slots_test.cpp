@@ -70,6 +70,7 @@ TEST_F(SlotsTest, ARemovedDirectoryKeepsItsSlotUntilItIsReleased) {
   usleep(400'000);
   collect();
   EXPECT_EQ(engine().take_freed_slots(), std::vector<uint32_t>{slot});
+  engine().give_back(slot);
   EXPECT_EQ(engine().slots().info(slot), nullptr);
 }
 
