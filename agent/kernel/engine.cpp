@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <fstream>
 
+#include "agent/base/clock.h"
 #include "agent/kernel/features.h"
 #include "agent/kernel/libbpf_log.h"
 
@@ -20,16 +20,6 @@ namespace {
 
 constexpr uint32_t kRowsPerSlot = 6;
 constexpr std::size_t kCoreLosses = SONDE_MAX_MODULES - 1;
-// After release() running programs may still hold the slot for some microseconds; BPF programs never sleep, so this is
-// more than enough even for a virtual CPU that is not scheduled for a while.
-constexpr uint64_t kGraceNs = 300'000'000;
-
-uint64_t boottime_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
-
 // Kernel memory of a map as the kernel itself tells it (fs/proc/fd.c, bpf_map_show_fdinfo).
 uint64_t memlock_of(int fd) {
   std::ifstream file("/proc/self/fdinfo/" + std::to_string(fd));
@@ -87,6 +77,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   if (!core) return core.error();
   engine->core_ = std::move(*core);
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
+  engine->moved_ns_.resize(options.slots);
+  engine->doorbell_ = ring_buffer__new(
+      engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
   const LoadOptions load{options.alternative, options.break_program};
   uint16_t id = 0;
   for (const ModuleEntry& entry : sonde::modules()) {
@@ -99,7 +92,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   return engine;
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() { ring_buffer__free(doorbell_); }
 
 void Engine::configure(uint32_t slot, const SlotSetting& setting) {
   const std::lock_guard lock(mutex_);
@@ -153,37 +146,76 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
       }
     }
   }
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (!modules_[i] || !modules_[i]->attached()) continue;
-    if (auto done = modules_[i]->module().flush(modules_[i]->object()); !done) {
-      spdlog::debug("{}: {}", modules_[i]->report().name, done.error().message());
-    }
-  }
+  flush_modules();
   auto slots = slots_->taken();
   slots.push_back(SONDE_SLOT_UNATTRIBUTED);
   for (const uint32_t slot : slots) {
-    for (std::size_t i = 0; i < modules_.size(); ++i) {
-      if (!modules_[i] || !modules_[i]->loaded()) continue;
-      stats.series_moved += modules_[i]->rows().drain(slot, sink, (clear >> i) & 1);
-      if (refresh_gauges && slots_->config(slot)->flags[i]) modules_[i]->rows().read_gauges(slot, sink);
-    }
+    stats.series_moved += drain(slot, sink, clear, begin);
     ++stats.slots_read;
+    if (!refresh_gauges) continue;
+    for (std::size_t i = 0; i < modules_.size(); ++i) {
+      if (!modules_[i] || !modules_[i]->loaded() || !slots_->config(slot)->flags[i]) continue;
+      modules_[i]->rows().read_gauges(slot, sink);
+    }
   }
-  collect_released(begin);
+  retire_released(begin);
   stats.duration_ns = boottime_ns() - begin;
   return stats;
 }
 
-// Called with the lock held, after all slots were drained.
-void Engine::collect_released(uint64_t now) {
+CollectStats Engine::collect_released(SampleSink& sink, uint32_t clear) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t begin = boottime_ns();
+  CollectStats stats;
+  for (const Released& released : released_) {
+    stats.series_moved += drain(released.slot, sink, clear, begin);
+    ++stats.slots_read;
+  }
+  retire_released(begin);
+  stats.duration_ns = boottime_ns() - begin;
+  return stats;
+}
+
+uint64_t Engine::drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now) {
+  uint64_t moved = 0;
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i] && modules_[i]->loaded()) moved += modules_[i]->rows().drain(slot, sink, (clear >> i) & 1);
+  }
+  if (moved) moved_ns_[slot] = now;
+  return moved;
+}
+
+void Engine::flush_modules() {
+  for (const auto& module : modules_) {
+    if (!module || !module->attached()) continue;
+    if (auto done = module->module().flush(module->object()); !done) {
+      spdlog::debug("{}: {}", module->report().name, done.error().message());
+    }
+  }
+}
+
+// With the lock held, after the released slots were drained.
+void Engine::retire_released(uint64_t now) {
   std::erase_if(released_, [&](const Released& released) {
     if (now < released.at_ns + kGraceNs) return false;
     for (const auto& module : modules_) {
       if (module && module->loaded()) module->rows().forget(released.slot);
     }
+    moved_ns_[released.slot] = 0;
     freed_.push_back(released.slot);
     return true;
   });
+}
+
+uint64_t Engine::last_moved_ns(uint32_t slot) const {
+  const std::lock_guard lock(mutex_);
+  return moved_ns_[slot];
+}
+
+int Engine::wake_fd() const { return doorbell_ ? ring_buffer__epoll_fd(doorbell_) : -1; }
+
+void Engine::hush() {
+  if (doorbell_) ring_buffer__consume(doorbell_);
 }
 
 void Engine::release(uint32_t slot) {

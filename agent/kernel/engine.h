@@ -22,7 +22,13 @@
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
 
+struct ring_buffer;
+
 namespace sonde {
+
+// After release() a running program may still hold the slot for some microseconds. BPF programs never sleep, so this is
+// more than enough, even for a virtual CPU that is not scheduled for a while.
+inline constexpr uint64_t kGraceNs = 300'000'000;
 
 struct EngineOptions {
   uint32_t slots = 1024;      // subjects at a time, processes with slots of their own included
@@ -63,10 +69,18 @@ class Engine {
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
   // Takes the slot from its holder (see Slots::release); its rows are still collected until the grace period is over.
   void release(uint32_t slot);
+  // As collect(), but only slots that were released; call kGraceNs after release().
+  CollectStats collect_released(SampleSink& sink, uint32_t clear);
+  // CLOCK_BOOTTIME of the last collection in which something of this slot had moved; 0: never.
+  uint64_t last_moved_ns(uint32_t slot) const;
   // Slots read a last time after release(), each told once: forget who had them, then give them back.
   std::vector<uint32_t> take_freed_slots();
   // The kernel side may give it to another subject from now on.
   void give_back(uint32_t slot);
+
+  // Readable when the kernel side gave or took slots; hush() makes it unreadable again. A lost ring loses nothing.
+  int wake_fd() const;
+  void hush();
 
   // --- State (any thread) ---
   std::vector<ModuleReport> modules() const;
@@ -83,7 +97,9 @@ class Engine {
     uint32_t slot;
     uint64_t at_ns;
   };
-  void collect_released(uint64_t now);
+  uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now);
+  void flush_modules();
+  void retire_released(uint64_t now);
   ModuleFlags asked_flags() const;
 
   mutable std::mutex mutex_;
@@ -93,6 +109,8 @@ class Engine {
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in sonde::modules()
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
+  std::vector<uint64_t> moved_ns_;  // by slot
+  ring_buffer* doorbell_ = nullptr;
 };
 
 }  // namespace sonde
