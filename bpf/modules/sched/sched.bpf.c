@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The sched probe. The kernel keeps exact figures of every task: time on a CPU, time spent waiting for one, arrivals,
+ * migrations, switches. When a task leaves a CPU they stand still, so what they rose by since it left the last time is
+ * charged to its subject: no clock, no hook at the wakeup, no table, and a switch that BPF does not see is made up for by
+ * the next one. README.md has the rules for tasks seen for the first time. */
+#include "sched.h"
+
+#include <sonde/rows.h>
+#include <sonde/who.h>
+
+SONDE_LICENSE;
+
+SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
+
+#define TASK_RUNNING 0
+
+/* Set by sched_begin before the programs are attached. Epoch 0: it never ran, nothing may be counted. */
+uint32_t sched_epoch = 0;
+uint64_t sched_since = 0; /* CLOCK_MONOTONIC of the host */
+
+/* Several waits of which only the sum is known: each counts as the mean, the sum stays exact. */
+sonde_slow int observe_merged(uint32_t *index, uint32_t n, uint64_t sum)
+{
+	struct sonde_histogram *histogram;
+	uint32_t row, bucket;
+
+	if (!index || !n)
+		return 0;
+	row = *(volatile uint32_t *)index;
+	if (row == SONDE_NO_ROW)
+		row = sonde_take_row(index);
+	histogram = row == SONDE_NO_ROW ? 0 : bpf_map_lookup_elem(&sonde_histograms, &row);
+	if (!histogram) {
+		sonde_lose(SONDE_LOSS_NO_ROW, n);
+		return 0;
+	}
+	bucket = sonde_hist_index(sum / n);
+	if (bucket < SONDE_HIST_BUCKETS)
+		__sync_fetch_and_add(&histogram->bucket[bucket], n);
+	else
+		__sync_fetch_and_add(&histogram->overflow, n);
+	__sync_fetch_and_add(&histogram->sum, sum);
+	sonde_lose(SONDE_LOSS_MERGED, n - 1);
+	return 0;
+}
+
+sonde_inline void observe_wait(struct sonde_task *state, uint8_t flags, uint32_t n, uint64_t wait)
+{
+	uint32_t slot = state->slot, *row, *index;
+
+	if ((int64_t)wait < 0) { /* the clocks of two CPUs disagree */
+		sonde_lose(SONDE_LOSS_BAD_VALUE, n);
+		return;
+	}
+	row = bpf_map_lookup_elem(&sched_histograms, &slot);
+	if (!row)
+		return;
+	index = &row[SCHED_WAIT];
+	if (flags & SCHED_FLAG_CAUSE)
+		index = state->sched_runnable ? &row[SCHED_WAIT_PREEMPTION] : &row[SCHED_WAIT_WAKEUP];
+	if (n == 1)
+		sonde_observe_at(index, wait);
+	else
+		observe_merged(index, n, wait);
+}
+
+sonde_inline void add(uint64_t *counter, uint64_t n)
+{
+	if (n)
+		__sync_fetch_and_add(counter, n);
+}
+
+/* Runs, including the present one, whose wait the kernel did not measure: it does not where a task is preempted between
+ * announcing its sleep and going to sleep (sched_info_depart). `running`: the present run has not ended. */
+sonde_inline uint32_t unmeasured_runs(struct task_struct *task, bool running)
+{
+	return (uint32_t)task->nvcsw + (uint32_t)task->nivcsw + running - (uint32_t)task->sched_info.pcount;
+}
+
+/* A task without figures of this epoch. Born since the epoch began: all of its life counts, from zero. Older: from now
+ * on, its past is not ours. */
+sonde_slow int first_sight(struct task_struct *task, struct sonde_task *state, bool running)
+{
+	if (!task || !state)
+		return 0;
+	__builtin_memset(&state->exec_runtime, 0,
+			 __builtin_offsetof(struct sonde_task, sched_epoch) -
+				 __builtin_offsetof(struct sonde_task, exec_runtime));
+	state->sched_runnable = 0;
+	if (task->start_time < sched_since) {
+		state->exec_runtime = task->se.sum_exec_runtime;
+		state->migrations = task->se.nr_migrations;
+		state->voluntary = task->nvcsw;
+		state->involuntary = task->nivcsw;
+		if (bpf_core_field_exists(task->sched_info.run_delay)) {
+			state->run_delay = task->sched_info.run_delay;
+			state->arrivals = task->sched_info.pcount;
+			state->unmeasured = unmeasured_runs(task, running);
+		}
+	}
+	state->sched_epoch = sched_epoch;
+	return 0;
+}
+
+/* Charges what the task's own figures rose by since the last time to the subject that has it now. Only for a task that
+ * runs on this CPU or is just leaving it: nobody else may write these fields. */
+sonde_inline void account(struct task_struct *task, struct sonde_task *state, bool running)
+{
+	uint8_t flags = state->flags[SONDE_MODULE_ID];
+	uint32_t slot = state->slot, voluntary, involuntary, migrations, arrivals = 0, unmeasured;
+	uint64_t exec, wait = 0, value, *row;
+
+	if (state->sched_epoch != sched_epoch)
+		first_sight(task, state, running);
+
+	value = task->se.sum_exec_runtime;
+	exec = value - state->exec_runtime;
+	state->exec_runtime = value;
+	migrations = (uint32_t)task->se.nr_migrations - state->migrations;
+	state->migrations += migrations;
+	voluntary = (uint32_t)task->nvcsw - state->voluntary;
+	state->voluntary += voluntary;
+	involuntary = (uint32_t)task->nivcsw - state->involuntary;
+	state->involuntary += involuntary;
+	if (bpf_core_field_exists(task->sched_info.run_delay)) {
+		value = task->sched_info.run_delay;
+		wait = value - state->run_delay;
+		state->run_delay = value;
+		arrivals = (uint32_t)task->sched_info.pcount - state->arrivals;
+		state->arrivals += arrivals;
+		unmeasured = unmeasured_runs(task, running);
+		if (unmeasured != state->unmeasured) {
+			if ((flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)) && (int32_t)(unmeasured - state->unmeasured) > 0)
+				sonde_lose(SONDE_LOSS_UNMEASURED, unmeasured - state->unmeasured);
+			state->unmeasured = unmeasured;
+		}
+	}
+	if (!flags)
+		return;
+
+	if (arrivals && (flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)))
+		observe_wait(state, flags, arrivals, wait);
+	if (!(flags & (SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU | SCHED_FLAG_MIGRATIONS)))
+		return;
+	row = bpf_map_lookup_elem(&sched_counters, &slot);
+	if (!row)
+		return;
+	if (flags & SCHED_FLAG_ONCPU)
+		add(&row[SCHED_ONCPU], exec);
+	if (flags & SCHED_FLAG_SWITCHES) {
+		add(&row[SCHED_VOLUNTARY], voluntary);
+		add(&row[SCHED_INVOLUNTARY], involuntary);
+	}
+	if (flags & SCHED_FLAG_MIGRATIONS)
+		add(&row[SCHED_MIGRATIONS], migrations);
+}
+
+/* As account(), where an interrupt or a switch may come between: whoever finds it busy leaves it to the next time. */
+sonde_slow int account_running(struct task_struct *task, struct sonde_task *state)
+{
+	if (!task || !state || *(volatile uint8_t *)&state->sched_busy)
+		return 0;
+	*(volatile uint8_t *)&state->sched_busy = 1;
+	account(task, state, true);
+	*(volatile uint8_t *)&state->sched_busy = 0;
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous)
+{
+	struct sonde_task *state;
+
+	if (!previous->pid) /* the idle task */
+		return 0;
+	state = sonde_task_of(previous);
+	if (!state || !sched_epoch)
+		return 0;
+	if (!state->sched_busy)
+		account(previous, state, false);
+	state->sched_runnable = preempt || sonde_task_state(previous) == TASK_RUNNING;
+	return 0;
+}
+
+/* Makes the child's storage here, where memory may be asked for, instead of under the run queue's lock. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
+{
+	sonde_task_of(child);
+	return 0;
+}
+
+/* A process that moves itself: what it did so far belongs to the subject that it leaves. Its storage still names that
+ * one; what has been moved while it was off the CPU has nothing to divide. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(sched_move, struct cgroup *destination, const char *path, struct task_struct *leader)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sonde_task *state;
+
+	if (destination->root->hierarchy_id != 0 || leader->tgid != task->tgid || !sched_epoch)
+		return 0;
+	state = bpf_task_storage_get(&sonde_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (state)
+		account_running(task, state);
+	else
+		sonde_lose(SONDE_LOSS_TASK_STORAGE, 1);
+	return 0;
+}
+
+/* Wakeups that find the task still on its way to sleep count too. */
+sonde_inline int count_wakeup(struct task_struct *task)
+{
+	struct sonde_task *state = sonde_task_of(task);
+
+	if (state && (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_WAKEUPS))
+		sonde_count(&sched_counters, state->slot, SCHED_WAKEUPS, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(sched_wakeup, struct task_struct *task)
+{
+	return count_wakeup(task);
+}
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(sched_wakeup_new, struct task_struct *task)
+{
+	return count_wakeup(task);
+}
+
+/* The rest is never attached: user space runs it. */
+
+/* Before the programs are attached: figures in task storage are of an earlier epoch now. */
+SEC("raw_tp")
+int sched_begin(void *ctx)
+{
+	sched_since = bpf_ktime_get_ns();
+	sched_epoch++;
+	return 0;
+}
+
+/* Then, on every thread that can be seen from here. */
+SEC("iter/task")
+int sched_seed(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct sonde_task *state;
+
+	if (!task || !task->pid || !sched_epoch)
+		return 0;
+	state = sonde_task_of(task);
+	if (state && state->sched_epoch != sched_epoch)
+		first_sight(task, state, task->on_cpu);
+	return 0;
+}
+
+/* On every CPU, by interrupt: a task that does not leave its CPU is charged what it did up to now. */
+SEC("raw_tp")
+int sched_flush(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sonde_task *state;
+
+	if (!task->pid || !sched_epoch)
+		return 0;
+	state = sonde_task_of(task);
+	if (state)
+		account_running(task, state);
+	return 0;
+}

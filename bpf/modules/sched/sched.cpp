@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sched.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/module/module.h"
+
+namespace sonde {
+namespace {
+
+constexpr std::array<std::string_view, 1> kAliases = {"cpu"};
+
+enum Metric : uint8_t { kWait, kSwitches, kMigrations, kWakeups, kOncpu };
+
+constexpr std::array<AttributeSpec, 1> kCause = {{{"sonde.sched.cause", "wakeup, preemption"}}};
+constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.type", "voluntary, involuntary"}}};
+
+constexpr std::array<MetricSpec, 5> kMetrics = {{
+    {.name = "sonde.sched.run_queue.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Minimal,
+     .description = "Time that runnable threads waited for a CPU, one sample per arrival on one",
+     .attributes = kCause},
+    {.name = "sonde.sched.context_switches",
+     .unit = "{switch}",
+     .level = Level::Detailed,
+     .description = "Times that threads left a CPU, on their own (voluntary) or not",
+     .attributes = kSwitchType},
+    {.name = "sonde.sched.migrations",
+     .unit = "{migration}",
+     .level = Level::Detailed,
+     .description = "Times that threads were moved to another CPU"},
+    {.name = "sonde.sched.wakeups",
+     .unit = "{wakeup}",
+     .level = Level::Detailed,
+     .description = "Times that threads were made runnable, new threads included"},
+    {.name = "sonde.sched.oncpu.time",
+     .unit = "s",
+     .level = Level::Detailed,
+     .description = "Time that threads spent on a CPU",
+     .integer = false},
+}};
+
+constexpr double kNanoseconds = 1e-9;
+
+constexpr std::array<SeriesSpec, 8> kSeries = {{
+    {.metric = kWait,
+     .source = Source::Histogram,
+     .index = SCHED_WAIT,
+     .level = Level::Minimal,
+     .flag = SCHED_FLAG_WAIT,
+     .scale = kNanoseconds},
+    {.metric = kWait,
+     .source = Source::Histogram,
+     .index = SCHED_WAIT_WAKEUP,
+     .values = {"wakeup"},
+     .level = Level::Detailed,
+     .flag = SCHED_FLAG_CAUSE,
+     .scale = kNanoseconds},
+    {.metric = kWait,
+     .source = Source::Histogram,
+     .index = SCHED_WAIT_PREEMPTION,
+     .values = {"preemption"},
+     .level = Level::Detailed,
+     .flag = SCHED_FLAG_CAUSE,
+     .scale = kNanoseconds},
+    {.metric = kSwitches,
+     .index = SCHED_VOLUNTARY,
+     .values = {"voluntary"},
+     .level = Level::Detailed,
+     .flag = SCHED_FLAG_SWITCHES},
+    {.metric = kSwitches,
+     .index = SCHED_INVOLUNTARY,
+     .values = {"involuntary"},
+     .level = Level::Detailed,
+     .flag = SCHED_FLAG_SWITCHES},
+    {.metric = kMigrations, .index = SCHED_MIGRATIONS, .level = Level::Detailed, .flag = SCHED_FLAG_MIGRATIONS},
+    {.metric = kWakeups, .index = SCHED_WAKEUPS, .level = Level::Detailed, .flag = SCHED_FLAG_WAKEUPS},
+    {.metric = kOncpu,
+     .index = SCHED_ONCPU,
+     .level = Level::Detailed,
+     .flag = SCHED_FLAG_ONCPU,
+     .scale = kNanoseconds},
+}};
+
+// CONFIG_SCHED_INFO: every distribution has it, by way of SCHEDSTATS, TASK_DELAY_ACCT or KVM.
+bool kernel_has_run_delay() {
+  btf* types = btf__load_vmlinux_btf();
+  if (!types) return false;
+  bool found = false;
+  const int id = btf__find_by_name_kind(types, "sched_info", BTF_KIND_STRUCT);
+  if (id > 0) {
+    const btf_type* type = btf__type_by_id(types, static_cast<__u32>(id));
+    const btf_member* members = btf_members(type);
+    for (int i = 0; i < btf_vlen(type); ++i) {
+      found = found || std::strcmp(btf__name_by_offset(types, members[i].name_off), "run_delay") == 0;
+    }
+  }
+  btf__free(types);
+  return found;
+}
+
+std::string why_no_run_delay(const Features&) {
+  if (kernel_has_run_delay()) return {};
+  return "this kernel does not keep waiting times (CONFIG_SCHED_INFO): sonde.sched.run_queue.duration is not measured; "
+         "a kernel with CONFIG_SCHEDSTATS or CONFIG_TASK_DELAY_ACCT has it";
+}
+
+std::string never(const Features&) { return {}; }
+
+constexpr std::array<Alternative, 2> kAlternatives = {{
+    {"sched_info", why_no_run_delay},
+    {"without_sched_info", never},
+}};
+
+// One set for all but the wakeups: the figures in task storage are only good while no switch-out goes unwatched.
+constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
+                              SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS;
+
+constexpr std::array<ProgramSpec, 8> kPrograms = {{
+    {.program = "sched_fork",
+     .hook = "tp_btf/sched_process_fork",
+     .flags = kAllFlags,
+     .gap = "a new thread's storage is made at its first context switch, under the run queue's lock"},
+    {.program = "sched_move",
+     .hook = "tp_btf/cgroup_attach_task",
+     .flags = kAllFlags,
+     .gap = "what a process did since its last context switch is charged to the cgroup that it moves itself to"},
+    {.program = "sched_switch", .hook = "tp_btf/sched_switch", .flags = kAllFlags},
+    {.program = "sched_wakeup",
+     .hook = "tp_btf/sched_wakeup",
+     .flags = SCHED_FLAG_WAKEUPS,
+     .gap = "sonde.sched.wakeups counts new threads only"},
+    {.program = "sched_wakeup_new",
+     .hook = "tp_btf/sched_wakeup_new",
+     .flags = SCHED_FLAG_WAKEUPS,
+     .gap = "sonde.sched.wakeups does not count new threads"},
+    {.program = "sched_begin", .hook = "run by the agent before the others are attached", .flags = 0},
+    {.program = "sched_seed",
+     .hook = "iter/task, run by the agent before the others are attached",
+     .flags = 0,
+     .gap = "threads older than the agent count from their first context switch on"},
+    {.program = "sched_flush",
+     .hook = "run by the agent on each CPU before a collection",
+     .flags = 0,
+     .gap = "a thread that does not leave its CPU is not seen until it does"},
+}};
+
+constexpr std::array<std::string_view, 4> kNotes = {
+    "charged to the thread that waited or ran, never to the one that happens to run next; the idle task is not counted",
+    "a thread that another one moves to a new cgroup while it runs is charged to the new one from its last context "
+    "switch on",
+    "waits of a thread preempted on its way to sleep are not measured by the kernel itself: counted as lost",
+    "the histogram needs no clock and is never sampled: sampleHistogramsEvery does not apply",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "sched",
+    .summary = "Waiting for a CPU and running on one: run queue, context switches, migrations, wakeups, CPU time",
+    .aliases = kAliases,
+    .metrics = kMetrics,
+    .series = kSeries,
+    .alternatives = kAlternatives,
+    .programs = kPrograms,
+    .needs = "BTF, task storage for tracing programs (Linux 5.12); CAP_BPF and CAP_PERFMON",
+    .counters = SCHED_COUNTERS,
+    .histograms = SCHED_HISTOGRAMS,
+    .notes = kNotes,
+};
+
+// Runs a program that is attached to nothing: here, or on a CPU of choice (in an interrupt, over the task that runs).
+int run(int program, int cpu) {
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  if (cpu >= 0) {
+    options.flags = BPF_F_TEST_RUN_ON_CPU;
+    options.cpu = static_cast<__u32>(cpu);
+  }
+  return bpf_prog_test_run_opts(program, &options);
+}
+
+// -1 if it was not loaded: its absence is in status already.
+int descriptor(bpf_object* object, const char* name) {
+  const bpf_program* program = bpf_object__find_program_by_name(object, name);
+  return program ? bpf_program__fd(program) : -1;
+}
+
+class SchedModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  Result<void> begin(bpf_object* object) const override {
+    if (const int error = run(descriptor(object, "sched_begin"), -1)) {
+      return Error::system("cannot run sched_begin, nothing will be counted", -error);
+    }
+    if (auto seeded = seed(object); !seeded) return seeded;
+    return flush(object);
+  }
+
+  Result<void> flush(bpf_object* object) const override {
+    const int program = descriptor(object, "sched_flush");
+    if (program < 0) return {};
+    const int cpus = libbpf_num_possible_cpus();
+    for (int cpu = 0; cpu < cpus; ++cpu) {
+      const int error = run(program, cpu);
+      if (error && error != -ENXIO) return Error::system("cannot run sched_flush", -error);  // ENXIO: CPU is offline
+    }
+    return {};
+  }
+
+ private:
+  // Takes note of how every thread stands. Threads of other pid namespaces are not seen if the agent has its own.
+  static Result<void> seed(bpf_object* object) {
+    const bpf_program* program = bpf_object__find_program_by_name(object, "sched_seed");
+    if (!program || bpf_program__fd(program) < 0) return {};
+    bpf_link* link = bpf_program__attach_iter(program, nullptr);
+    if (!link) return Error::system("cannot go through the threads", errno);
+    const Fd iterator(bpf_iter_create(bpf_link__fd(link)));
+    bpf_link__destroy(link);
+    if (!iterator) return Error::system("cannot go through the threads", errno);
+    std::array<char, 64> nothing{};
+    ssize_t got = 0;
+    do {
+      got = ::read(iterator.get(), nothing.data(), nothing.size());
+    } while (got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN)));
+    if (got < 0) return Error::system("cannot go through the threads", errno);
+    return {};
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_sched() {
+  static const SchedModule module;
+  return module;
+}
+
+}  // namespace sonde

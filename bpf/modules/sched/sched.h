@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The sched probe: numbers that sched.bpf.c and sched.cpp share. */
+#ifndef SONDE_SCHED_H
+#define SONDE_SCHED_H
+
+#include <sonde/abi.h>
+
+enum sched_counter {
+	SCHED_VOLUNTARY = 0, /* switches */
+	SCHED_INVOLUNTARY,   /* switches */
+	SCHED_MIGRATIONS,
+	SCHED_WAKEUPS,
+	SCHED_ONCPU, /* ns */
+	SCHED_COUNTERS,
+};
+
+/* Waiting times on the run queue, ns. A subject feeds either the first or the other two. */
+enum sched_histogram {
+	SCHED_WAIT = 0,
+	SCHED_WAIT_WAKEUP,     /* it had slept, or is new */
+	SCHED_WAIT_PREEMPTION, /* it would have run on */
+	SCHED_HISTOGRAMS,
+};
+
+/* Bits of a subject's flags byte. */
+enum sched_flag {
+	SCHED_FLAG_WAIT = 1,
+	SCHED_FLAG_CAUSE = 2, /* waiting times by cause; wins over SCHED_FLAG_WAIT */
+	SCHED_FLAG_SWITCHES = 4,
+	SCHED_FLAG_ONCPU = 8,
+	SCHED_FLAG_MIGRATIONS = 16,
+	SCHED_FLAG_WAKEUPS = 32,
+};
+
+#endif
