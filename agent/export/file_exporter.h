@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// OTLP/JSON lines into a file, in the format of the Collector's file exporter: one ExportMetricsServiceRequest a line,
+// so that its otlpjsonfile receiver and every JSON tool can read it.
+#pragma once
+
+#include <mutex>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/base/result.h"
+#include "agent/export/exporter.h"
+#include "agent/export/otlp_encoder.h"
+
+namespace sonde {
+
+enum class FileSync : uint8_t {
+  Never,      // the kernel writes when it likes: survives a kill, not a power failure
+  EachBatch,  // fdatasync after each batch
+};
+
+struct FileOptions {
+  // A file, an existing directory or a path that ends in "/" (then metrics.jsonl in it), or "-" for standard output.
+  std::string path = "-";
+  uint64_t max_bytes = 100ULL << 20;  // the file is then renamed to <path>.1, .1 to .2 …; 0: never
+  uint32_t keep = 3;                  // rotated files besides the current one
+  FileSync sync = FileSync::Never;
+  uint64_t max_line_bytes = 900'000;  // longer batches take several lines (readers limit lines to 1 MiB)
+  EncodeOptions encode;
+};
+
+class FileExporter final : public Exporter {
+ public:
+  // Opens the file, so that a wrong path is told at the start. Directories above are not made.
+  static Result<std::unique_ptr<FileExporter>> create(FileOptions options);
+
+  std::string_view name() const override { return "file"; }
+  std::string destination() const override { return options_.path == "-" ? "standard output" : path_; }
+  // Writes at once. If the disk is full the batch is dropped and counted, nothing half-written stays, and the next
+  // batch tries again. A pipe that nobody reads delays by at most a second and then drops batches.
+  void push(BatchPtr batch) override;
+  void flush(uint64_t timeout_ns) override;
+  ExporterStats stats() const override;
+
+ private:
+  explicit FileExporter(FileOptions options);
+  Result<void> open();
+  Result<void> write_line(const std::string& line);
+  Result<void> write_regular(const std::string& line);
+  Result<void> write_stream(uint64_t timeout_ns);
+  Result<void> reopen_if_moved();
+  void rotate();
+  void failed(const char* code, const Error& error, uint64_t points);
+
+  const FileOptions options_;
+  std::string path_;
+  Fd file_;
+  bool regular_ = true;
+  uint64_t size_ = 0;
+  std::string pending_;  // rest of a line that a pipe did not take yet
+  mutable std::mutex mutex_;
+  ExporterStats stats_;
+};
+
+}  // namespace sonde
