@@ -15,24 +15,24 @@ namespace sonde {
 struct ProbeEstimate {
   std::string probe;
   Level level = Level::None;
-  int series = 0;           // per subject, at most: all of them moving
-  int histograms = 0;       // of these
+  int series = 0;             // per subject, at most: all of them moving
+  int histograms = 0;         // of these
   bool keyed_series = false;  // and cells on top: up to SONDE_CELLS + 1 for each keyed metric
-  int ns_per_event = 0;     // added to an operation of a selected subject: the costliest pair of hooks
+  int ns_per_event = 0;       // added to an operation of a selected subject: the costliest pair of hooks
 };
 
 struct Estimate {
   std::vector<ProbeEstimate> probes;  // those that are asked
-  int series = 0;           // per subject
+  int series = 0;                     // per subject
   int histograms = 0;
   uint64_t kernel_bytes = 0;  // of all shared maps, for the given limits
 };
 
 // The sizes of the kernel maps that the configuration sets.
 struct KernelLimits {
-  uint32_t slots = 4096;           // limits.subjects
-  uint32_t histogram_rows = 16384; // limits.histogramRows
-  uint32_t processes = 4096;       // limits.processes
+  uint32_t slots = 4096;            // limits.subjects
+  uint32_t histogram_rows = 16384;  // limits.histogramRows
+  uint32_t processes = 4096;        // limits.processes
 };
 
 Estimate estimate(const Decision& decision, const KernelLimits& limits,

@@ -15,19 +15,21 @@ struct ProbePlan {
   Level level = Level::None;  // the highest asked; None: nobody asks
   uint8_t flags = 0;          // union: programs with none of these need not be attached
   uint64_t metrics = 0;       // union
-  CleanupStrategy cleanup = CleanupStrategy::NoCleanup;  // the strictest of those that ask for this module
+  // The strictest of those that ask for this module.
+  CleanupStrategy cleanup = CleanupStrategy::NoCleanup;
 };
 
 struct Plan {
-  std::vector<ProbePlan> probes;  // one per module
-  uint32_t period_ms = 0;         // the shortest; 0: nothing is selected
-  int idle_seconds = 0;           // the shortest
-  int series_per_node = 0;        // the largest of the winners: each policy's own is checked by the pipeline
-  bool per_process = false;       // somebody asks for process granularity
-  uint32_t selected = 0;          // subjects
+  std::vector<ProbePlan> probes;        // one per module
+  uint32_t period_ms = 0;               // the shortest; 0: nothing is selected
+  int idle_seconds = 0;                 // the shortest
+  int series_per_node = 0;              // the largest that a decision allows
+  bool per_process = false;             // somebody asks for process granularity
+  uint32_t selected = 0;                // subjects
   std::vector<std::string> overridden;  // sentences: cleanup strategies that gave way to a stricter one
 };
 
+// One decision per subject, those that are not selected too: they say what an Exclude keeps unwatched.
 Plan plan_of(std::span<const DecisionPtr> decisions, std::span<const ModuleEntry> modules = sonde::modules());
 
 // Flags (one byte per module) for a subject that user space does not know yet: the union over all active policies that
@@ -36,18 +38,14 @@ std::vector<uint8_t> provisional_flags(std::span<const Policy> policies, const R
 
 // For status, in order of precedence.
 struct PolicyStatus {
-  std::string name;    // display name
+  std::string name;  // display name
   std::string source;
   Mode mode = Mode::Monitor;
   bool expired = false;
   uint32_t matched = 0;                 // subjects; for Exclude: that it keeps unwatched
-  std::vector<std::string> overridden;  // sentences
+  std::vector<std::string> overridden;  // sentences, at most ten
 };
-struct Matched {
-  const Subject* subject;
-  std::span<const std::string> commands;
-};
-std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::span<const Matched> subjects,
+std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::span<const DecisionPtr> decisions,
                                         const ResolveContext& context);
 
 }  // namespace sonde

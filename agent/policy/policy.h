@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/module/metric.h"
@@ -16,6 +17,12 @@ namespace sonde {
 enum class Mode : uint8_t { Monitor, Exclude };
 enum class Granularity : uint8_t { Pod, Container, Process };
 enum class CleanupStrategy : uint8_t { NoCleanup, KeepRecent, ClearAfterRead };  // rising strictness
+
+// As they are written.
+std::string_view word_of(Level level);
+std::string_view word_of(Granularity granularity);
+std::string_view word_of(CleanupStrategy strategy);
+std::string_view word_of(Mode mode);
 
 enum class SelectorOperator : uint8_t { In, NotIn, Exists, DoesNotExist };
 struct LabelRequirement {

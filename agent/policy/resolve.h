@@ -11,6 +11,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/module/module.h"
@@ -56,6 +57,12 @@ bool expired(const Policy& policy, uint64_t now_ns);
 // Unattributed work belongs to policies that select everything.
 bool selects(const Policy& policy, const Subject& subject, std::span<const std::string> commands,
              const ResolveContext& context);
+
+// The module of that name or alias among these; -1 if there is none.
+int module_index(std::span<const ModuleEntry> modules, std::string_view name);
+
+// The level a policy gives where it names none: Standard if it asks for nothing in particular.
+Level base_level(const Policy& policy);
 
 // The order of precedence, first the one that wins.
 bool precedes(const Policy& a, const Policy& b);

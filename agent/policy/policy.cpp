@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/policy/policy.h"
+
+#include <array>
+
+#include "agent/policy/resolve.h"
+
+namespace sonde {
+
+namespace {
+
+template <typename Enum, std::size_t N>
+std::string_view nth(const std::array<std::string_view, N>& words, Enum value) {
+  auto at = static_cast<std::size_t>(value);
+  return at < N ? words[at] : "?";
+}
+
+}  // namespace
+
+std::string_view word_of(Level level) {
+  static constexpr std::array<std::string_view, 5> kWords{"None", "Minimal", "Standard", "Detailed", "OptIn"};
+  return nth(kWords, level);
+}
+
+std::string_view word_of(Granularity granularity) {
+  static constexpr std::array<std::string_view, 3> kWords{"Pod", "Container", "Process"};
+  return nth(kWords, granularity);
+}
+
+std::string_view word_of(CleanupStrategy strategy) {
+  static constexpr std::array<std::string_view, 3> kWords{"NoCleanup", "KeepRecent", "ClearAfterRead"};
+  return nth(kWords, strategy);
+}
+
+std::string_view word_of(Mode mode) { return mode == Mode::Exclude ? "Exclude" : "Monitor"; }
+
+Policy default_policy(Level preset, std::span<const std::string> probes) {
+  Policy policy;
+  policy.name = "default";
+  policy.source = "default";
+  policy.is_default = true;
+  if (probes.empty()) {
+    policy.preset = preset;
+    return policy;
+  }
+  policy.preset = Level::None;
+  for (const std::string& name : probes) {
+    ProbeRequest request;
+    request.name = name;
+    request.level = preset;
+    policy.probes.push_back(std::move(request));
+  }
+  return policy;
+}
+
+}  // namespace sonde

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/policy/resolve.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "agent/base/text.h"
+
+namespace sonde {
+
+namespace {
+
+// What one policy asks of one module.
+struct Ask {
+  Level level = Level::None;
+  uint64_t metrics = 0;
+  uint64_t excluded = 0;
+  std::optional<int> sample_every;
+};
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+bool refused(const MetricSpec& metric, const Ceilings& ceilings) {
+  return metric.level > ceilings.level && !(metric.level == Level::OptIn && ceilings.level >= Level::Detailed);
+}
+
+void apply(const ProbeRequest& request, Level base, const ModuleInfo& info, Ask& ask) {
+  ask.level = request.level.value_or(base == Level::None ? Level::Standard : base);
+  if (request.sample_histograms_every) ask.sample_every = request.sample_histograms_every;
+  for (std::size_t i = 0; i < info.metrics.size(); ++i) {
+    if (contains(request.include_metrics, info.metrics[i].name)) ask.metrics |= 1ULL << i;
+    if (contains(request.exclude_metrics, info.metrics[i].name)) ask.excluded |= 1ULL << i;
+  }
+}
+
+bool is_for(const ProbeRequest& request, const ModuleInfo& info) {
+  return request.name == info.name ||
+         std::ranges::find(info.aliases, std::string_view(request.name)) != info.aliases.end();
+}
+
+class Resolver {
+ public:
+  Resolver(std::vector<const Policy*> policies, const ResolveContext& context)
+      : policies_(std::move(policies)), context_(context) {
+    std::ranges::sort(policies_, [](const Policy* a, const Policy* b) { return precedes(*a, *b); });
+  }
+
+  Decision run() {
+    for (const Policy* policy : policies_) decision_.policies.push_back(display_name(*policy));
+    decision_.probes.resize(context_.modules.size());
+    for (std::size_t i = 0; i < context_.modules.size(); ++i) decide_probe(i);
+    if (decision_.selected) decide_values();
+    return std::move(decision_);
+  }
+
+ private:
+  Ask ask_of(const Policy& policy, const ModuleInfo& info) {
+    Ask ask;
+    Level base = base_level(policy);
+    ask.level = base;
+    // `all` gives the ground, a probe's own entry the exception, whatever stands first.
+    for (const ProbeRequest& request : policy.probes) {
+      if (request.name == "all") apply(request, base, info, ask);
+    }
+    for (const ProbeRequest& request : policy.probes) {
+      if (request.name != "all" && is_for(request, info)) apply(request, base, info, ask);
+    }
+    if (ask.level > context_.ceilings.level) {
+      say(policy, fmt::format("{} at {} is more than the agent's ceiling {}", info.name, word_of(ask.level),
+                              word_of(context_.ceilings.level)));
+      ask.level = context_.ceilings.level;
+    }
+    for (std::size_t i = 0; i < info.metrics.size(); ++i) {
+      const MetricSpec& metric = info.metrics[i];
+      uint64_t bit = 1ULL << i;
+      if (ask.level != Level::None && metric.level <= ask.level) ask.metrics |= bit;
+      if ((ask.metrics & bit) && refused(metric, context_.ceilings)) {
+        say(policy,
+            fmt::format("{} is more than the agent's ceiling {}", metric.name, word_of(context_.ceilings.level)));
+        ask.metrics &= ~bit;
+      }
+      // A node's numbers speak of all tenants.
+      if (metric.node && !policy.namespace_name.empty()) ask.metrics &= ~bit;
+    }
+    ask.metrics &= ~ask.excluded;
+    return ask;
+  }
+
+  void decide_probe(std::size_t module) {
+    const ModuleInfo& info = context_.modules[module].module->info();
+    ProbeDecision& probe = decision_.probes[module];
+    const Policy* winner = nullptr;
+    uint64_t excluded = 0;  // by a policy seen so far, before anybody asked
+    std::optional<int> sample_every;
+    for (const Policy* policy : policies_) {
+      Ask ask = ask_of(*policy, info);
+      if (uint64_t lost = ask.metrics & excluded) {
+        std::vector<std::string_view> names;
+        for (; lost; lost &= lost - 1) names.push_back(info.metrics[std::countr_zero(lost)].name);
+        say(*policy, join(names) + " is excluded by a policy of higher precedence");
+      }
+      probe.metrics |= ask.metrics & ~excluded;
+      excluded |= ask.excluded & ~probe.metrics;
+      if (ask.level > probe.level || (!winner && ask.metrics)) {
+        probe.level = ask.level;
+        winner = policy;
+      }
+      pick(sample_every, ask.sample_every, *policy, fmt::format("{}.sampleHistogramsEvery", info.name));
+    }
+    if (probe.metrics == 0) {
+      probe = {};
+      return;
+    }
+    // Only metrics named one by one: they bring their own series (see exports()).
+    if (probe.level == Level::None) probe.level = Level::Minimal;
+    if (winner) decision_.winners[fmt::format("{}.level", info.name)] = display_name(*winner);
+    probe.sample_every = static_cast<uint16_t>(std::clamp(sample_every.value_or(1), 1, 65535));
+    for (const SeriesSpec& series : info.series) {
+      if (exports(probe, info, series)) probe.flags |= series.flag;
+    }
+    decision_.selected = true;
+  }
+
+  void decide_values() {
+    const DecisionDefaults& defaults = context_.defaults;
+    const Ceilings& ceilings = context_.ceilings;
+    auto period = first("periodSeconds", &Policy::period_seconds);
+    decision_.period_ms = period ? static_cast<uint32_t>(*period) * 1000 : defaults.period_ms;
+    if (period && decision_.period_ms < ceilings.min_period_ms) {
+      clamped("periodSeconds", *period, fmt::format("{}", ceilings.min_period_ms / 1000.0));
+      decision_.period_ms = ceilings.min_period_ms;
+    }
+    decision_.granularity = first("granularity", &Policy::granularity).value_or(defaults.granularity);
+    if (decision_.granularity > ceilings.granularity) {
+      clamped("granularity", word_of(decision_.granularity), word_of(ceilings.granularity));
+      decision_.granularity = ceilings.granularity;
+    }
+    decision_.cleanup = first("cleanup", &Policy::cleanup).value_or(defaults.cleanup);
+    decision_.idle_seconds = first("idleSeconds", &Policy::idle_seconds).value_or(defaults.idle_seconds);
+    decision_.series_per_container =
+        limited("seriesPerContainer", first("seriesPerContainer", &Policy::series_per_container),
+                defaults.series_per_container, ceilings.series_per_container);
+    decision_.series_per_node = limited("seriesPerNode", first("seriesPerNode", &Policy::series_per_node),
+                                        defaults.series_per_node, ceilings.series_per_node);
+    using Words = std::vector<std::string>;
+    decision_.pod_labels = first("podLabels", &Policy::pod_labels).value_or(Words());
+    decision_.pod_annotations = first("podAnnotations", &Policy::pod_annotations).value_or(Words());
+  }
+
+  int limited(const std::string& field, std::optional<int> value, int otherwise, int ceiling) {
+    int chosen = value.value_or(otherwise);
+    if (chosen <= ceiling) return chosen;
+    if (value) clamped(field, chosen, ceiling);
+    return ceiling;
+  }
+
+  template <typename T>
+  std::optional<T> first(const std::string& field, std::optional<T> Policy::*value) {
+    std::optional<T> chosen;
+    for (const Policy* policy : policies_) pick(chosen, policy->*value, *policy, field);
+    return chosen;
+  }
+
+  // The first value stays; who comes later with another one is told.
+  template <typename T>
+  void pick(std::optional<T>& chosen, const std::optional<T>& offered, const Policy& policy, const std::string& field) {
+    if (!offered) return;
+    if (!chosen) {
+      chosen = offered;
+      decision_.winners[field] = display_name(policy);
+    } else if (*chosen != *offered) {
+      say(policy, fmt::format("{} {} gives way to {} of {}", field, text_of(*offered), text_of(*chosen),
+                              decision_.winners[field]));
+    }
+  }
+
+  template <typename T, typename U>
+  void clamped(const std::string& field, const T& value, const U& ceiling) {
+    decision_.overridden.push_back(
+        fmt::format("{}: {} {} is beyond the agent's ceiling {}", decision_.winners[field], field, value, ceiling));
+  }
+
+  void say(const Policy& policy, const std::string& sentence) {
+    decision_.overridden.push_back(display_name(policy) + ": " + sentence);
+  }
+
+  static std::string text_of(int value) { return std::to_string(value); }
+  static std::string text_of(Granularity value) { return std::string(word_of(value)); }
+  static std::string text_of(CleanupStrategy value) { return std::string(word_of(value)); }
+  static std::string text_of(const std::vector<std::string>& value) { return "[" + join(value) + "]"; }
+
+  std::vector<const Policy*> policies_;
+  const ResolveContext& context_;
+  Decision decision_;
+};
+
+}  // namespace
+
+int module_index(std::span<const ModuleEntry> modules, std::string_view name) {
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    const ModuleInfo& info = modules[i].module->info();
+    if (info.name == name || std::ranges::find(info.aliases, name) != info.aliases.end()) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+Level base_level(const Policy& policy) {
+  if (policy.preset) return *policy.preset;
+  return policy.probes.empty() && policy.functions.empty() ? Level::Standard : Level::None;
+}
+
+Decision resolve(std::span<const Policy> policies, const Subject& subject, std::span<const std::string> commands,
+                 const ResolveContext& context) {
+  std::vector<const Policy*> matching;
+  const Policy* excluding = nullptr;
+  for (const Policy& policy : policies) {
+    if (expired(policy, context.now_ns) || !selects(policy, subject, commands, context)) continue;
+    if (policy.mode == Mode::Monitor) {
+      matching.push_back(&policy);
+    } else if (!excluding || precedes(policy, *excluding)) {
+      excluding = &policy;
+    }
+  }
+  if (!excluding) return Resolver(std::move(matching), context).run();
+  Decision decision;
+  decision.probes.resize(context.modules.size());
+  decision.policies = {display_name(*excluding)};
+  decision.winners["mode"] = display_name(*excluding);
+  for (const Policy* policy : matching) {
+    decision.overridden.push_back(display_name(*policy) + ": excluded by " + display_name(*excluding));
+  }
+  std::ranges::sort(decision.overridden);
+  return decision;
+}
+
+Decision resolve_alone(const Policy& policy, const ResolveContext& context) {
+  if (policy.mode == Mode::Exclude) return Resolver({}, context).run();
+  return Resolver({&policy}, context).run();
+}
+
+}  // namespace sonde
