@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which paths the agent's two listeners serve. What they show comes from functions, so that this layer knows no runtime.
+// Which paths the agent's two listeners serve. What they show comes from functions, so that this layer knows no
+// runtime.
 #pragma once
 
 #include <functional>

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>

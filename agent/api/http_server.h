@@ -18,8 +18,8 @@
 namespace sonde {
 
 struct WebRequest {
-  std::string method;  // GET, HEAD
-  std::string path;    // decoded, without the query
+  std::string method;                                      // GET, HEAD
+  std::string path;                                        // decoded, without the query
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   std::string accept;
   std::string accept_encoding;
@@ -38,12 +38,12 @@ struct WebReply {
 using WebHandler = std::function<WebReply(const WebRequest&)>;
 
 struct HttpServerOptions {
-  std::string address = "127.0.0.1:18081";  // host:port, [::]:port, :port (all addresses); port 0: any free one
-  std::string purpose = "local";            // for messages: "the local listener"
-  std::size_t max_connections = 64;         // more are answered 503 and closed
-  std::size_t max_header_bytes = 16 * 1024;  // request line included: 431 beyond
-  std::size_t max_body_bytes = 4 * 1024;     // no handler reads one: 413 beyond
-  std::size_t max_url_bytes = 2 * 1024;      // 414 beyond
+  std::string address = "127.0.0.1:18081";    // host:port, [::]:port, :port (all addresses); port 0: any free one
+  std::string purpose = "local";              // for messages: "the local listener"
+  std::size_t max_connections = 64;           // more are answered 503 and closed
+  std::size_t max_header_bytes = 16 * 1024;   // request line included: 431 beyond
+  std::size_t max_body_bytes = 4 * 1024;      // no handler reads one: 413 beyond
+  std::size_t max_url_bytes = 2 * 1024;       // 414 beyond
   uint64_t idle_timeout_ns = 30'000'000'000;  // for a request to arrive, and for an answer to be taken
 };
 

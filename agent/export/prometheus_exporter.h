@@ -16,9 +16,9 @@
 namespace sonde {
 
 struct PrometheusOptions {
-  bool legacy_names = false;        // prometheus.naming: legacy. Also the names of the tools that Sonde replaces
-  bool created = true;              // _created samples in OpenMetrics; protobuf always carries the start time
-  std::size_t max_series = 100'000; // beyond it new series are dropped and counted
+  bool legacy_names = false;             // prometheus.naming: legacy. Also the names of the tools that Sonde replaces
+  bool created = true;                   // _created samples in OpenMetrics; protobuf always carries the start time
+  std::size_t max_series = 100'000;      // beyond it new series are dropped and counted
   std::string destination = "/metrics";  // for the start-up log: http://[::]:18080/metrics
 };
 

@@ -18,7 +18,7 @@ namespace sonde {
 // All live series of one Resource. Immutable.
 struct ResourceSeries {
   ResourcePtr resource;
-  uint64_t time_ns = 0;  // CLOCK_REALTIME of the batch that changed it last
+  uint64_t time_ns = 0;       // CLOCK_REALTIME of the batch that changed it last
   std::vector<Point> points;  // of one metric together; bucket_begin is an index into `buckets`
   std::vector<uint64_t> buckets;
 };

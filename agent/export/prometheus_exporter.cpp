@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/export/prometheus_exporter.h"
+
+#include <utility>
+
+#include "agent/export/prometheus_format.h"
+
+namespace sonde {
+
+PrometheusExporter::PrometheusExporter(PrometheusOptions options)
+    : options_(std::move(options)), state_(options_.max_series) {}
+
+void PrometheusExporter::push(BatchPtr batch) {
+  std::size_t dropped = state_.update(*batch);
+  std::lock_guard lock(stats_mutex_);
+  stats_.batches++;
+  stats_.points_dropped += dropped;
+  stats_.last_error = dropped == 0
+                          ? ""
+                          : "More than " + std::to_string(options_.max_series) + " series: " + std::to_string(dropped) +
+                                " were left out; lower limits.seriesPerNode or the policies' level";
+}
+
+ExporterStats PrometheusExporter::stats() const {
+  std::lock_guard lock(stats_mutex_);
+  return stats_;
+}
+
+Exposition PrometheusExporter::render(std::string_view accept, std::string_view accept_encoding) const {
+  PrometheusFamilies families(state_.snapshot(), options_.legacy_names);
+  Negotiated negotiated = negotiate_format(accept);
+  Exposition out;
+  out.content_type = std::move(negotiated.content_type);
+  switch (negotiated.format) {
+    case PrometheusFormat::Text:
+      out.body = render_text(families);
+      break;
+    case PrometheusFormat::OpenMetrics:
+      out.body = render_openmetrics(families, options_.created);
+      break;
+    case PrometheusFormat::Protobuf:
+      out.body = render_protobuf(families);
+      break;
+  }
+  if (accepts_gzip(accept_encoding)) {
+    Result<std::string> packed = gzip(out.body);
+    if (packed) {
+      out.body = std::move(*packed);
+      out.content_encoding = "gzip";
+    }
+  }
+  std::size_t samples = 0;
+  for (const auto& [name, family] : families.families()) samples += family.samples.size();
+  std::lock_guard lock(stats_mutex_);
+  stats_.points_sent += samples;
+  stats_.bytes_sent += out.body.size();
+  if (families.duplicates() > 0) stats_.failures["duplicate"] += families.duplicates();
+  return out;
+}
+
+}  // namespace sonde
