@@ -16,7 +16,10 @@ if(SONDE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
                                   ${SONDE_CCACHE})
 endif()
 
-add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror)
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
+if(NOT SONDE_FUZZ) # clang builds the fuzz targets; the code is kept clean for g++
+  add_compile_options(-Werror)
+endif()
 # spdlog calls fmt; use Debian's fmt and not the copy inside.
 add_compile_definitions(SPDLOG_FMT_EXTERNAL SONDE_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/bpf/include ${CMAKE_BINARY_DIR}/generated)
@@ -24,4 +27,10 @@ include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/bpf/include ${CMAKE_
 if(SONDE_SANITIZE)
   add_compile_options(-fsanitize=${SONDE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SONDE_SANITIZE})
+endif()
+
+if(SONDE_FUZZ) # coverage and checks in all our code; the targets themselves add libFuzzer's main
+  set(fuzz_sanitizers fuzzer-no-link,address,undefined)
+  add_compile_options(-fsanitize=${fuzz_sanitizers} -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=${fuzz_sanitizers})
 endif()

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "agent/identity/slot_record.h"
 #include "agent/identity/subject.h"
@@ -25,9 +26,10 @@ Subject subject_of(const std::string& path, uint64_t cgroup_id, uint64_t created
 class Enricher {
  public:
   virtual ~Enricher() = default;
-  // Fills what it knows. True if that is all there will be; false: not known yet, ask again when version() changed.
-  virtual bool enrich(Subject& subject) const = 0;
-  // Rises when an answer given before may be another now.
+  // Fills the fields it knows and leaves the others: what was known of a pod stays known while its last counts leave.
+  // Must not touch the fields that key() is made of.
+  virtual void enrich(Subject& subject) const = 0;
+  // Another number when an answer given before may be another now.
   virtual uint64_t version() const = 0;
 };
 
@@ -49,7 +51,7 @@ class Identity {
  public:
   explicit Identity(IdentityOptions options = {}, const Enricher* enricher = nullptr);
 
-  // All live slots (removed but not yet freed ones included). Slots that are not in the list are free.
+  // All slots in use (removed but not yet freed ones included). Slots that are not in the list are free.
   IdentitySnapshotPtr update(std::span<const SlotRecord> live, uint64_t now_ns);
   // Only what changed: each record is its slot's present state; cgroup_id 0 frees the slot.
   IdentitySnapshotPtr apply(std::span<const SlotRecord> changed, uint64_t now_ns);
@@ -65,33 +67,38 @@ class Identity {
 
  private:
   struct Entry {
-    SlotRecord record;
+    SlotRecord record;  // as given
+    std::string path;   // whole, if the record's was cut
     SubjectPtr subject;
-    bool settled = false;  // the enricher has no more to say
+    uint64_t pass = 0;  // of the update() that saw it last
   };
   struct Ended {
-    uint64_t cgroup_id = 0;
-    uint64_t at_ns = 0;
     SubjectPtr subject;
+    uint64_t at_ns = 0;
   };
 
-  bool place(const SlotRecord& record);
-  bool release(uint32_t slot, uint64_t now_ns);
-  bool enrich_again();
+  void place(const SlotRecord& record, uint64_t now_ns);
+  void add(const SlotRecord& record);
+  void renew(Entry& entry, const SlotRecord& record);
+  void release(uint32_t slot, uint64_t now_ns);
+  void unlink_path(const Entry& entry);
+  void enrich_again();
   void expire(uint64_t now_ns);
-  void publish(uint64_t now_ns);
-  SubjectPtr make_subject(const SlotRecord& record);
+  IdentitySnapshotPtr publish(uint64_t now_ns);
+  SubjectPtr make_subject(const SlotRecord& record, const std::string& path);
+  SubjectPtr fold(const SlotRecord& record, const std::string& path) const;
   std::string path_of(const SlotRecord& record);
-  SubjectPtr enriched(Subject subject, bool& settled) const;
 
   IdentityOptions options_;
   const Enricher* enricher_;
   uint64_t enricher_version_ = 0;
-  std::unordered_map<uint32_t, Entry> entries_;           // by slot
-  std::unordered_map<uint64_t, uint32_t> by_cgroup_;      // cgroup id → slot of the cgroup itself
-  std::unordered_map<std::string, uint64_t> by_path_;     // path of a live cgroup → its id
-  std::unordered_map<uint64_t, SubjectPtr> ended_;        // by cgroup id
-  std::deque<Ended> ended_order_;                         // oldest first
+  uint64_t pass_ = 0;
+  bool changed_ = false;
+  std::unordered_map<uint32_t, Entry> entries_;          // by slot
+  std::unordered_map<uint64_t, uint32_t> by_cgroup_;     // cgroup id → slot of the cgroup itself, until it is freed
+  std::unordered_map<std::string, uint64_t> by_path_;    // path of a live cgroup → its id
+  std::unordered_map<uint64_t, Ended> ended_;            // by cgroup id, after its slot was freed
+  std::deque<std::pair<uint64_t, uint64_t>> ended_order_;  // {when, cgroup id}, oldest first
   IdentitySnapshotPtr snapshot_;
   IdentityStats stats_;
 };

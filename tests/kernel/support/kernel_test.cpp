@@ -180,7 +180,8 @@ uint64_t KernelTest::everything(const Cgroup& cgroup) {
 
 uint64_t KernelTest::losses(const std::string& module) {
   uint64_t sum = 0;
-  for (const uint64_t n : engine_->losses()[module_id(module)]) sum += n;
+  const auto all = engine_->losses();  // by value: a loop over a part of it would outlive it
+  for (const uint64_t n : all[module_id(module)]) sum += n;
   return sum;
 }
 

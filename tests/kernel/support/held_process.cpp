@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/kernel/support/held_process.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <fstream>
+#include <string>
+
+namespace sonde::test {
+namespace {
+
+std::string proc(pid_t pid, const char* file) { return "/proc/" + std::to_string(pid) + "/" + file; }
+
+// The number at the end of the line that begins with `key`.
+uint64_t field(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key)) return std::stoull(line.substr(line.find_last_of(" \t:") + 1));
+  }
+  return 0;
+}
+
+char state_of(pid_t pid) {
+  std::ifstream file(proc(pid, "stat"));
+  std::string line;
+  std::getline(file, line);
+  const auto end = line.rfind(')');
+  return end == std::string::npos || end + 2 >= line.size() ? '?' : line[end + 2];
+}
+
+}  // namespace
+
+TaskFigures TaskFigures::operator-(const TaskFigures& before) const {
+  return {oncpu_ns - before.oncpu_ns,   wait_ns - before.wait_ns,         arrivals - before.arrivals,
+          voluntary - before.voluntary, involuntary - before.involuntary, migrations - before.migrations};
+}
+
+TaskFigures& TaskFigures::operator+=(const TaskFigures& other) {
+  oncpu_ns += other.oncpu_ns;
+  wait_ns += other.wait_ns;
+  arrivals += other.arrivals;
+  voluntary += other.voluntary;
+  involuntary += other.involuntary;
+  migrations += other.migrations;
+  return *this;
+}
+
+TaskFigures figures_of(pid_t pid) {
+  TaskFigures figures;
+  std::ifstream(proc(pid, "schedstat")) >> figures.oncpu_ns >> figures.wait_ns >> figures.arrivals;
+  figures.voluntary = field(proc(pid, "status"), "voluntary_ctxt_switches");
+  figures.involuntary = field(proc(pid, "status"), "nonvoluntary_ctxt_switches");
+  figures.migrations = field(proc(pid, "sched"), "se.nr_migrations");
+  return figures;
+}
+
+bool has_migration_figures() { return access("/proc/self/sched", R_OK) == 0; }
+
+HeldProcess::HeldProcess(const Cgroup& cgroup, std::vector<std::function<void()>> steps) {
+  int commands[2];
+  int answers[2];
+  EXPECT_EQ(pipe2(commands, O_CLOEXEC), 0);
+  EXPECT_EQ(pipe2(answers, O_CLOEXEC), 0);
+  pid_ = cgroup.start([&] {
+    ::close(commands[1]);
+    for (unsigned char number = 0; read(commands[0], &number, 1) == 1;) {
+      if (number < steps.size()) steps[number]();
+      if (write(answers[1], &number, 1) != 1) break;
+    }
+  });
+  ::close(commands[0]);
+  ::close(answers[1]);
+  commands_ = Fd(commands[1]);
+  answers_ = Fd(answers[0]);
+  wait_until_asleep();
+}
+
+HeldProcess::~HeldProcess() {
+  commands_ = Fd();
+  int status = -1;
+  EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "an expectation failed in a step, status " << status;
+}
+
+void HeldProcess::begin(std::size_t step) {
+  const auto number = static_cast<unsigned char>(step);
+  EXPECT_EQ(write(commands_.get(), &number, 1), 1);
+}
+
+void HeldProcess::finish() {
+  unsigned char number = 0;
+  EXPECT_EQ(read(answers_.get(), &number, 1), 1);
+  wait_until_asleep();
+}
+
+// Its state says asleep a moment before it has left the CPU; then its switches stand still.
+void HeldProcess::wait_until_asleep() const {
+  for (int quiet = 0, i = 0; quiet < 3 && i < 2000; ++i) {
+    const uint64_t before = figures_of(pid_).voluntary;
+    usleep(5'000);
+    quiet = state_of(pid_) == 'S' && figures_of(pid_).voluntary == before ? quiet + 1 : 0;
+  }
+}
+
+void burn_ms(int milliseconds) {
+  const auto used = [] {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * 1'000 + now.tv_nsec / 1'000'000;
+  };
+  const auto end = used() + milliseconds;
+  while (used() < end) {
+  }
+}
+
+void pin_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+std::vector<int> usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set)) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+bool be_realtime(int priority) {
+  sched_param parameter{};
+  parameter.sched_priority = priority;
+  return sched_setscheduler(0, SCHED_FIFO, &parameter) == 0;
+}
+
+}  // namespace sonde::test
