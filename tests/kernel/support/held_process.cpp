@@ -107,14 +107,15 @@ void HeldProcess::wait_until_asleep() const {
   }
 }
 
+int64_t thread_cpu_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
 void burn_ms(int milliseconds) {
-  const auto used = [] {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return now.tv_sec * 1'000 + now.tv_nsec / 1'000'000;
-  };
-  const auto end = used() + milliseconds;
-  while (used() < end) {
+  const auto end = thread_cpu_ns() + int64_t{milliseconds} * 1'000'000;
+  while (thread_cpu_ns() < end) {
   }
 }
 

@@ -53,6 +53,7 @@ class HeldProcess {
   pid_t pid_ = -1;
 };
 
+int64_t thread_cpu_ns();
 // Uses a CPU for so long (CPU time of the calling thread).
 void burn_ms(int milliseconds);
 // Keeps the calling thread on one CPU.

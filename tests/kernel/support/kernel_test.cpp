@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -38,6 +39,16 @@ std::string joined(const std::string& metric, const std::vector<std::string>& va
   std::string name = metric;
   for (const auto& value : values) name += "|" + value;
   return name;
+}
+
+// A child holds copies of the engine's links, which would keep programs attached after the engine has let go of them.
+void close_bpf_links() {
+  for (int fd = 3; fd < 1024; ++fd) {
+    std::array<char, 64> target{};
+    const auto name = "/proc/self/fd/" + std::to_string(fd);
+    if (readlink(name.c_str(), target.data(), target.size() - 1) < 0) continue;
+    if (std::string_view(target.data()).starts_with("anon_inode:bpf")) ::close(fd);
+  }
 }
 
 }  // namespace
@@ -81,6 +92,7 @@ pid_t Cgroup::start(const std::function<void()>& work) const {
   if (child == 0) {
     char byte = 0;
     ::close(gate[1]);
+    close_bpf_links();
     if (read(gate[0], &byte, 1) != 1) _exit(99);
     ::close(gate[0]);
     work();
