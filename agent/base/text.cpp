@@ -11,6 +11,7 @@ namespace sonde {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n\v\f";
+constexpr std::size_t kShortestBeginning = 3;
 constexpr std::size_t kLongestGuess = 64;  // longer words are not compared: the work grows with the square
 
 char lower_char(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -28,7 +29,11 @@ std::string_view nearest_of(std::string_view word, std::span<const Candidate> ca
       best_distance = distance;
     }
   }
-  return best;
+  if (!best.empty() || word.size() < kShortestBeginning) return best;
+  for (const Candidate& candidate : candidates) {
+    if (equal_ignoring_case(std::string_view(candidate).substr(0, word.size()), word)) return candidate;
+  }
+  return {};
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ bool glob_match(std::string_view pattern, std::string_view text);
 Result<int64_t> parse_integer(std::string_view text, int64_t min, int64_t max);
 
 // The candidate that was probably meant, or empty if none is near: at most one typing error in three letters, case
-// ignored; a swap of neighbours is one error. The first of equally near ones.
+// ignored; a swap of neighbours is one error. The first of equally near ones; else the first that begins with the word.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 std::string_view nearest(std::string_view word, std::span<const std::string> candidates);
 

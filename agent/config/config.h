@@ -78,7 +78,7 @@ struct Config {
   uint64_t duration_ns = 0;               // 0: until stopped; then a last flush
   std::string policies;                   // directory; empty: the default policy only
   DefaultPolicyConfig default_policy;
-  std::string cgroup_root;                // empty: the mount is found
+  std::string cgroup_root;  // empty: the mount is found
   std::string proc_root = "/proc";
   TargetConfig target;
   KernelLimits limits;
@@ -90,8 +90,8 @@ struct Config {
   int idle_seconds = 300;
   ListenConfig listen;
   IdentitySource identity_source = IdentitySource::Auto;
-  std::string node_name;     // empty: the host name
-  std::string cluster_name;  // empty: not exported
+  std::string node_name;                                                 // empty: the host name
+  std::string cluster_name;                                              // empty: not exported
   std::vector<std::pair<std::string, std::string>> resource_attributes;  // on every Resource
   bool allow_user_functions = false;
 
@@ -106,7 +106,7 @@ struct ConfigInputs {
   std::string file;                          // --config; empty: SONDE_CONFIG, else none
   std::map<std::string, std::string> flags;  // flag name without dashes → value
   GetEnv env = process_environment();
-  std::vector<std::string> env_names;        // all variables, for warnings about unknown SONDE_*; may be empty
+  std::vector<std::string> env_names;  // all variables, for warnings about unknown SONDE_*; may be empty
 };
 ConfigInputs process_inputs();  // with environment, without flags
 
@@ -116,7 +116,8 @@ struct LoadedConfig {
   std::vector<std::string> warnings;           // sentences
 };
 
-// Reads and checks everything. The error has one sentence a line, each with where it is wrong and what to write instead.
+// Reads and checks everything. The error has one sentence a line, each with where it is wrong and what to write
+// instead.
 Result<LoadedConfig> load_config(const ConfigInputs& inputs);
 
 // The configuration in force as a YAML file that load_config reads, each value with its source as a comment; secrets

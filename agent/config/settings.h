@@ -15,8 +15,8 @@ namespace sonde {
 
 enum class SettingType : uint8_t {
   Text,
-  Word,      // one of `allowed`
-  List,      // YAML sequence, or comma-separated text
+  Word,  // one of `allowed`
+  List,  // YAML sequence, or comma-separated text
   Integer,
   Bytes,     // 64MiB
   Duration,  // 10s
@@ -25,16 +25,16 @@ enum class SettingType : uint8_t {
 };
 
 struct Setting {
-  std::string name;     // path in the file: export.otlp.endpoint
-  std::string flag;     // without dashes: otlp-endpoint. The variable follows: SONDE_OTLP_ENDPOINT
+  std::string name;  // path in the file: export.otlp.endpoint
+  std::string flag;  // without dashes: otlp-endpoint. The variable follows: SONDE_OTLP_ENDPOINT
   SettingType type = SettingType::Text;
-  std::string help;     // one sentence without full stop
+  std::string help;                       // one sentence without full stop
   std::vector<std::string_view> allowed;  // Word and List: the words
-  std::string range;    // for people: "from 1 to 3600", "grpc or http/protobuf"
-  std::string otel;     // OTEL_* variables that set it too, strongest first, separated by spaces
-  std::string alias;    // a variable of another name
-  bool secret = false;  // never shown
-  bool reloadable = false;  // SIGHUP is enough; others need a restart
+  std::string range;                      // for people: "from 1 to 3600", "grpc or http/protobuf"
+  std::string otel;                       // OTEL_* variables that set it too, strongest first, separated by spaces
+  std::string alias;                      // a variable of another name
+  bool secret = false;                    // never shown
+  bool reloadable = false;                // SIGHUP is enough; others need a restart
 
   // Checks and sets; the error says what is allowed, without the setting's name.
   std::function<Result<void>(Config&, std::string_view)> set;

@@ -50,6 +50,8 @@ TEST(Text, Nearest) {
   EXPECT_EQ(nearest("netwrok", names), "network");
   EXPECT_EQ(nearest("IO", names), "io");
   EXPECT_EQ(nearest("oi", names), "io");
+  EXPECT_EQ(nearest("net", names), "network");
+  EXPECT_EQ(nearest("ne", names), "");
   EXPECT_EQ(nearest("ab", names), "");
   EXPECT_EQ(nearest("zebra", names), "");
   EXPECT_EQ(nearest("", names), "");

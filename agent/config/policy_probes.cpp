@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a policy asks: probes, functions, traces.
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "agent/base/text.h"
+#include "agent/config/policy_reader.h"
+#include "agent/policy/resolve.h"
+
+namespace sonde {
+
+namespace {
+
+using Words = std::string_view;
+
+constexpr std::array<Words, 4> kLevels{"None", "Minimal", "Standard", "Detailed"};
+constexpr std::string_view kFunctionLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+
+std::vector<Words> probe_names(std::span<const ModuleEntry> modules) {
+  std::vector<Words> names;
+  for (const ModuleEntry& entry : modules) names.push_back(entry.module->info().name);
+  for (const ModuleEntry& entry : modules) {
+    for (Words alias : entry.module->info().aliases) names.push_back(alias);
+  }
+  names.push_back("all");
+  return names;
+}
+
+// Of one probe, or of all.
+std::vector<Words> metric_names(std::string_view probe, std::span<const ModuleEntry> modules) {
+  std::vector<Words> names;
+  int only = probe == "all" ? -1 : module_index(modules, probe);
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (only >= 0 && static_cast<std::size_t>(only) != i) continue;
+    for (const MetricSpec& metric : modules[i].module->info().metrics) names.push_back(metric.name);
+  }
+  return names;
+}
+
+std::vector<std::string> read_metrics(MapReader& reader, std::string_view field, std::string_view probe,
+                                      std::span<const ModuleEntry> modules) {
+  std::vector<std::string> result;
+  auto known = metric_names(probe, modules);
+  for (const YamlNode* item : reader.items(field, kMostEntries)) {
+    result.push_back(item->text);
+    if (std::ranges::find(known, Words(item->text)) != known.end()) continue;
+    reader.problems().add(*item, fmt::format("the probe {} has no metric {}{} (it has {})", probe, describe(*item),
+                                             did_you_mean(item->text, known), join(known)));
+  }
+  return result;
+}
+
+void check_function(MapReader& reader, const FunctionRequest& function, bool namespaced) {
+  auto wrong = [&](std::string_view field, const std::string& sentence) {
+    const YamlNode* at = reader.find(field);
+    reader.problems().add(at ? *at : reader.node(), sentence);
+  };
+  if (function.type == "Kernel") {
+    if (namespaced) wrong("type", "only a ClusterMonitorPolicy may measure kernel functions");
+    if (!function.path.empty()) wrong("path", fmt::format("{}.path has no meaning with type Kernel", reader.path()));
+  } else if (!function.type.empty() && function.path.empty()) {
+    wrong("path",
+          fmt::format("{}.path is missing, name the program or library as the container sees it", reader.path()));
+  } else if (!function.path.empty() && function.path.front() != '/') {
+    wrong("path", fmt::format("{}.path must begin with '/', not '{}'", reader.path(), function.path));
+  }
+  bool bytes = std::ranges::find(function.measure, "Bytes") != function.measure.end();
+  if (bytes && !function.bytes_argument) {
+    wrong("measure", fmt::format("{}.measure has Bytes: write bytes: {{argument: N}}, the argument that is the size",
+                                 reader.path()));
+  }
+  if (!bytes && reader.find("bytes")) {
+    wrong("bytes", fmt::format("{}.bytes needs Bytes in measure", reader.path()));
+  }
+}
+
+FunctionRequest read_function(MapReader& reader, bool namespaced) {
+  static constexpr std::array<Words, 6> kFields{"name", "type", "path", "symbol", "measure", "bytes"};
+  static constexpr std::array<Words, 3> kTypes{"Uprobe", "USDT", "Kernel"};
+  static constexpr std::array<Words, 4> kMeasures{"Calls", "Duration", "Errors", "Bytes"};
+  FunctionRequest function;
+  reader.allow(kFields);
+  if (!reader.missing("name", "a function needs a name of its own")) function.name = reader.text("name").value_or("");
+  if (function.name.size() > 63 || function.name.find_first_not_of(kFunctionLetters) != std::string::npos) {
+    reader.problems().add(*reader.find("name"), fmt::format("{}.name must be at most 63 letters, digits, '_', '-' or "
+                                                            "'.', not {}",
+                                                            reader.path(), describe(*reader.find("name"))));
+  }
+  if (!reader.missing("type", "write Uprobe, USDT or Kernel")) {
+    if (auto word = reader.word("type", kTypes)) function.type = kTypes[*word];
+  }
+  function.path = reader.text("path").value_or("");
+  if (!reader.missing("symbol", "name the function")) function.symbol = reader.text("symbol").value_or("");
+  for (const YamlNode* item : reader.items("measure", kMeasures.size())) {
+    function.measure.push_back(item->text);
+    if (std::ranges::find(kMeasures, Words(item->text)) != kMeasures.end()) continue;
+    reader.problems().add(*item, fmt::format("{}.measure must be {}, not {}{}", reader.path(), join_or(kMeasures),
+                                             describe(*item), did_you_mean(item->text, kMeasures)));
+  }
+  if (!reader.find("measure")) function.measure = {"Calls"};
+  if (auto bytes = reader.map("bytes")) {
+    static constexpr std::array<Words, 2> kBytesFields{"argument", "abi"};
+    static constexpr std::array<Words, 3> kAbis{"Auto", "C", "Go"};
+    bytes->allow(kBytesFields);
+    if (auto argument = bytes->integer("argument", 1, 6)) function.bytes_argument = static_cast<int>(*argument);
+    function.bytes_abi = kAbis[bytes->word("abi", kAbis).value_or(0)];
+  }
+  check_function(reader, function, namespaced);
+  return function;
+}
+
+}  // namespace
+
+void read_probes(MapReader& spec, Policy& policy, std::span<const ModuleEntry> modules) {
+  static constexpr std::array<Words, 5> kFields{"name", "level", "sampleHistogramsEvery", "includeMetrics",
+                                                "excludeMetrics"};
+  auto known = probe_names(modules);
+  std::set<std::string> seen;
+  for (MapReader& reader : spec.maps("probes", kMostEntries)) {
+    ProbeRequest request;
+    reader.allow(kFields);
+    if (reader.missing("name", fmt::format("write one of {}", join(known)))) continue;
+    request.name = reader.text("name").value_or("");
+    const YamlNode& at = *reader.find("name");
+    if (request.name.empty()) continue;
+    if (std::ranges::find(known, Words(request.name)) == known.end()) {
+      reader.problems().add(at, fmt::format("there is no probe {}{} (this build has {})", describe(at),
+                                            did_you_mean(request.name, known), join(known)));
+      continue;
+    }
+    // An alias and the name it stands for are one probe.
+    int module = module_index(modules, request.name);
+    std::string canonical =
+        module < 0 ? "all" : std::string(modules[static_cast<std::size_t>(module)].module->info().name);
+    if (!seen.insert(canonical).second) {
+      reader.problems().add(at, fmt::format("the probe {} is listed twice, put both in one entry", canonical));
+    }
+    if (auto word = reader.word("level", kLevels)) request.level = static_cast<Level>(*word);
+    if (auto every = reader.integer("sampleHistogramsEvery", 1, 10'000)) {
+      request.sample_histograms_every = static_cast<int>(*every);
+    }
+    request.include_metrics = read_metrics(reader, "includeMetrics", request.name, modules);
+    request.exclude_metrics = read_metrics(reader, "excludeMetrics", request.name, modules);
+    for (const std::string& metric : request.include_metrics) {
+      if (std::ranges::find(request.exclude_metrics, metric) != request.exclude_metrics.end()) {
+        reader.problems().add(reader.node(), fmt::format("{} both includes and excludes {}", reader.path(), metric));
+      }
+    }
+    policy.probes.push_back(std::move(request));
+  }
+}
+
+void read_functions(MapReader& spec, Policy& policy, bool namespaced) {
+  std::set<std::string> seen;
+  for (MapReader& reader : spec.maps("functions", kMostEntries)) {
+    FunctionRequest function = read_function(reader, namespaced);
+    if (!function.name.empty() && !seen.insert(function.name).second) {
+      reader.problems().add(*reader.find("name"), fmt::format("the function {} is listed twice", function.name));
+    }
+    policy.functions.push_back(std::move(function));
+  }
+}
+
+void read_traces(MapReader& spec, Policy& policy) {
+  static constexpr std::array<Words, 3> kFields{"mode", "thresholds", "maxSpansPerSecondPerNode"};
+  static constexpr std::array<Words, 3> kThresholdFields{"operation", "function", "minMicroseconds"};
+  static constexpr std::array<Words, 2> kModes{"Disabled", "Enabled"};
+  static constexpr std::array<Words, 11> kOperations{"Read",      "Write",        "Fsync",         "Connect",
+                                                     "BlockIO",   "PageFault",    "DirectReclaim", "LockWait",
+                                                     "FutexWait", "RunQueueWait", "OOMKill"};
+  auto traces = spec.map("traces");
+  if (!traces) return;
+  traces->allow(kFields);
+  if (auto word = traces->word("mode", kModes)) policy.traces_enabled = *word == 1;
+  if (auto most = traces->integer("maxSpansPerSecondPerNode", 1, 10'000)) {
+    policy.max_spans_per_second = static_cast<int>(*most);
+  }
+  for (MapReader& reader : traces->maps("thresholds", kMostEntries)) {
+    TraceThreshold threshold;
+    reader.allow(kThresholdFields);
+    if (auto word = reader.word("operation", kOperations)) threshold.operation = kOperations[*word];
+    threshold.function = reader.text("function").value_or("");
+    if (!!reader.find("operation") == !!reader.find("function")) {
+      reader.problems().add(reader.node(), fmt::format("{} needs either operation or function", reader.path()));
+    }
+    bool declared = std::ranges::any_of(policy.functions, [&](const auto& f) { return f.name == threshold.function; });
+    if (!threshold.function.empty() && !declared) {
+      std::vector<Words> names;
+      for (const FunctionRequest& function : policy.functions) names.push_back(function.name);
+      reader.problems().add(*reader.find("function"),
+                            fmt::format("{}.function {} is not in spec.functions{}", reader.path(),
+                                        describe(*reader.find("function")), did_you_mean(threshold.function, names)));
+    }
+    if (!reader.missing("minMicroseconds", "say from which duration on")) {
+      threshold.min_microseconds = reader.integer("minMicroseconds", 1, 3'600'000'000, "microseconds").value_or(0);
+    }
+    policy.trace_thresholds.push_back(std::move(threshold));
+  }
+}
+
+}  // namespace sonde

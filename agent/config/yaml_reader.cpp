@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/yaml_reader.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+#include "agent/base/duration.h"
+#include "agent/base/text.h"
+
+namespace sonde {
+
+namespace {
+
+const YamlNode& empty_map() {
+  static const YamlNode kEmpty = [] {
+    YamlNode node;
+    node.kind = YamlNode::Kind::Map;
+    return node;
+  }();
+  return kEmpty;
+}
+
+// "30s" where whole seconds are wanted: says "write 30".
+std::string without_unit(const YamlNode& node, int64_t min, int64_t max, std::string_view unit) {
+  uint64_t one = unit == "seconds" ? kSecond : unit == "microseconds" ? kMicrosecond : 0;
+  if (one == 0 || node.kind != YamlNode::Kind::Scalar) return {};
+  auto duration = parse_duration(node.text);
+  if (!duration || *duration % one != 0) return {};
+  auto value = static_cast<int64_t>(*duration / one);
+  return value >= min && value <= max ? fmt::format(", write {}", value) : "";
+}
+
+}  // namespace
+
+void Problems::add(const YamlNode& at, const std::string& sentence) {
+  if (sentences_.size() >= kMost) return;
+  sentences_.push_back(fmt::format("{}:{}:{}: {}", file_, at.line, at.column, sentence));
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
+  std::string_view near = nearest(word, candidates);
+  return near.empty() ? "" : fmt::format(", did you mean '{}'", near);
+}
+
+MapReader::MapReader(const YamlNode& node, std::string path, Problems& problems)
+    : node_(&node), path_(std::move(path)), problems_(&problems) {
+  if (node.kind == YamlNode::Kind::Map) return;
+  // "spec:" with nothing below it is an empty map.
+  if (node.kind != YamlNode::Kind::Null) {
+    problems.add(node, fmt::format("{} must be a map of fields, not {}", title(), describe(node)));
+    broken_ = true;
+  }
+  node_ = &empty_map();
+}
+
+void MapReader::allow(std::span<const std::string_view> fields) {
+  for (const auto& [key, value] : node_->entries) {
+    if (std::ranges::find(fields, std::string_view(key.text)) != fields.end()) continue;
+    problems_->add(key, fmt::format("{} has no field {}{} (allowed: {})", title(), describe(key),
+                                    did_you_mean(key.text, fields), join(fields)));
+  }
+}
+
+const YamlNode* MapReader::find(std::string_view field) const {
+  const YamlNode* found = node_->find(field);
+  return found && found->kind != YamlNode::Kind::Null ? found : nullptr;
+}
+
+bool MapReader::missing(std::string_view field, std::string_view advice) {
+  if (find(field)) return false;
+  if (broken_) return true;
+  problems_->add(*node_, fmt::format("{} is missing, {}", name_of(field), advice));
+  return true;
+}
+
+std::string MapReader::title() const { return path_.empty() ? "a policy" : path_; }
+
+std::string MapReader::name_of(std::string_view field) const {
+  return path_.empty() ? std::string(field) : fmt::format("{}.{}", path_, field);
+}
+
+void MapReader::refuse(const YamlNode& at, std::string_view field, const std::string& wanted) {
+  problems_->add(at, fmt::format("{} must be {}, not {}", name_of(field), wanted, describe(at)));
+}
+
+std::optional<std::string> MapReader::text(std::string_view field) {
+  const YamlNode* value = find(field);
+  if (!value) return {};
+  if (value->kind == YamlNode::Kind::Scalar && !value->text.empty()) return value->text;
+  refuse(*value, field, "a text");
+  return {};
+}
+
+std::optional<bool> MapReader::boolean(std::string_view field) {
+  const YamlNode* value = find(field);
+  if (!value) return {};
+  if (value->kind == YamlNode::Kind::Scalar && !value->quoted) {
+    if (value->text == "true") return true;
+    if (value->text == "false") return false;
+  }
+  refuse(*value, field, "true or false");
+  return {};
+}
+
+std::optional<int64_t> MapReader::integer(std::string_view field, int64_t min, int64_t max, std::string_view unit) {
+  const YamlNode* value = find(field);
+  if (!value) return {};
+  if (value->kind == YamlNode::Kind::Scalar && !value->quoted) {
+    if (auto number = parse_integer(value->text, min, max)) return *number;
+  }
+  std::string of = unit.empty() ? "" : fmt::format(" of {}", unit);
+  problems_->add(*value, fmt::format("{} must be a whole number{} from {} to {}, not {}{}", name_of(field), of, min,
+                                     max, describe(*value), without_unit(*value, min, max, unit)));
+  return {};
+}
+
+std::optional<std::size_t> MapReader::word(std::string_view field, std::span<const std::string_view> allowed) {
+  const YamlNode* value = find(field);
+  if (!value) return {};
+  if (value->kind == YamlNode::Kind::Scalar) {
+    auto found = std::ranges::find(allowed, std::string_view(value->text));
+    if (found != allowed.end()) return static_cast<std::size_t>(found - allowed.begin());
+    problems_->add(*value, fmt::format("{} must be {}, not {}{}", name_of(field), join_or(allowed), describe(*value),
+                                       did_you_mean(value->text, allowed)));
+    return {};
+  }
+  refuse(*value, field, join_or(allowed));
+  return {};
+}
+
+std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_t most) {
+  std::vector<const YamlNode*> result;
+  const YamlNode* value = find(field);
+  if (!value) return result;
+  if (value->kind != YamlNode::Kind::Sequence) {
+    refuse(*value, field, "a list");
+    return result;
+  }
+  if (value->items.size() > most) {
+    problems_->add(*value,
+                   fmt::format("{} has {} entries, at most {} are allowed", name_of(field), value->items.size(), most));
+    return result;
+  }
+  for (const YamlNode& item : value->items) {
+    if (item.kind == YamlNode::Kind::Scalar && !item.text.empty()) {
+      result.push_back(&item);
+    } else {
+      problems_->add(item, fmt::format("{} must be a list of texts, not of {}", name_of(field), describe(item)));
+    }
+  }
+  return result;
+}
+
+std::optional<std::vector<std::string>> MapReader::texts(std::string_view field, std::size_t most) {
+  if (!find(field)) return {};
+  std::vector<std::string> result;
+  for (const YamlNode* item : items(field, most)) result.push_back(item->text);
+  return result;
+}
+
+std::optional<std::map<std::string, std::string>> MapReader::labels(std::string_view field) {
+  auto reader = map(field);
+  if (!reader) return {};
+  std::map<std::string, std::string> result;
+  for (const auto& [key, value] : reader->node().entries) {
+    if (value.kind == YamlNode::Kind::Scalar || value.kind == YamlNode::Kind::Null) {
+      result[key.text] = value.text;
+    } else {
+      problems_->add(value, fmt::format("{}.{} must be a text, not {}", reader->path(), key.text, describe(value)));
+    }
+  }
+  return result;
+}
+
+std::vector<MapReader> MapReader::maps(std::string_view field, std::size_t most) {
+  std::vector<MapReader> result;
+  const YamlNode* value = find(field);
+  if (!value) return result;
+  if (value->kind != YamlNode::Kind::Sequence) {
+    refuse(*value, field, "a list");
+    return result;
+  }
+  if (value->items.size() > most) {
+    problems_->add(*value,
+                   fmt::format("{} has {} entries, at most {} are allowed", name_of(field), value->items.size(), most));
+    return result;
+  }
+  for (std::size_t i = 0; i < value->items.size(); ++i) {
+    result.emplace_back(value->items[i], fmt::format("{}[{}]", name_of(field), i), *problems_);
+  }
+  return result;
+}
+
+std::optional<MapReader> MapReader::map(std::string_view field) {
+  const YamlNode* value = node_->find(field);
+  if (!value) return {};
+  return MapReader(*value, name_of(field), *problems_);
+}
+
+}  // namespace sonde
