@@ -4,6 +4,7 @@
  *
  *   SONDE_ROWS(io, IO_COUNTERS, IO_HISTOGRAMS)   declares io_counters and io_histograms: one row per slot
  *   SONDE_CELL_ROWS(io)                          declares io_cells
+ *   SONDE_GAUGE_ROWS(io, IO_GAUGES)              declares io_gauges
  *   sonde_count(&io_counters, slot, IO_READ_BYTES, n)
  *   sonde_observe(&io_histograms, slot, IO_READ, ns)
  *   sonde_count_key(&io_cells, slot, key, n)
@@ -40,6 +41,16 @@
 		__type(key, uint32_t);                             \
 		__type(value, struct sonde_cells);                 \
 	} module##_cells SEC(".maps")
+
+/* Gauges are written by the module's own means (an iterator), read by user space. */
+#define SONDE_GAUGE_ROWS(module, gauges)                           \
+	struct {                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                 \
+		__uint(max_entries, 1);                            \
+		__type(key, uint32_t);                             \
+		__type(value, int64_t[gauges]);                    \
+	} module##_gauges SEC(".maps")
 
 sonde_inline void sonde_lose(enum sonde_loss reason, uint64_t n)
 {

@@ -14,6 +14,9 @@
 /* A 32-bit caller has its own table of call numbers; its code segment tells (__USER32_CS,
  * arch/x86/include/asm/segment.h). int 0x80 from 64-bit code is not told apart. */
 #define sonde_syscall_is_compat(regs) ((regs)->cs == 0x23)
+#define sonde_compat_arg1(regs) ((regs)->bx)
+#define sonde_compat_arg2(regs) ((regs)->cx)
+#define sonde_compat_arg3(regs) ((regs)->dx)
 #elif defined(__TARGET_ARCH_arm64)
 #define sonde_syscall_nr(regs) ((regs)->syscallno)
 #define sonde_syscall_arg1(regs) ((regs)->orig_x0)
@@ -21,6 +24,9 @@
 #define sonde_syscall_arg3(regs) ((regs)->regs[2])
 /* PSR_MODE32_BIT, arch/arm64/include/uapi/asm/ptrace.h */
 #define sonde_syscall_is_compat(regs) ((regs)->pstate & 0x10)
+#define sonde_compat_arg1(regs) ((regs)->orig_x0)
+#define sonde_compat_arg2(regs) ((regs)->regs[1])
+#define sonde_compat_arg3(regs) ((regs)->regs[2])
 #else
 #error "sonde: unknown target architecture"
 #endif

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The io probe: what processes ask of files, and wait for on streams. README.md says which hooks, and why. */
+#include "fentry.h"
+#include "io_uring.h"
+#include "open_files.h"
+#include "tracepoints.h"
+
+SONDE_LICENSE;
+
+const volatile bool sonde_have_cast = false;

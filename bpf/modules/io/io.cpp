@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The io probe in user space: what it measures, by which programs, and the count of open files.
+#include "bpf/modules/io/io.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/module/module.h"
+#include "bpf/modules/io/names.h"
+#include "bpf/modules/io/programs.h"
+
+namespace sonde {
+namespace {
+
+enum Metric : uint8_t { kFileIo, kDuration, kErrors, kStreamIo, kStreamWait, kOpenCount, kIoUring };
+
+constexpr AttributeSpec kFileIoAttributes[] = {{"disk.io.direction", "read, write"}};
+constexpr AttributeSpec kDurationAttributes[] = {
+    {"sonde.file.operation", "read, write, fsync; Detailed: open, close, rename, unlink, stat"}};
+constexpr AttributeSpec kErrorAttributes[] = {
+    {"sonde.file.operation", "read, write, fsync; Detailed: open, close, rename, unlink, stat"},
+    {"error.type", "name of the errno, as ENOSPC; _OTHER for those that found no place"}};
+constexpr AttributeSpec kStreamAttributes[] = {{"sonde.stream.target", "socket, pipe, tty, other"},
+                                               {"disk.io.direction", "read, write"}};
+constexpr AttributeSpec kIoUringAttributes[] = {{"sonde.io_uring.opcode", "readv, writev, fsync, … in small letters"}};
+
+constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.file.io",
+     .unit = "By",
+     .level = Level::Minimal,
+     .description = "Bytes that calls moved from and to regular files and block devices.",
+     .attributes = kFileIoAttributes},
+    {.name = "sonde.file.operation.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Standard,
+     .description = "Time from the begin to the end of a call on a regular file or block device, failed ones included.",
+     .attributes = kDurationAttributes},
+    {.name = "sonde.file.operation.errors",
+     .unit = "{operation}",
+     .level = Level::Standard,
+     .description = "Calls on files that failed.",
+     .attributes = kErrorAttributes},
+    {.name = "sonde.stream.io",
+     .unit = "By",
+     .level = Level::Detailed,
+     .description = "Bytes that calls of the read and write families moved on what is not a file.",
+     .attributes = kStreamAttributes},
+    {.name = "sonde.stream.wait.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Detailed,
+     .description = "Time from the begin to the end of a read or write on what is not a file, mostly waiting.",
+     .attributes = kStreamAttributes},
+    {.name = "sonde.file.open.count",
+     .unit = "{file}",
+     .instrument = Instrument::UpDownCounter,
+     .level = Level::Detailed,
+     .description = "Open descriptors of regular files and block devices, over all processes."},
+    {.name = "sonde.io_uring.operations",
+     .unit = "{operation}",
+     .level = Level::Detailed,
+     .description = "Requests submitted to io_uring.",
+     .attributes = kIoUringAttributes},
+};
+
+constexpr SeriesSpec duration(uint16_t operation, Level level, uint8_t flag) {
+  return {kDuration, Source::Histogram, operation, {kOperationNames[operation]}, level, flag, 1e-9};
+}
+
+constexpr std::size_t kStreamTransfers = IO_TRANSFERS - IO_STREAMS;
+constexpr std::size_t kOtherSeries = 2 + 8 + 1 + 1;
+
+constexpr auto make_series() {
+  std::array<SeriesSpec, kOtherSeries + 2 * kStreamTransfers + IO_OPCODES> all{};
+  std::size_t n = 0;
+  for (const uint16_t direction : {IO_READ, IO_WRITE}) {
+    all[n++] = {kFileIo, Source::Counter, direction, {kOperationNames[direction]}, Level::Minimal, IO_BYTES};
+  }
+  for (const uint16_t operation : {IO_READ, IO_WRITE, IO_FSYNC}) {
+    all[n++] = duration(operation, Level::Standard, IO_OPERATIONS);
+  }
+  for (uint16_t operation = IO_OPEN; operation <= IO_STAT; operation++) {
+    all[n++] = duration(operation, Level::Detailed, IO_DETAIL);
+  }
+  all[n++] = {kErrors, Source::Cells, 0, {}, Level::Standard, IO_ERRORS};
+  for (uint16_t transfer = IO_STREAMS; transfer < IO_TRANSFERS; transfer++) {
+    const AttributeValues values{kTargetNames[transfer / 2], kOperationNames[transfer % 2]};
+    all[n++] = {kStreamIo, Source::Counter, transfer, values, Level::Detailed, IO_STREAM};
+    all[n++] = {kStreamWait, Source::Histogram, transfer, values, Level::Detailed, IO_STREAM, 1e-9};
+  }
+  all[n++] = {kOpenCount, Source::Gauge, IO_OPEN_FILES, {}, Level::Detailed, IO_OPEN_COUNT};
+  for (uint16_t opcode = 0; opcode < IO_OPCODES; opcode++) {
+    all[n++] = {kIoUring, Source::Counter, static_cast<uint16_t>(IO_OPCODE + opcode), {kOpcodeNames[opcode]},
+                Level::Detailed, IO_URING};
+  }
+  return all;
+}
+constexpr auto kSeries = make_series();
+
+constexpr std::string_view kAliases[] = {"fs"};
+
+constexpr std::string_view kNotes[] = {
+    "I/O through mmap, and by the kernel's aio (io_submit), is not counted.",
+    "Calls by path (open, rename, unlink, stat) count whatever the path leads to; rmdir counts as unlink.",
+    "sendfile, splice and copy_file_range count as a read of their input and a write of their output.",
+    "recv and send families on sockets are not part of sonde.stream.*; the network probe has them.",
+    "A call that a signal interrupts and the kernel begins again counts twice, once as EINTR.",
+    "32-bit programs: their calls are counted as lost by the tracepoints, and not seen at all by fentry.",
+    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS) count by opcode only, "
+    "and those of a multishot read only once.",
+    "Open files are those of processes that the agent's pid namespace shows.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "io",
+    .summary = "What processes read and write: bytes, latency and errors on files, waits on streams",
+    .aliases = kAliases,
+    .metrics = kMetrics,
+    .series = kSeries,
+    .alternatives = kAlternatives,
+    .programs = kPrograms,
+    .needs = "BTF tracepoints sys_enter and sys_exit, or fentry where the kernel is not preemptible; CAP_BPF, CAP_PERFMON",
+    .counters = IO_SAMPLERS,  // the samplers behind them are the kernel side's own
+    .histograms = IO_HISTOGRAMS,
+    .gauges = IO_GAUGES,
+    .cells = true,
+    .notes = kNotes,
+};
+
+// A map of rows, mapped for reading and writing.
+class MappedRows {
+ public:
+  explicit MappedRows(const bpf_map* map)
+      : stride_((bpf_map__value_size(map) + 7) & ~7U),
+        rows_(bpf_map__max_entries(map)),
+        memory_(mmap(nullptr, size(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0)) {}
+  ~MappedRows() {
+    if (*this) munmap(memory_, size());
+  }
+  MappedRows(const MappedRows&) = delete;
+  MappedRows& operator=(const MappedRows&) = delete;
+
+  explicit operator bool() const { return memory_ != MAP_FAILED; }
+  std::size_t rows() const { return rows_; }
+  int64_t* at(std::size_t row) const {
+    return reinterpret_cast<int64_t*>(static_cast<char*>(memory_) + row * stride_);
+  }
+
+ private:
+  std::size_t size() const { return stride_ * rows_; }
+  std::size_t stride_;
+  std::size_t rows_;
+  void* memory_;
+};
+
+struct DestroyLink {
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+
+// Runs an iterator program over everything it iterates.
+Result<void> run_iterator(const bpf_program* program) {
+  const std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach_iter(program, nullptr));
+  if (!link) return Error::system("cannot attach the iterator over open files", errno);
+  const Fd iterator(bpf_iter_create(bpf_link__fd(link.get())));
+  if (!iterator) return Error::system("cannot create the iterator over open files", errno);
+  std::array<char, 64> nothing;
+  for (;;) {
+    const ssize_t n = read(iterator.get(), nothing.data(), nothing.size());
+    if (n == 0) return {};
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return Error::system("cannot iterate over open files", errno);
+  }
+}
+
+class IoModule : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  CellSeries decode_cell(uint32_t key) const override {
+    if (key == kOtherCells) return {kErrors, AttributeValues{"", "_OTHER"}};
+    const uint32_t operation = IO_ERROR_OPERATION(key);
+    const std::string_view name = operation < kOperationNames.size() ? kOperationNames[operation] : "";
+    const char* error = strerrorname_np(static_cast<int>(IO_ERROR_NUMBER(key)));
+    return {kErrors, AttributeValues{name, error ? std::string_view(error) : "_OTHER"}};
+  }
+
+  Result<void> prepare(bpf_object* object, const Features& features, int) const override {
+    if (features.has_tracepoint("io_uring_submit_req")) return {};
+    // The same event under its name before 6.3; if that is missing too, the load fails and the gap is named.
+    bpf_program* program = bpf_object__find_program_by_name(object, "io_uring_submit");
+    if (!program || !features.has_tracepoint("io_uring_submit_sqe")) return {};
+    if (const int error = bpf_program__set_attach_target(program, 0, "io_uring_submit_sqe"))
+      return Error::system("cannot choose the tracepoint io_uring_submit_sqe", -error);
+    return {};
+  }
+
+  Result<void> begin(bpf_object* object) const override {
+    const bpf_map* variables = bpf_object__find_map_by_name(object, ".bss");
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const uint64_t ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    const uint32_t key = 0;
+    if (!variables || bpf_map__value_size(variables) != sizeof(ns)) return Error("the io object has no begin time");
+    if (bpf_map_update_elem(bpf_map__fd(variables), &key, &ns, BPF_ANY))
+      return Error::system("cannot set the begin time of the io programs", errno);
+    return {};
+  }
+
+  // The iterator adds up beside the published value, which changes only when the count is complete.
+  Result<void> refresh(bpf_object* object) const override {
+    const bpf_program* program = bpf_object__find_program_by_name(object, "io_open_files");
+    const bpf_map* gauges = bpf_object__find_map_by_name(object, "io_gauges");
+    if (!program || bpf_program__fd(program) < 0 || !gauges) return {};  // named as a gap
+    const MappedRows rows(gauges);
+    if (!rows) return Error::system("cannot map io_gauges", errno);
+    for (std::size_t slot = 0; slot < rows.rows(); slot++) rows.at(slot)[IO_OPEN_FILES_NEXT] = 0;
+    if (auto ran = run_iterator(program); !ran) return ran;
+    for (std::size_t slot = 0; slot < rows.rows(); slot++) {
+      int64_t* row = rows.at(slot);
+      __atomic_store_n(&row[IO_OPEN_FILES], row[IO_OPEN_FILES_NEXT], __ATOMIC_RELAXED);
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_io() {
+  static const IoModule module;
+  return module;
+}
+
+}  // namespace sonde

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The programs of the io probe and the two ways to see system calls. Included by io.cpp alone.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "agent/module/module.h"
+#include "bpf/modules/io/io.h"
+
+namespace sonde {
+
+#if defined(__x86_64__)
+#define IO_FUNCTION "__x64_sys_"
+#else
+#define IO_FUNCTION "__arm64_sys_"
+#endif
+
+enum IoAlternative : int { kFentry, kTracepoints };
+
+inline std::string fentry_unusable(const Features& features) {
+  if (!features.fentry) return "this kernel refuses fentry programs";
+  if (features.preemptible) return "the kernel may preempt tasks anywhere, and fentry programs would miss calls";
+  if (!features.has_function(IO_FUNCTION "read")) return "system calls are not functions that take registers here";
+  return {};
+}
+
+inline constexpr Alternative kAlternatives[] = {
+    {"fentry", fentry_unusable},
+    {"tracepoints", [](const Features&) { return std::string(); }},
+};
+
+inline constexpr uint8_t kCallEnds = IO_ENTRY | IO_BYTES;
+inline constexpr uint8_t kFsync = IO_OPERATIONS | IO_ERRORS;
+inline constexpr uint16_t kTracepointNs = 125;  // README.md, "Cost"
+
+#define IO_PROGRAMS(name, begins, ends)                                                                             \
+  {.program = "io_enter_" #name, .hook = "fentry/" IO_FUNCTION #name, .flags = begins, .alternative = kFentry,      \
+   .needs_context = true},                                                                                          \
+      {.program = "io_exit_" #name, .hook = "fexit/" IO_FUNCTION #name, .flags = ends, .alternative = kFentry,      \
+       .needs_context = true}
+
+inline constexpr ProgramSpec kPrograms[] = {
+    {.program = "io_sys_enter", .hook = "tp_btf/sys_enter", .flags = IO_ENTRY, .alternative = kTracepoints,
+     .needs_context = true, .cost_ns = kTracepointNs},
+    {.program = "io_sys_exit", .hook = "tp_btf/sys_exit", .flags = kCallEnds, .alternative = kTracepoints,
+     .needs_context = true, .cost_ns = kTracepointNs},
+    IO_PROGRAMS(read, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(pread64, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(readv, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(preadv, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(preadv2, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(write, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(pwrite64, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(writev, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(pwritev, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(pwritev2, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(sendfile64, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(splice, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(copy_file_range, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(fsync, kFsync, kFsync),
+    IO_PROGRAMS(fdatasync, kFsync, kFsync),
+    IO_PROGRAMS(openat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(openat2, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(close, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(renameat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(renameat2, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(unlinkat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(newfstat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(newfstatat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(statx, IO_DETAIL, IO_DETAIL),
+#if defined(__x86_64__)
+    IO_PROGRAMS(open, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(creat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(rename, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(unlink, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(rmdir, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(newstat, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS(newlstat, IO_DETAIL, IO_DETAIL),
+#endif
+    {.program = "io_uring_submit", .hook = "tp_btf/io_uring_submit_req", .flags = IO_URING | IO_REQUEST,
+     .gap = "requests of io_uring are not counted, nor their bytes and durations"},
+    {.program = "io_uring_complete", .hook = "tp_btf/io_uring_complete", .flags = IO_REQUEST,
+     .gap = "bytes, durations and errors of io_uring requests are not counted"},
+    {.program = "io_open_files", .hook = "iter/task_file", .flags = IO_OPEN_COUNT,
+     .gap = "open files are not counted (sonde.file.open.count)"},
+};
+
+#undef IO_PROGRAMS
+#undef IO_FUNCTION
+
+}  // namespace sonde

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Begin and end of a system call, for both ways to see them: the tracepoints of all calls, or fentry and fexit on the
+ * functions of those that matter. Registers and result are the same, so the counts are, too. */
+#ifndef SONDE_IO_SYSCALL_H
+#define SONDE_IO_SYSCALL_H
+
+#include "operation.h"
+
+/* CLOCK_MONOTONIC when these programs were last attached. What a task was doing when they were detached before says
+ * nothing about what it does now. */
+uint64_t io_begun = 0;
+
+/* `call` is IO_CALL_NONE for calls that are not ours: they end what an unseen return may have left behind. */
+sonde_inline int io_call_begins(struct sonde_context *context, struct pt_regs *regs, uint32_t call)
+{
+	uint32_t flags = context->flags[SONDE_MODULE_ID], note;
+
+	if (call == IO_CALL_NONE) {
+		context->start = 0;
+		return 0;
+	}
+	note = io_note_of(context->task, flags, call, regs);
+	context->operation = note;
+	context->start = io_start(context->slot, flags, note);
+	return 0;
+}
+
+/* A call that was not seen to begin. If only bytes are asked, that is all there is to know. */
+sonde_slow int io_call_without_begin(struct sonde_context *context, struct pt_regs *regs, uint32_t call, int64_t result)
+{
+	uint32_t flags, note;
+
+	if (!context)
+		return 0;
+	flags = context->flags[SONDE_MODULE_ID];
+	note = io_note_of(context->task, flags, call, regs);
+	if (flags & IO_ENTRY) {
+		if (note)
+			sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
+	} else {
+		io_count_note(context->slot, flags, note, IO_NOT_TIMED, result);
+	}
+	return 0;
+}
+
+sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *regs, uint32_t call, int64_t result)
+{
+	uint64_t start = context->start;
+	uint32_t note = context->operation;
+
+	if (start == 0 || (start < io_begun && start != IO_NOT_TIMED)) {
+		context->start = 0;
+		if (call != IO_CALL_NONE)
+			io_call_without_begin(context, regs, call, result);
+		return 0;
+	}
+	context->start = 0;
+	if (call != IO_CALL_NONE && note)
+		io_count_note(context->slot, context->flags[SONDE_MODULE_ID], note, start, result);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is behind a file descriptor of the running task? Asked when a call begins: close() leaves nothing to ask.
+ * Tracing programs run under RCU, which keeps the table; loads of a struct file that is being reused cannot fault. */
+#ifndef SONDE_IO_TARGET_H
+#define SONDE_IO_TARGET_H
+
+#include "io.h"
+
+#include <sonde/who.h>
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFLNK 0120000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+
+/* cfd86ef7e8e7 ("anon_inode: use a proper mode internally", 6.16): eventfd, epoll and their kind, whose mode had no type
+ * before, look like regular files but for this flag of i_flags (include/linux/fs.h), which no other kernel uses. */
+#define S_ANON_INODE (1 << 19)
+
+/* Terminals by major number (Documentation/admin-guide/devices.txt): their file_operations cannot be named from here. */
+sonde_inline int io_is_tty(uint32_t device)
+{
+	uint32_t major = device >> 20;
+
+	return major == 4 || major == 5 || (major >= 136 && major <= 143) || major == 166 || major == 188 ||
+	       major == 204 || major == 229;
+}
+
+sonde_inline uint32_t io_target_of_mode(uint32_t mode, uint32_t flags, uint32_t device)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return flags & S_ANON_INODE ? IO_OTHER : IO_FILE;
+	case S_IFDIR:
+	case S_IFBLK:
+	case S_IFLNK:
+		return IO_FILE;
+	case S_IFSOCK:
+		return IO_SOCKET;
+	case S_IFIFO:
+		return IO_PIPE;
+	case S_IFCHR:
+		return io_is_tty(device) ? IO_TTY : IO_OTHER;
+	}
+	return IO_OTHER;
+}
+
+/* `file` is an address; 0: no file. */
+sonde_inline uint32_t io_target_of_file(uint64_t file)
+{
+	if (!file)
+		return IO_FILE;
+	if (sonde_have_cast) {
+		struct inode *inode = sonde_cast((void *)file, struct file)->f_inode;
+		uint32_t mode = inode->i_mode;
+
+		if ((mode & S_IFMT) == S_IFREG) /* most are */
+			return inode->i_flags & S_ANON_INODE ? IO_OTHER : IO_FILE;
+		return io_target_of_mode(mode, 0, inode->i_rdev);
+	} else {
+		struct inode *inode = BPF_CORE_READ((struct file *)file, f_inode);
+		uint32_t mode = BPF_CORE_READ(inode, i_mode);
+
+		if ((mode & S_IFMT) == S_IFCHR)
+			return io_target_of_mode(mode, 0, BPF_CORE_READ(inode, i_rdev));
+		return io_target_of_mode(mode, 0, 0); /* without the cast it is before 6.2: no S_ANON_INODE */
+	}
+}
+
+/* The address of the struct file, 0 if the number is not open. */
+sonde_inline uint64_t io_file_of(uint64_t current, uint32_t fd)
+{
+	if (sonde_have_cast) {
+		struct fdtable *table = sonde_cast((void *)current, struct task_struct)->files->fdt;
+
+		if (fd >= table->max_fds)
+			return 0;
+		/* A pointer out of an array of pointers: read as the only member of a struct. */
+		return (uint64_t)sonde_cast((void *)((uint64_t)table->fd + fd * 8ULL), struct hlist_head)->first;
+	} else {
+		struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
+		uint64_t file = 0;
+
+		if (fd < table->max_fds)
+			bpf_probe_read_kernel(&file, sizeof(file), (void *)((uint64_t)table->fd + fd * 8ULL));
+		return file;
+	}
+}
+
+/* enum io_target. `current`: address of the running task. */
+sonde_inline uint32_t io_target_of(uint64_t current, uint32_t fd)
+{
+	return io_target_of_file(io_file_of(current, fd));
+}
+
+#endif
