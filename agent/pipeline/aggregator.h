@@ -38,7 +38,7 @@ struct AggregatorOptions {
   uint32_t max_slots = 1 << 16;
   std::size_t max_series = 200'000;        // bound on memory, whatever policies say
   std::size_t unattributed_series = 2000;
-  std::size_t max_pending_slots = 4096;    // slots no snapshot knows yet
+  std::size_t max_pending_slots = 1024;    // slots no snapshot knows yet
   int pending_collections = 5;             // so long they are waited for
 };
 

@@ -52,23 +52,23 @@ class BudgetController {
  private:
   struct Taken {
     std::size_t module;
-    double saved;  // milli-CPU that the module cost before the step
-    int hold;      // ticks until it is tried without knowing
+    OverheadStep before;
+    double cost;  // milli-CPU of the module before the step
   };
-  bool take_from_costliest(std::span<const ModuleCost> modules, double elapsed);
-  bool give_back(double agent_and_bpf);
+  bool forget_unwanted(std::span<const ModuleCost> modules);
+  bool take_from_costliest(std::span<const ModuleCost> modules);
+  bool give_back();
 
   BudgetOptions options_;
   std::vector<OverheadStep> steps_;
-  std::vector<double> cost_;     // milli-CPU of the last tick
-  std::vector<double> at_step_;  // milli-CPU when the last step was taken
-  std::vector<int> trial_;       // ticks before the next trial
-  std::vector<Taken> taken_;     // what was taken, latest last
+  std::vector<double> cost_;     // milli-CPU in the last tick
+  std::vector<int> trial_;       // ticks below the budget before the next trial
+  std::vector<int> full_;        // ticks at Full since it was given back
+  std::vector<Taken> taken_;     // latest last
   double used_ = 0;
-  int over_ = 0;
-  int under_ = 0;
-  int since_give_ = 0;
-  std::size_t last_given_ = SIZE_MAX;
+  int over_ = 0;                 // ticks in a row above the budget
+  int under_ = 0;                // ... below it
+  int safe_ = 0;                 // ... in which the latest step could have been given back
 };
 
 // Switches off a module whose collections fail again and again; tries it again after a growing time.

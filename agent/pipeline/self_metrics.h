@@ -134,14 +134,13 @@ class SelfMetrics {
   struct Known {
     SelfMetric metric;
     AttributeSetPtr attributes;
-    uint64_t round = 0;
   };
 
   const uint64_t start_ns_;
   std::mutex mutex_;  // sources_
   std::vector<Source> sources_;
   std::vector<Known> known_;  // sorted by metric and attributes
-  uint64_t round_ = 0;
+  uint64_t last_time_ns_ = 0;
   uint64_t dropped_ = 0;
 };
 

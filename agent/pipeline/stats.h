@@ -61,6 +61,7 @@ enum class Discard : uint8_t {
 enum class Detour : uint8_t {
   UnattributedSlot,     // slot 0: the kernel did not know whose it was
   UnknownSlot,          // no snapshot knew the slot within some collections: to unattributed
+  AfterEnd,             // the stream of its subject had been closed: to unattributed
   PendingFull,          // too many unknown slots at once: to unattributed
   SeriesPerContainer,   // folded into otel.metric.overflow of the same container
   SeriesPerNode,        // the same, because the node has too many series

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/aggregator_impl.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace sonde {
+namespace {
+
+constexpr std::size_t kMaxNodeSeries = 10'000;
+constexpr std::size_t kMaxStreamSeries = 60'000;  // places in a group are 16 bits wide
+constexpr std::size_t kMaxLimited = 64;
+
+void count(Tally& tally, uint64_t samples, uint64_t amount) {
+  tally.samples += samples;
+  tally.value += amount;
+}
+
+std::string owner_of_node_limit(const Decision& decision) {
+  auto winner = decision.winners.find("limits.seriesPerNode");
+  if (winner != decision.winners.end()) return winner->second;
+  return decision.policies.empty() ? std::string() : decision.policies.front();
+}
+
+}  // namespace
+
+Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
+    : options_(std::move(options)),
+      self_(self),
+      catalog_(options_.modules),
+      rules_(options_.resource),
+      table_(catalog_, rules_, {options_.max_slots, options_.attached_ns, options_.phase_ns}) {
+  auto resource = std::make_shared<Resource>(rules_.of_node());
+  resource->id = table_.next_resource_id();
+  node_.resource = unattributed_.resource = resource;
+  node_.groups.push_back(std::make_unique<Group>());
+  unattributed_.groups.push_back(
+      std::make_unique<Group>(0, "", AttributeSet{{"sonde.subject", std::string("unattributed")}}));
+  table_.on_plan = [this](Stream& stream) { start_from_zero(stream); };
+}
+
+void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> identity,
+                                        std::shared_ptr<const PolicySnapshot> policy, Now now) {
+  ++collection_;
+  limited_.clear();
+  if (node_.start_ns == 0) {
+    node_.start_ns = unattributed_.start_ns = now.real_of(options_.attached_ns ? options_.attached_ns : now.boot_ns);
+    node_.sent_boot_ns = now.boot_ns;
+    collected_real_ns_ = now.real_ns;
+  }
+  if (identity && policy && (identity != identity_ || policy != policy_)) {
+    identity_ = std::move(identity);
+    policy_ = std::move(policy);
+    stats_.snapshot_made_ns = identity_->made_ns;
+    table_.apply(*identity_, *policy_, now);
+    resolve_pending();
+  }
+  ended_ = table_.ended_slots();
+}
+
+void Aggregator::Impl::end_collection(Now now) {
+  collected_real_ns_ = now.real_ns;
+  flushed_ = ended_;
+  table_.settle();
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    if (++it->second.collections < options_.pending_collections) {
+      ++it;
+      continue;
+    }
+    move_all(it->second.group, [&](const Located& located, const Accumulator& from) {
+      return unattributed(located, Detour::UnknownSlot, from.stamp, from.amount());
+    });
+    it = pending_.erase(it);
+  }
+  publish_stats();
+}
+
+Accumulator* Aggregator::Impl::route(uint32_t number, SeriesId id, Source source, uint64_t amount) {
+  const int ordinal = catalog_.ordinal(id);
+  if (ordinal < 0) return discard(Discard::UnknownSeries, 1, amount);
+  const Source declared = catalog_[ordinal].source;
+  const bool fits = source == Source::Counter ? declared == Source::Counter || declared == Source::Cells
+                                              : declared == source;
+  if (!fits) return discard(Discard::UnknownSeries, 1, amount);
+
+  const Located located = catalog_.locate(ordinal, id);
+  if (catalog_[located.ordinal].metric->node) return of_node(node_, located, kMaxNodeSeries);
+  Slot* slot = table_.find(number);
+  if (number == SONDE_SLOT_UNATTRIBUTED || (slot && slot->kind == SlotKind::Unattributed)) {
+    return unattributed(located, Detour::UnattributedSlot, 1, amount);
+  }
+  if (number == SONDE_SLOT_IGNORED) return discard(Discard::NotSelected, 1, amount);
+  if (!slot || slot->kind == SlotKind::Unknown) return hold(number, located, amount);
+  if (slot->stream) return credit(*slot->stream, *slot->group, located, 1, amount);
+  if (slot->kind == SlotKind::NotSelected) return discard(Discard::NotSelected, 1, amount);
+  return unattributed(located, Detour::AfterEnd, 1, amount);
+}
+
+Accumulator* Aggregator::Impl::discard(Discard why, uint64_t samples, uint64_t amount) {
+  count(stats_.discards[static_cast<std::size_t>(why)], samples, amount);
+  return nullptr;
+}
+
+Accumulator& Aggregator::Impl::create(Stream& stream, Group& group, const Located& located) {
+  uint64_t start = std::max(stream.start_of(located.ordinal), group.start_ns);
+  if (stream.folded) start = std::max(start, collected_real_ns_);
+  ++stream.series;
+  ++series_;
+  return group.insert(located, catalog_, start);
+}
+
+Accumulator* Aggregator::Impl::credit(Stream& stream, Group& group, const Located& located, uint64_t samples,
+                                      uint64_t amount) {
+  if (Accumulator* series = group.find_key(located.key)) {
+    return series->state == SeriesState::Marking ? discard(Discard::NotAsked, samples, amount) : series;
+  }
+  if (stream.plan && !stream.plan->asked[located.ordinal]) return discard(Discard::NotAsked, samples, amount);
+
+  const Decision& decision = *stream.decision;
+  const auto limit = [](int configured) { return static_cast<std::size_t>(std::max(configured, 0)); };
+  const bool node_full = series_ >= limit(decision.series_per_node);
+  const bool full = stream.series >= std::min(limit(decision.series_per_container), kMaxStreamSeries);
+  const bool hard = series_ >= options_.max_series;
+  // The one series of a metric without attributes is no combination in excess.
+  const bool plain = located.attributes->empty() && group.extra().empty();
+  if (node_full && limited_.size() < kMaxLimited) limited_.insert(owner_of_node_limit(decision));
+  if (hard || ((node_full || full) && !plain)) {
+    const Detour why = hard ? Detour::HardLimit : full ? Detour::SeriesPerContainer : Detour::SeriesPerNode;
+    return fold(stream, located, why, samples, amount);
+  }
+  Accumulator& series = create(stream, group, located);
+  if (group.ending) series.state = SeriesState::Ending;
+  return &series;
+}
+
+Accumulator* Aggregator::Impl::fold(Stream& stream, const Located& located, Detour why, uint64_t samples,
+                                    uint64_t amount) {
+  Located overflow{located.ordinal, catalog_.overflow_key(located.ordinal), catalog_.overflow()};
+  Accumulator* series = stream.own().find_key(overflow.key);
+  if (!series && why == Detour::HardLimit) return unattributed(located, why, samples, amount);
+  if (series && series->state == SeriesState::Marking) return discard(Discard::NotAsked, samples, amount);
+  count(stats_.detours[static_cast<std::size_t>(why)], samples, amount);
+  if (!series) series = &create(stream, stream.own(), overflow);
+  stream.folded = true;
+  return series;
+}
+
+Accumulator* Aggregator::Impl::unattributed(const Located& located, Detour why, uint64_t samples, uint64_t amount) {
+  count(stats_.detours[static_cast<std::size_t>(why)], samples, amount);
+  return of_node(unattributed_, located, options_.unattributed_series);
+}
+
+// Not limited by policies; bounded all the same, by folding.
+Accumulator* Aggregator::Impl::of_node(Stream& stream, const Located& located, std::size_t limit) {
+  Group& group = stream.own();
+  if (Accumulator* series = group.find_key(located.key)) return series;
+  if (stream.series < limit) return &create(stream, group, located);
+  Located overflow{located.ordinal, catalog_.overflow_key(located.ordinal), catalog_.overflow()};
+  if (Accumulator* series = group.find_key(overflow.key)) return series;
+  return &create(stream, group, overflow);
+}
+
+// A slot that the snapshots do not know yet: kept until they do.
+Accumulator* Aggregator::Impl::hold(uint32_t number, const Located& located, uint64_t amount) {
+  auto found = pending_.find(number);
+  if (found == pending_.end()) {
+    if (pending_.size() >= options_.max_pending_slots || number >= options_.max_slots) {
+      return unattributed(located, Detour::PendingFull, 1, amount);
+    }
+    found = pending_.try_emplace(number).first;
+  }
+  Group& group = found->second.group;
+  Accumulator* series = group.find_key(located.key);
+  if (!series) series = &group.insert(located, catalog_, 0);
+  ++series->stamp;
+  return series;
+}
+
+void Aggregator::Impl::resolve_pending() {
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    Slot* slot = table_.find(it->first);
+    if (!slot || slot->kind == SlotKind::Unknown) {
+      ++it;
+      continue;
+    }
+    settle(*slot, it->second);
+    it = pending_.erase(it);
+  }
+}
+
+void Aggregator::Impl::settle(Slot& slot, Pending& pending) {
+  move_all(pending.group, [&](const Located& located, const Accumulator& from) -> Accumulator* {
+    if (slot.kind == SlotKind::Unattributed) {
+      return unattributed(located, Detour::UnattributedSlot, from.stamp, from.amount());
+    }
+    if (!slot.stream) return discard(Discard::NotSelected, from.stamp, from.amount());
+    return credit(*slot.stream, *slot.group, located, from.stamp, from.amount());
+  });
+}
+
+void Aggregator::Impl::move_all(Group& from, const std::function<Accumulator*(const Located&, const Accumulator&)>& to) {
+  for (const Accumulator& series : from.series()) {
+    const Located located{series.ordinal, series.key, series.attributes};
+    if (Accumulator* target = to(located, series)) target->add(series);
+  }
+}
+
+// The latest value; slots of one stream add up within a collection. Nothing is lost where it goes nowhere: the next
+// collection has it again.
+void Aggregator::Impl::gauge(uint32_t number, SeriesId id, int64_t value) {
+  const int ordinal = catalog_.ordinal(id);
+  if (ordinal < 0 || catalog_[ordinal].source != Source::Gauge) return;
+  const Located located = catalog_.locate(ordinal, id);
+  Slot* slot = table_.find(number);
+  Accumulator* series = nullptr;
+  if (catalog_[ordinal].metric->node) {
+    series = of_node(node_, located, kMaxNodeSeries);
+  } else if (slot && slot->stream && slot->kind == SlotKind::Selected && slot->stream->state == StreamState::Live) {
+    series = credit(*slot->stream, *slot->group, located, 0, 0);
+  }
+  if (!series) return;
+  const int64_t before = series->stamp == collection_ ? std::bit_cast<int64_t>(series->value) : 0;
+  series->value = std::bit_cast<uint64_t>(before + value);
+  series->stamp = collection_;
+}
+
+void Aggregator::Impl::start_from_zero(Stream& stream) {
+  for (const uint16_t ordinal : stream.plan->from_zero) {
+    if (stream.own().find_key(catalog_[ordinal].key)) continue;
+    const CatalogSeries& series = catalog_[ordinal];
+    if (stream.series >= static_cast<std::size_t>(std::max(stream.decision->series_per_container, 0))) return;
+    if (series_ >= options_.max_series) return;
+    create(stream, stream.own(), {ordinal, series.key, series.attributes});
+  }
+}
+
+// A restarted container: what the old one had sent goes on from zero, so that no line is left hanging.
+void Aggregator::Impl::carry_on(Stream& fresh, const Stream& old) {
+  for (const Accumulator& series : old.groups.front()->series()) {
+    if (!series.emitted || !fresh.plan || !fresh.plan->asked[series.ordinal]) continue;
+    if (catalog_[series.ordinal].source == Source::Gauge || fresh.own().find_key(series.key)) continue;
+    if (series_ >= options_.max_series) return;
+    create(fresh, fresh.own(), {series.ordinal, series.key, series.attributes});
+  }
+}
+
+void Aggregator::Impl::publish_stats() {
+  stats_.streams = table_.streams().size();
+  stats_.series = series_;
+  stats_.pending_slots = pending_.size();
+  stats_.series_limited.assign(limited_.begin(), limited_.end());
+  std::lock_guard lock(mutex_);
+  published_ = stats_;
+}
+
+AggregatorStats Aggregator::Impl::stats() const {
+  std::lock_guard lock(mutex_);
+  return published_;
+}
+
+}  // namespace sonde

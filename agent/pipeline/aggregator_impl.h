@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of the aggregator: routing of samples (aggregator_impl.cpp), emission (emission.cpp).
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/pipeline/aggregator.h"
+#include "agent/pipeline/batch_writer.h"
+#include "agent/pipeline/stream_table.h"
+
+namespace sonde {
+
+class Aggregator::Impl {
+ public:
+  Impl(AggregatorOptions options, SelfMetrics* self);
+
+  void begin_collection(std::shared_ptr<const IdentitySnapshot> identity, std::shared_ptr<const PolicySnapshot> policy,
+                        Now now);
+  void end_collection(Now now);
+  const std::vector<uint32_t>& flushed_slots() const { return flushed_; }
+
+  void received(uint64_t amount) {
+    ++stats_.received.samples;
+    stats_.received.value += amount;
+  }
+  // The quick way: the series has moved before.
+  Accumulator* find(uint32_t number, SeriesId id) {
+    Slot* slot = table_.find(number);
+    const int ordinal = catalog_.ordinal(id);
+    if (!slot || !slot->group || ordinal < 0 || id.cell != 0) return nullptr;
+    Accumulator* series = slot->group->find(static_cast<uint16_t>(ordinal));
+    return series && series->state != SeriesState::Marking ? series : nullptr;
+  }
+  // Where a sample goes, as a series of that kind; null if nowhere, which has been counted then.
+  Accumulator* route(uint32_t number, SeriesId id, Source source, uint64_t amount);
+  void gauge(uint32_t slot, SeriesId id, int64_t value);
+
+  BatchPtr emit(Now now, bool all);
+  uint64_t next_due(uint64_t boot_ns) const;
+  AggregatorStats stats() const;
+
+ private:
+  struct Pending {
+    Group group;
+    int collections = 0;
+  };
+
+  Accumulator* credit(Stream& stream, Group& group, const Located& located, uint64_t samples, uint64_t amount);
+  Accumulator* fold(Stream& stream, const Located& located, Detour why, uint64_t samples, uint64_t amount);
+  Accumulator* unattributed(const Located& located, Detour why, uint64_t samples, uint64_t amount);
+  Accumulator* of_node(Stream& stream, const Located& located, std::size_t limit);
+  Accumulator* hold(uint32_t number, const Located& located, uint64_t amount);
+  Accumulator* discard(Discard why, uint64_t samples, uint64_t amount);
+  Accumulator& create(Stream& stream, Group& group, const Located& located);
+  void resolve_pending();
+  void settle(Slot& slot, Pending& pending);
+  void move_all(Group& from, const std::function<Accumulator*(const Located&, const Accumulator&)>& to);
+
+  void start_from_zero(Stream& stream);
+  void carry_on(Stream& fresh, const Stream& old);
+  void emit_stream(BatchWriter& writer, Stream& stream, Now now, bool all);
+  void emit_node(BatchWriter& writer, Batch& batch, Now now, bool all);
+  bool is_due(const Stream& stream, uint64_t boot_ns) const;
+  bool sends(const Stream& stream, Now now, bool all) const;
+  void reserve(Batch& batch, Now now, bool all) const;
+  void send_streams(BatchWriter& writer, Now now, bool all);
+  void publish_stats();
+
+  const AggregatorOptions options_;
+  SelfMetrics* const self_;
+  Catalog catalog_;
+  ResourceRules rules_;
+  StreamTable table_;
+  Stream node_;          // metrics of the node
+  Stream unattributed_;  // on the node's Resource too, with sonde.subject on the points
+  std::unordered_map<uint32_t, Pending> pending_;
+  std::shared_ptr<const IdentitySnapshot> identity_;
+  std::shared_ptr<const PolicySnapshot> policy_;
+  std::vector<uint32_t> ended_;
+  std::vector<uint32_t> flushed_;
+  std::set<std::string> limited_;
+  std::size_t series_ = 0;
+  uint32_t collection_ = 0;
+  uint64_t collected_real_ns_ = 0;
+  std::size_t last_buckets_ = 0;
+
+  AggregatorStats stats_;
+  mutable std::mutex mutex_;  // published_
+  AggregatorStats published_;
+};
+
+}  // namespace sonde

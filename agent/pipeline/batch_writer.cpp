@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/batch_writer.h"
+
+#include <sonde/histogram.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace sonde {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;  // Prometheus tells points of one series apart by that
+
+}  // namespace
+
+void BatchWriter::begin(const ResourcePtr& resource) {
+  batch_.resources.push_back({resource, static_cast<uint32_t>(batch_.points.size()), 0});
+}
+
+void BatchWriter::end() {
+  ResourcePoints& last = batch_.resources.back();
+  last.length = static_cast<uint32_t>(batch_.points.size()) - last.begin;
+  if (last.length == 0) batch_.resources.pop_back();
+}
+
+// A clock that was set back must not make points older than their start, nor than those sent before.
+uint64_t BatchWriter::time_of(const Stream& stream) const {
+  uint64_t time = std::max({now_.real_ns, stream.start_ns + 1, stream.last_time_ns});
+  // A restarted container began after this one ended: its last values are from before that.
+  if (stream.state != StreamState::Live && stream.successor) {
+    time = std::min(time, std::max(stream.successor->start_ns, stream.last_time_ns + kMillisecond));
+  }
+  return std::max(time, stream.start_ns + 1);
+}
+
+void BatchWriter::sorted(Stream& stream, std::size_t first_group) {
+  entries_.clear();
+  for (std::size_t i = first_group; i < stream.groups.size(); ++i) {
+    for (Accumulator& series : stream.groups[i]->series()) entries_.push_back({series.key, &series});
+  }
+  std::ranges::stable_sort(entries_, {}, &Entry::key);
+}
+
+std::size_t BatchWriter::write(Stream& stream, bool values) {
+  const uint64_t time = time_of(stream);
+  const bool had_marks = stream.marks;
+  if (stream.groups.size() == 1) {
+    for (Accumulator& series : stream.own().series()) write_series(stream, series, values, time);
+  } else {
+    sorted(stream, 0);
+    for (const Entry& entry : entries_) write_series(stream, *entry.series, values, time);
+  }
+  std::size_t erased = 0;
+  if (had_marks) {
+    stream.marks = false;
+    for (auto& group : stream.groups) {
+      erased += group->erase_if([](const Accumulator& series) { return series.state == SeriesState::Marking; });
+    }
+  }
+  if (values) {
+    stream.last_time_ns = time;
+    stream.emitted = true;
+    // Those that end got their last value just now.
+    for (auto& group : stream.groups) {
+      for (Accumulator& series : group->series()) {
+        if (series.state != SeriesState::Ending) continue;
+        series.state = SeriesState::Marking;
+        stream.marks = true;
+      }
+    }
+  }
+  stream.series -= erased;
+  return erased;
+}
+
+void BatchWriter::write_series(const Stream& stream, Accumulator& series, bool values, uint64_t time_ns) {
+  if (series.state == SeriesState::Marking) {
+    if (series.emitted) write_mark(series, stream.last_time_ns + kMillisecond);
+  } else if (values) {
+    write_value(series, std::max(time_ns, series.start_ns + 1));
+  }
+}
+
+void BatchWriter::write_marks(Stream& stream) {
+  sorted(stream, stream.continued ? 1 : 0);
+  for (const Entry& entry : entries_) {
+    if (entry.series->emitted) write_mark(*entry.series, stream.last_time_ns + kMillisecond);
+  }
+}
+
+void BatchWriter::write_value(Accumulator& series, uint64_t time_ns) {
+  const CatalogSeries& info = catalog_[series.ordinal];
+  series.emitted = true;
+  Point& point = batch_.points.emplace_back();
+  point.metric = info.metric;
+  point.attributes = series.attributes;
+  point.start_ns = series.start_ns;
+  point.time_ns = time_ns;
+  if (series.histogram) {
+    point.real = static_cast<double>(series.value) * info.scale;
+    point.count = series.histogram->count;
+    point.bucket_begin = static_cast<uint32_t>(batch_.buckets.size());
+    const uint32_t first = series.histogram->buckets.append_to(batch_.buckets);
+    point.bucket_offset = static_cast<int32_t>(first) + SONDE_HIST_OFFSET;
+    point.bucket_length = static_cast<uint32_t>(batch_.buckets.size()) - point.bucket_begin;
+    return;
+  }
+  const bool is_signed = info.source == Source::Gauge;
+  const int64_t value = std::bit_cast<int64_t>(series.value);
+  const double real = (is_signed ? static_cast<double>(value) : static_cast<double>(series.value)) * info.scale;
+  if (!info.metric->integer) {
+    point.real = real;
+  } else {
+    point.integer = info.scale == 1.0 ? value : std::llround(real);
+  }
+}
+
+void BatchWriter::write_mark(const Accumulator& series, uint64_t time_ns) {
+  Point& point = batch_.points.emplace_back();
+  point.metric = catalog_[series.ordinal].metric;
+  point.attributes = series.attributes;
+  point.start_ns = series.start_ns;
+  point.time_ns = std::max(time_ns, series.start_ns + 1);
+  point.no_recorded_value = true;
+}
+
+}  // namespace sonde

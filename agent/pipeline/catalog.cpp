@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/catalog.h"
+
+#include <algorithm>
+
+#include "agent/pipeline/resource.h"
+
+namespace sonde {
+namespace {
+
+constexpr std::size_t kMaxCells = 65536;  // keys are the kernel's: errnos, opcodes; more would be a bug there
+
+AttributeSetPtr attributes_of(const MetricSpec& metric, const AttributeValues& values) {
+  auto set = std::make_shared<AttributeSet>();
+  for (std::size_t i = 0; i < metric.attributes.size() && i < values.size(); ++i) {
+    if (!values[i].empty()) add_attribute(*set, std::string(metric.attributes[i].key), std::string(values[i]));
+  }
+  return set;
+}
+
+SeriesKey key_of(uint64_t module, uint64_t metric, uint64_t series, uint64_t cell) {
+  return module << 56 | metric << 48 | series << 32 | cell;
+}
+
+// `fine` says the same as `coarse` and more: equal wherever `coarse` has a value, and it has values beyond these.
+bool refines(const AttributeValues& fine, const AttributeValues& coarse) {
+  for (std::size_t i = 0; i < fine.size(); ++i) {
+    if (!coarse[i].empty() && coarse[i] != fine[i]) return false;
+  }
+  return fine != coarse;
+}
+
+}  // namespace
+
+AttributeSetPtr join_attributes(const AttributeSetPtr& own, const AttributeSet& extra) {
+  if (extra.empty()) return own;
+  auto set = std::make_shared<AttributeSet>(extra);
+  for (const Attribute& attribute : *own) add_attribute(*set, attribute.key, attribute.value);
+  return set;
+}
+
+Catalog::Catalog(std::span<const ModuleEntry> modules) : modules_(modules) {
+  for (std::size_t m = 0; m < modules.size(); ++m) {
+    const ModuleInfo& info = modules[m].module->info();
+    first_.emplace_back(static_cast<int>(series_.size()), static_cast<int>(info.series.size()));
+    for (std::size_t s = 0; s < info.series.size(); ++s) {
+      const SeriesSpec& spec = info.series[s];
+      const MetricSpec& metric = info.metrics[spec.metric];
+      series_.push_back({&metric, attributes_of(metric, spec.values), spec.scale, static_cast<uint16_t>(m),
+                         static_cast<uint16_t>(s), spec.metric, spec.source, key_of(m, spec.metric, s, 0)});
+    }
+  }
+  auto overflow = std::make_shared<AttributeSet>();
+  overflow->push_back({"otel.metric.overflow", true});
+  overflow_ = overflow;
+}
+
+Located Catalog::locate(int ordinal, SeriesId id) {
+  const CatalogSeries& series = series_[ordinal];
+  if (series.source == Source::Cells) return locate_cell(ordinal, id);
+  return {static_cast<uint16_t>(ordinal), series.key, series.attributes};
+}
+
+Located Catalog::locate_cell(int ordinal, SeriesId id) {
+  if (cells_.size() >= kMaxCells) id.cell = 0;
+  const uint64_t name = uint64_t{id.module} << 48 | uint64_t{id.series} << 32 | id.cell;
+  if (auto found = cells_.find(name); found != cells_.end()) return found->second;
+
+  const ModuleInfo& info = module(id.module);
+  const CellSeries cell = modules_[id.module].module->decode_cell(id.cell ? id.cell - 1 : kOtherCells);
+  Located located{static_cast<uint16_t>(ordinal), 0, nullptr};
+  if (cell.metric < info.metrics.size() && cell.metric != series_[ordinal].metric_index) {
+    // One row of cells may feed several metrics: the series of the decoded one says scale and level.
+    const auto [begin, count] = first_[id.module];
+    for (int other = begin; other < begin + count; ++other) {
+      if (series_[other].source == Source::Cells && series_[other].metric_index == cell.metric) {
+        located.ordinal = static_cast<uint16_t>(other);
+      }
+    }
+  }
+  const CatalogSeries& series = series_[located.ordinal];
+  located.key = key_of(id.module, series.metric_index, series.series, id.cell);
+  located.attributes = attributes_of(*series.metric, cell.values);
+  cells_.emplace(name, located);
+  return located;
+}
+
+SeriesKey Catalog::overflow_key(uint16_t ordinal) const {
+  const CatalogSeries& series = series_[ordinal];
+  return key_of(series.module, series.metric_index, kOverflowSeries, 0);
+}
+
+bool Catalog::asked(std::size_t ordinal, const Decision& decision) const {
+  const CatalogSeries& series = series_[ordinal];
+  if (series.module >= decision.probes.size()) return false;
+  const ProbeDecision& probe = decision.probes[series.module];
+  const ModuleInfo& info = module(series.module);
+  const SeriesSpec& spec = info.series[series.series];
+  if (!exports(probe, info, spec)) return false;
+  if (spec.source == Source::Cells) return true;
+  return std::ranges::none_of(info.series, [&](const SeriesSpec& other) {
+    return other.metric == spec.metric && other.source != Source::Cells && other.level > spec.level &&
+           exports(probe, info, other) && refines(other.values, spec.values);
+  });
+}
+
+}  // namespace sonde

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/resource.h"
+
+#include <algorithm>
+#include <array>
+
+#include "agent/base/text.h"
+
+namespace sonde {
+namespace {
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr std::array<std::string_view, 7> kOwnerKinds = {"deployment", "replicaset", "statefulset", "daemonset",
+                                                         "job",        "cronjob",    "replicationcontroller"};
+
+// Length of the UTF-8 sequence at the beginning of `text`; 0 if it is none (overlong forms and surrogates are none).
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  if (lead == 0xE0 && byte(1) < 0xA0) return 0;
+  if (lead == 0xED && byte(1) > 0x9F) return 0;
+  if (lead == 0xF0 && byte(1) < 0x90) return 0;
+  if (lead == 0xF4 && byte(1) > 0x8F) return 0;
+  return length;
+}
+
+class Builder {
+ public:
+  void add(std::string_view key, std::string_view value) {
+    if (!value.empty()) add_attribute(resource_.attributes, std::string(key), clean_text(value));
+  }
+  void promote(std::string_view key, std::string_view value) {
+    if (value.empty()) return;
+    add(key, value);
+    add_attribute(resource_.promoted, std::string(key), clean_text(value));
+  }
+  // An empty label is a label.
+  void promote_listed(std::string_view prefix, const std::vector<std::string>& keys,
+                      const std::map<std::string, std::string>& values) {
+    for (const std::string& key : keys) {
+      auto found = values.find(key);
+      if (found == values.end()) continue;
+      const std::string name = clean_text(std::string(prefix) + key, kMaxKeyBytes);
+      add_attribute(resource_.attributes, name, clean_text(found->second));
+      add_attribute(resource_.promoted, name, clean_text(found->second));
+    }
+  }
+  Resource& resource() { return resource_; }
+
+ private:
+  Resource resource_;
+};
+
+void add_kubernetes(Builder& out, const Subject& subject, const Decision& decision, const ResourceOptions& options,
+                    bool pod) {
+  out.add("k8s.cluster.name", options.cluster_name);
+  out.add("k8s.node.name", subject.node_name.empty() ? options.node_name : subject.node_name);
+  out.promote("k8s.namespace.name", subject.namespace_name);
+  out.promote("k8s.pod.name", subject.pod_name);
+  out.add("k8s.pod.uid", subject.pod_uid);
+  std::string instance = subject.namespace_name + "." + subject.pod_name;
+  if (!pod) {
+    out.promote("k8s.container.name", subject.container_name);
+    instance += "." + subject.container_name;
+    if (options.container_id && !subject.container_id.empty()) {
+      out.add("container.id", subject.container_id);
+      instance += "." + subject.container_id;
+    }
+    if (options.image) out.add("container.image.name", subject.image);
+    if (options.restart_count) {
+      add_attribute(out.resource().attributes, "k8s.container.restart_count", int64_t{subject.restart_count});
+    }
+  }
+  out.add("service.instance.id", instance);
+  for (const Owner& owner : subject.owners) {
+    const std::string kind = lower(owner.kind);
+    if (std::ranges::find(kOwnerKinds, kind) != kOwnerKinds.end()) out.add("k8s." + kind + ".name", owner.name);
+  }
+  out.promote_listed("k8s.pod.label.", decision.pod_labels, subject.pod_labels);
+  out.promote_listed("k8s.pod.annotation.", decision.pod_annotations, subject.pod_annotations);
+}
+
+void add_local(Builder& out, const Subject& subject, const ResourceOptions& options, bool pod) {
+  out.add("host.name", options.host_name);
+  out.add("k8s.node.name", options.node_name);
+  if (!subject.pod_uid.empty()) out.promote("k8s.pod.uid", subject.pod_uid);
+  if (pod && !subject.pod_uid.empty()) {
+    out.add("service.instance.id", subject.pod_uid);
+  } else if (!subject.container_id.empty()) {
+    out.promote("container.id", subject.container_id);
+    out.promote("container.name", subject.container_name);
+    out.add("service.instance.id", subject.container_id);
+  } else {
+    out.promote("sonde.cgroup.path", subject.cgroup_path);
+    out.add("service.instance.id", options.host_name + ":" + subject.cgroup_path);  // paths are alike on all hosts
+  }
+}
+
+}  // namespace
+
+std::string clean_text(std::string_view text, std::size_t limit) {
+  std::string out;
+  out.reserve(std::min(text.size(), limit));
+  constexpr std::string_view kCut = "...";
+  const bool cut = text.size() > limit && limit > kCut.size();
+  const std::size_t room = cut ? limit - kCut.size() : limit;
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    const std::string_view next = length ? text.substr(0, length) : kReplacement;
+    if (out.size() + next.size() > room) break;
+    out += next;
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  if (cut) out += kCut;
+  return out;
+}
+
+void add_attribute(AttributeSet& set, std::string key, std::variant<std::string, int64_t, bool> value) {
+  auto place = std::ranges::lower_bound(set, key, {}, &Attribute::key);
+  if (place != set.end() && place->key == key) return;
+  set.insert(place, {std::move(key), std::move(value)});
+}
+
+ResourceRules::ResourceRules(ResourceOptions options) : options_(std::move(options)) {}
+
+Resource ResourceRules::of(const Subject& subject, const Decision& decision, bool pod) const {
+  Builder out;
+  out.add("service.name", "sonde");
+  if (!subject.pod_name.empty()) {
+    add_kubernetes(out, subject, decision, options_, pod);
+  } else {
+    add_local(out, subject, options_, pod);
+  }
+  Resource& resource = out.resource();
+  for (const Attribute& attribute : options_.extra) {
+    if (!attribute.key.starts_with("service.")) add_attribute(resource.attributes, attribute.key, attribute.value);
+  }
+  return std::move(resource);
+}
+
+Resource ResourceRules::of_node() const {
+  Resource resource;
+  for (const Attribute& attribute : options_.extra) add_attribute(resource.attributes, attribute.key, attribute.value);
+  Builder out;
+  out.resource() = std::move(resource);
+  out.add("service.name", "sonde-agent");
+  out.add("service.version", SONDE_VERSION);
+  out.add("service.instance.id", !options_.instance_id.empty() ? options_.instance_id
+                                 : !options_.node_name.empty() ? options_.node_name
+                                                               : options_.host_name);
+  out.add("k8s.cluster.name", options_.cluster_name);
+  out.add("k8s.node.name", options_.node_name);
+  out.add("host.name", options_.host_name);
+  return std::move(out.resource());
+}
+
+}  // namespace sonde
