@@ -16,8 +16,8 @@ namespace sonde {
 
 using JsonProvider = std::function<std::string()>;
 
-// /livez, /readyz, /healthz (as readyz); each with ?verbose, ?exclude=NAME (repeatable) and /livez/NAME for one check.
-// 200 "ok" or 500. `checks` must outlive the server.
+// /livez, /readyz, /healthz (the old name of livez); each with ?verbose, ?exclude=NAME (repeatable) and /livez/NAME for
+// one check. 200 "ok" or 500. `checks` must outlive the server.
 void serve_health(HttpServer& server, const HealthChecks& checks);
 
 // /metrics. `metrics` must outlive the server.

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api/http_session.h"
+
+#include <arpa/inet.h>
+
+#include <boost/asio/dispatch.hpp>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "agent/api/http_address.h"
+
+namespace sonde {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
+  for (std::size_t i = 0; i < text.size(); i++) {
+    char c = text[i];
+    if (c == '%') {
+      if (i + 2 >= text.size()) return false;
+      int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
+      if (high < 0 || low < 0 || (high == 0 && low == 0)) return false;
+      c = static_cast<char>(high * 16 + low);
+      i += 2;
+    } else if (c == '+' && plus_is_space) {
+      c = ' ';
+    }
+    out.push_back(c);
+  }
+  return true;
+}
+
+std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
+
+std::string_view host_name(std::string_view host) {
+  if (host.starts_with('[')) {
+    std::size_t end = host.find(']');
+    return end == std::string_view::npos ? host : host.substr(1, end - 1);
+  }
+  return host.substr(0, host.rfind(':'));
+}
+
+bool is_address(std::string_view host) {
+  std::string text(host);
+  unsigned char buffer[16];
+  return inet_pton(AF_INET, text.c_str(), buffer) == 1 || inet_pton(AF_INET6, text.c_str(), buffer) == 1;
+}
+
+WebReply sentence(int status, std::string text) { return {.status = status, .body = std::move(text) + "\n"}; }
+
+}  // namespace
+
+bool parse_target(std::string_view target, WebRequest& out) {
+  if (!target.starts_with('/')) return false;
+  target = target.substr(0, target.find('#'));
+  std::size_t mark = target.find('?');
+  if (!percent_decode(target.substr(0, mark), false, out.path)) return false;
+  if (mark == std::string_view::npos) return true;
+  std::string_view query = target.substr(mark + 1);
+  while (!query.empty()) {
+    std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(pair.size() == query.size() ? query.size() : pair.size() + 1);
+    if (pair.empty()) continue;
+    std::size_t equals = pair.find('=');
+    std::string key, value;
+    if (!percent_decode(pair.substr(0, equals), true, key)) return false;
+    if (equals != std::string_view::npos && !percent_decode(pair.substr(equals + 1), true, value)) return false;
+    out.query.emplace_back(std::move(key), std::move(value));
+  }
+  return true;
+}
+
+HttpSession::HttpSession(boost::asio::ip::tcp::socket socket, std::shared_ptr<const HttpSessionHost> host,
+                         std::function<void(HttpSession*)> on_end)
+    : stream_(std::move(socket)), host_(std::move(host)), on_end_(std::move(on_end)) {}
+
+HttpSession::~HttpSession() { on_end_(this); }
+
+void HttpSession::start() {
+  boost::asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->read(); });
+}
+
+void HttpSession::close() {
+  boost::asio::dispatch(stream_.get_executor(), [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->stream_.close();
+  });
+}
+
+void HttpSession::read() {
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(host_->options.max_header_bytes));
+  parser_->body_limit(host_->options.max_body_bytes);
+  stream_.expires_after(std::chrono::nanoseconds(host_->options.idle_timeout_ns));
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](beast::error_code error, std::size_t) { self->on_read(error); });
+}
+
+void HttpSession::on_read(beast::error_code error) {
+  if (error == http::error::end_of_stream) return shut();
+  if (error == http::error::header_limit)
+    return refuse(431, "The request's headers are longer than " + std::to_string(host_->options.max_header_bytes) +
+                           " bytes; send fewer or shorter ones.");
+  if (error == http::error::body_limit)
+    return refuse(413, "The request has a body of more than " + std::to_string(host_->options.max_body_bytes) +
+                           " bytes; nothing here takes one.");
+  if (error.category() == make_error_code(http::error::end_of_stream).category()) {
+    // A connection that was closed in the middle of a request gets no answer.
+    if (error == http::error::partial_message) {
+      host_->failed();
+      return;
+    }
+    return refuse(400, "This is not an HTTP/1.1 request: " + error.message() + ".");
+  }
+  if (error) {  // timed out, reset, or closed by us
+    if (error == beast::error::timeout) host_->failed();
+    return;
+  }
+  Request request = parser_->release();
+  bool head = request.method() == http::verb::head;
+  bool keep_alive = request.keep_alive();
+  write(answer_to(request), request.version(), keep_alive, head);
+}
+
+WebReply HttpSession::answer_to(const Request& request) {
+  if (request.target().size() > host_->options.max_url_bytes)
+    return sentence(414, "The URL is longer than " + std::to_string(host_->options.max_url_bytes) + " bytes.");
+  if (request.method() != http::verb::get && request.method() != http::verb::head)
+    return sentence(405, "Only GET and HEAD are served here.");
+  if (host_->loopback) {
+    // A web page whose name was made to point at 127.0.0.1 must not read what other tenants do.
+    std::string_view name = host_name(view(request[http::field::host]));
+    if (!name.empty() && !is_address(name) && !is_loopback_host(name))
+      return sentence(403, "This listener answers on localhost only; use http://localhost or an IP address.");
+  }
+  WebRequest made;
+  made.method = std::string(view(request.method_string()));
+  made.accept = std::string(view(request[http::field::accept]));
+  made.accept_encoding = std::string(view(request[http::field::accept_encoding]));
+  if (!parse_target(view(request.target()), made)) return sentence(400, "The URL is malformed.");
+  try {
+    return host_->answer(made);
+  } catch (const std::exception& caught) {
+    return sentence(500, std::string("The answer could not be made: ") + caught.what() + ".");
+  }
+}
+
+void HttpSession::refuse(int status, std::string text) {
+  host_->failed();
+  write(sentence(status, std::move(text)), 11, false, false);
+}
+
+void HttpSession::write(WebReply reply, unsigned version, bool keep_alive, bool head) {
+  auto response = std::make_shared<http::response<http::string_body>>();
+  response->version(version);
+  response->result(static_cast<unsigned>(reply.status));
+  response->set(http::field::content_type, reply.content_type);
+  if (!reply.content_encoding.empty()) response->set(http::field::content_encoding, reply.content_encoding);
+  response->set(http::field::cache_control, "no-store");
+  response->set("X-Content-Type-Options", "nosniff");
+  if (reply.status == 405) response->set(http::field::allow, "GET, HEAD");
+  if (reply.status == 200) response->set(http::field::vary, "Accept, Accept-Encoding");
+  response->keep_alive(keep_alive);
+  response->content_length(reply.body.size());
+  if (!head) response->body() = std::move(reply.body);
+  stream_.expires_after(std::chrono::nanoseconds(host_->options.idle_timeout_ns));
+  http::async_write(stream_, *response,
+                    [self = shared_from_this(), response, keep_alive](beast::error_code error, std::size_t) {
+                      if (error) return self->host_->failed();
+                      if (keep_alive)
+                        self->read();
+                      else
+                        self->shut();
+                    });
+}
+
+void HttpSession::shut() {
+  beast::error_code ignored;
+  stream_.socket().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+}
+
+}  // namespace sonde
