@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/http_pool.h"
 
-// Boost 1.74 uses std::exchange without including it.
+// clang-format off: Boost 1.74 uses std::exchange without including it, so <utility> comes first.
 #include <pplx/threadpool.h>
+
+#include <utility>
+// clang-format on
 
 #include <exception>
 #include <mutex>
-#include <utility>
 
 namespace sonde {
 
