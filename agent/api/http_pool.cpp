@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/http_pool.h"
 
-// clang-format off: Boost 1.74 uses std::exchange without including it, so <utility> comes first.
-#include <pplx/threadpool.h>
-
+// Boost 1.74 uses std::exchange without including it, so <utility> comes first.
+// clang-format off
 #include <utility>
+#include <pplx/threadpool.h>
 // clang-format on
 
 #include <exception>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/http_server.h"
 
-// Boost 1.74 uses std::exchange without including it: after <utility>.
 #include <pplx/threadpool.h>
 
 #include <algorithm>
