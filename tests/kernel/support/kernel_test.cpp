@@ -2,7 +2,9 @@
 #include "tests/kernel/support/kernel_test.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,17 +90,24 @@ void Cgroup::remove() {
 pid_t Cgroup::start(const std::function<void()>& work) const {
   int gate[2];
   if (pipe2(gate, O_CLOEXEC)) return -1;
+  // The child says by memory that it waits, and waits by poll(): it is moved in no call that a test might count.
+  void* memory = mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return -1;
+  int* waits = static_cast<int*>(memory);
   const pid_t child = fork();
   if (child == 0) {
-    char byte = 0;
     ::close(gate[1]);
     close_bpf_links();
-    if (read(gate[0], &byte, 1) != 1) _exit(99);
+    pollfd opened{gate[0], POLLIN, 0};
+    __atomic_store_n(waits, 1, __ATOMIC_RELEASE);
+    if (poll(&opened, 1, -1) != 1 || !(opened.revents & POLLIN)) _exit(99);
     ::close(gate[0]);
     work();
     _exit(::testing::Test::HasFailure() ? 98 : 0);
   }
   ::close(gate[0]);
+  while (!__atomic_load_n(waits, __ATOMIC_ACQUIRE)) usleep(100);
+  munmap(waits, sizeof(int));
   std::ofstream(directory() + "/cgroup.procs") << child << std::flush;
   const ssize_t written = write(gate[1], "g", 1);
   ::close(gate[1]);

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// The io probe under load and at the edges: nothing is lost, or it is said how much; latencies are what they were.
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "sonde/histogram.h"
+#include "tests/kernel/support/io_test.h"
+
+namespace sonde::test {
+namespace {
+
+class IoExactnessTest : public IoTest {};
+IO_TEST_SUITE(IoExactnessTest);
+
+uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void wait_for(pid_t child) {
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+}
+
+// Memory that parent and child share.
+template <typename T>
+T* shared(std::size_t n) {
+  void* memory = mmap(nullptr, n * sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<T*>(memory);
+}
+
+void read_bytes(int file, uint64_t n) {
+  char byte;
+  for (uint64_t i = 0; i < n; i++) MUST(read(file, &byte, 1) == 1);
+}
+
+constexpr int kThreads = 8;
+
+void many_reads(uint64_t per_thread) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; i++) {
+    threads.emplace_back([per_thread] { read_bytes(scratch_file(per_thread), per_thread); });
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+// Half the events with each strategy; collections every 20 ms, as hostile as a configuration can be.
+TEST_P(IoExactnessTest, NothingIsLostUnderLoad) {
+  const uint64_t per_thread = scaled(30'000'000) / 2 / kThreads;
+  for (const Cleanup cleanup : {Cleanup::Clear, Cleanup::Keep}) {
+    cleanup_ = cleanup;
+    totals_ = {};
+    Cgroup& box = selected(cleanup == Cleanup::Keep ? "keep" : "clear", kIoStandard);
+    const uint64_t lost = losses("io");
+    const pid_t child = box.start([=] { many_reads(per_thread); });
+    int status = -1, collections = 0;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+      collect();
+      collections++;
+      usleep(20'000);
+    }
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+    collect();
+    uint64_t missed = 0;
+    for (const auto& runs : engine().program_stats()) missed += runs.module == "io" ? runs.missed : 0;
+    const uint64_t truth = per_thread * kThreads;
+    EXPECT_EQ(static_cast<uint64_t>(bytes(box, "read")), truth);
+    EXPECT_EQ(calls(box, "read"), truth);
+    EXPECT_EQ(losses("io"), lost);
+    EXPECT_EQ(missed, 0U);
+    EXPECT_GT(collections, 0);
+  }
+}
+
+TEST_P(IoExactnessTest, AProcessThatMovesItselfInCountsFromItsNextCallOn) {
+  constexpr int kRounds = 20, kReads = 8000;
+  Cgroup& box = selected("box", kIoStandard);
+  for (int round = 0; round < kRounds; round++) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const int procs = open((box.directory() + "/cgroup.procs").c_str(), O_WRONLY), file = scratch_file(kReads);
+      MUST(write(procs, "0", 1) == 1);
+      read_bytes(file, kReads);
+      _exit(0);
+    }
+    wait_for(child);
+  }
+  collect();
+  EXPECT_EQ(calls(box, "read"), uint64_t{kRounds} * kReads);
+  EXPECT_EQ(bytes(box, "read"), int64_t{kRounds} * kReads);
+  // The write that moved it had begun outside.
+  EXPECT_EQ(calls(box, "write"), 0U);
+  EXPECT_EQ(losses("io", SONDE_LOSS_UNSEEN_ENTRY), uint64_t{kRounds});
+  EXPECT_EQ(losses("io"), uint64_t{kRounds});
+}
+
+TEST_P(IoExactnessTest, SamplingLeavesCountersExact) {
+  constexpr int kCalls = 8000, kEvery = 8;
+  Cgroup& box = selected("box", kIoStandard, kEvery);
+  box.run([] {
+    const int file = scratch_file(kCalls);
+    char byte = 0;
+    for (int i = 0; i < kCalls; i++) {  // in turn: a sampling that counts calls alone would see reads only
+      MUST(pread(file, &byte, 1, i) == 1);
+      MUST(pwrite(file, &byte, 1, i) == 1);
+    }
+    for (int i = 0; i < 13; i++) MUST(fsync(-1) < 0);
+  });
+  collect();
+  EXPECT_EQ(bytes(box, "read"), kCalls);
+  EXPECT_EQ(bytes(box, "write"), kCalls);
+  EXPECT_EQ(calls(box, "read"), uint64_t{kCalls / kEvery});
+  EXPECT_EQ(calls(box, "write"), uint64_t{kCalls / kEvery});
+  EXPECT_EQ(errors(box, "fsync", "EBADF"), 13);
+  EXPECT_EQ(losses("io"), 0U);
+}
+
+// A reader that is kept waiting: it is off the CPU in the middle of its call. The workload's own clock is the truth.
+TEST_P(IoExactnessTest, LatencyIncludesTheTimeOffTheCpu) {
+  constexpr int kCalls = 150;
+  auto* measured = shared<uint64_t>(kCalls);
+  ASSERT_NE(measured, nullptr);
+  Cgroup& box = selected("box", kIoStandard | IO_STREAM);
+  box.run([=] {
+    int pipes[2];
+    MUST(pipe(pipes) == 0);
+    std::thread writer([&] {
+      std::mt19937 random(3);
+      std::uniform_real_distribution<double> exponent(std::log2(1e3), std::log2(3e4));
+      for (int i = 0; i < kCalls; i++) {
+        usleep(static_cast<useconds_t>(std::exp2(exponent(random))));
+        MUST(write(pipes[1], "x", 1) == 1);
+      }
+    });
+    char byte;
+    for (int i = 0; i < kCalls; i++) {
+      const uint64_t begin = now_ns();
+      MUST(read(pipes[0], &byte, 1) == 1);
+      measured[i] = now_ns() - begin;
+    }
+    writer.join();
+  });
+  collect();
+  const auto counted = waits(box, "pipe", "read");
+  ASSERT_EQ(counted.count, uint64_t{kCalls});
+  std::map<int, uint64_t> expected;
+  uint64_t sum = 0;
+  for (int i = 0; i < kCalls; i++) {
+    expected[static_cast<int>(sonde_hist_index(measured[i]))]++;
+    sum += measured[i];
+  }
+  EXPECT_LE(counted.sum, sum);
+  EXPECT_GE(counted.sum, sum - sum / 20);
+  // A call measured from outside takes a little longer, so some are one bucket up.
+  int64_t displaced = 0;
+  for (int bucket = 0; bucket < SONDE_HIST_BUCKETS; bucket++) {
+    const auto found = counted.buckets.find(bucket);
+    displaced += std::llabs(static_cast<int64_t>(expected[bucket]) -
+                            static_cast<int64_t>(found == counted.buckets.end() ? 0 : found->second));
+  }
+  EXPECT_LE(displaced / 2, kCalls / 10);
+  munmap(measured, kCalls * sizeof(uint64_t));
+}
+
+// One that reads a pipe whenever the test lets it.
+class Reader {
+ public:
+  explicit Reader(const Cgroup& box) {
+    EXPECT_EQ(pipe(pipes_), 0);
+    child_ = box.start([this] {
+      ::close(pipes_[1]);
+      char byte;
+      while (read(pipes_[0], &byte, 1) == 1) {
+      }
+    });
+    usleep(100'000);
+  }
+  void wake() {
+    EXPECT_EQ(write(pipes_[1], "x", 1), 1);
+    usleep(100'000);
+  }
+  void end() {
+    ::close(pipes_[1]);
+    wait_for(child_);
+    ::close(pipes_[0]);
+  }
+
+ private:
+  int pipes_[2];
+  pid_t child_;
+};
+
+TEST_P(IoExactnessTest, ACallThatBeganBeforeSelectionIsALossAndTheNextOneCounts) {
+  Cgroup& box = cgroup("box");
+  Reader reader(box);
+  select(box, {{"io", IO_STREAM}});
+  reader.wake();
+  collect();
+  EXPECT_EQ(waits(box, "pipe", "read").count, 0U);
+  EXPECT_EQ(losses("io", SONDE_LOSS_UNSEEN_ENTRY), 1U);
+  reader.wake();
+  reader.end();
+  collect();
+  EXPECT_EQ(waits(box, "pipe", "read").count, 2U);  // the one that was woken, and the one that found the end
+  EXPECT_EQ(stream_bytes(box, "pipe", "read"), 1);
+  EXPECT_EQ(losses("io"), 1U);
+}
+
+TEST_P(IoExactnessTest, WhatWasRememberedBeforeAPauseIsForgotten) {
+  Cgroup& box = cgroup("box");
+  select(box, {{"io", IO_STREAM}});
+  Reader reader(box);  // begins a call that is seen
+  const uint64_t lost = losses("io");
+  select(box, {});
+  reader.wake();  // ends unseen; the next one begins unseen
+  usleep(300'000);
+  select(box, {{"io", IO_STREAM}});
+  reader.wake();
+  reader.end();
+  collect();
+  EXPECT_EQ(waits(box, "pipe", "read").count, 1U);  // the one that found the end
+  EXPECT_LT(waits(box, "pipe", "read").sum, 250'000'000U);
+  EXPECT_EQ(losses("io", SONDE_LOSS_UNSEEN_ENTRY) - lost, 1U);
+}
+
+TEST_P(IoExactnessTest, ProcessesCountApartAndAddUp) {
+  Cgroup& box = cgroup("box");
+  select(box, {{"io", kIoStandard}}, 1, true);
+  constexpr int kProcesses = 5;
+  for (int i = 1; i <= kProcesses; i++) box.run([i] { read_bytes(scratch_file(1000), static_cast<uint64_t>(i) * 100); });
+  collect();
+  std::vector<int64_t> found;
+  for (auto& [slot, values] : totals_.values) {
+    if (slot != slot_of(box) && values["sonde.file.io|read"]) found.push_back(values["sonde.file.io|read"]);
+  }
+  std::sort(found.begin(), found.end());
+  EXPECT_EQ(found, (std::vector<int64_t>{100, 200, 300, 400, 500}));
+  EXPECT_EQ(bytes(box, "read"), 0);
+}
+
+}  // namespace
+}  // namespace sonde::test
