@@ -56,6 +56,7 @@ class FileExporter final : public Exporter {
   Fd file_;
   bool regular_ = true;
   uint64_t size_ = 0;
+  int errno_ = 0;  // of the last write that failed
   std::string pending_;  // rest of a line that a pipe did not take yet
   mutable std::mutex mutex_;
   ExporterStats stats_;

@@ -30,13 +30,15 @@ enum class OtlpSignal : uint8_t { Metrics, Traces };
 struct OtlpRetry {
   uint64_t initial_ns = 5'000'000'000;
   uint64_t max_ns = 30'000'000'000;
-  uint64_t max_elapsed_ns = 300'000'000'000;  // then the request is given up and counted
+  // After this the batch goes back into the queue, where newer points replace its own; 0: never. Not for requests on
+  // disk, which wait until there is no more room.
+  uint64_t max_elapsed_ns = 300'000'000'000;
   double multiplier = 1.5;
   double jitter = 0.5;  // a wait of w is drawn from w * [1 - jitter, 1 + jitter]
 };
 
 struct OtlpQueue {
-  uint64_t max_bytes = 16ULL << 20;  // of encoded, uncompressed requests in memory
+  uint64_t max_bytes = 16ULL << 20;  // of waiting points in memory; the newest batch is kept whatever its size
   // While the receiver is away a newer full cumulative batch replaces older ones; this many are kept besides.
   uint32_t max_batches = 2;
   std::string directory;  // empty: memory only. Otherwise survives a restart

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/export/otlp_delta.h"
+
+#include <algorithm>
+
+namespace sonde {
+
+bool DeltaConverter::is_delta(const Point& point) const {
+  if (point.metric == nullptr) return false;
+  return (point.metric->instrument == Instrument::Counter && counters_) ||
+         (point.metric->instrument == Instrument::Histogram && histograms_);
+}
+
+DeltaConverter::Last DeltaConverter::remembered(const Batch& source, const Point& point) {
+  Last last{point.start_ns, point.time_ns, point.integer, point.real, point.count, point.bucket_offset, {}};
+  const auto from = source.buckets.begin() + point.bucket_begin;
+  last.buckets.assign(from, from + point.bucket_length);
+  return last;
+}
+
+bool DeltaConverter::subtract(Batch& out, Point& point, const Last* last) {
+  if (last == nullptr || last->start_ns != point.start_ns) {
+    // A new life counts from its start. If start and time are equal, when it began is not known. A batch holds one
+    // point of each life, in order; an earlier life after a later one would be told twice.
+    return point.start_ns != point.time_ns && (last == nullptr || last->start_ns < point.start_ns);
+  }
+  point.start_ns = last->time_ns;
+  if (point.time_ns <= last->time_ns) return false;
+  if (point.metric->instrument != Instrument::Histogram) {
+    // A total that went down is a mistake upstream: it begins anew from here, without a spike.
+    if (point.integer < last->integer || point.real < last->real) return false;
+    point.integer -= last->integer;
+    point.real -= last->real;
+    return true;
+  }
+  if (point.count < last->count) return false;
+  point.count -= last->count;
+  point.real = std::max(0.0, point.real - last->real);
+  uint64_t* counts = out.buckets.data() + point.bucket_begin;
+  for (uint32_t i = 0; i < point.bucket_length; i++) {
+    const int64_t before = int64_t{point.bucket_offset} + i - last->bucket_offset;
+    if (before < 0 || before >= static_cast<int64_t>(last->buckets.size())) continue;
+    counts[i] -= std::min(counts[i], last->buckets[static_cast<size_t>(before)]);
+  }
+  while (point.bucket_length > 0 && counts[point.bucket_length - 1] == 0) point.bucket_length--;
+  while (point.bucket_length > 0 && *counts == 0) {
+    counts++;
+    point.bucket_begin++;
+    point.bucket_offset++;
+    point.bucket_length--;
+  }
+  return true;
+}
+
+BatchPtr DeltaConverter::convert(const Batch& source) const {
+  auto out = std::make_shared<Batch>(source);
+  for (const ResourcePoints& range : out->resources) {
+    for (uint32_t i = range.begin; i < range.begin + range.length; i++) {
+      Point& point = out->points[i];
+      if (!is_delta(point)) continue;
+      const auto known = last_.find(stream_of(*range.resource, point));
+      const Last* last = known == last_.end() ? nullptr : &known->second;
+      if (point.no_recorded_value || !subtract(*out, point, last)) point.metric = nullptr;
+    }
+  }
+  return out;
+}
+
+void DeltaConverter::commit(const Batch& source, const BatchCursor& from, const BatchCursor& to) {
+  for_each_point(source, from, to, [&](const Resource& resource, const Point& point) {
+    if (!is_delta(point)) return;
+    const StreamKey key = stream_of(resource, point);
+    const auto known = last_.find(key);
+    if (known != last_.end() && known->second.start_ns > point.start_ns) return;
+    if (!point.no_recorded_value) {
+      last_[key] = remembered(source, point);
+    } else if (known != last_.end()) {
+      last_.erase(known);
+    }
+  });
+}
+
+}  // namespace sonde

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <zlib.h>
+
+#include <atomic>
+
+#include "agent/base/clock.h"
+#include "agent/export/otlp_sender.h"
+
+namespace sonde {
+namespace {
+
+constexpr int kGzipWindow = 15 + 16;  // 16: with gzip's header
+
+// Empty if zlib has no memory; then the request goes out as it is.
+std::string gzipped(const std::string& text) {
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) != Z_OK) return {};
+  std::string out(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const int done = deflate(&stream, Z_FINISH);
+  out.resize(done == Z_STREAM_END ? stream.total_out : 0);
+  deflateEnd(&stream);
+  return out;
+}
+
+class HttpSender final : public OtlpSender {
+ public:
+  HttpSender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http)
+      : options_(options), http_(std::move(http)) {}
+
+  SendResult send(const std::shared_ptr<const std::string>& request) override {
+    if (cancelled_) return {.verdict = SendResult::Verdict::Retry, .code = "CANCELLED", .message = "the agent stops"};
+    HttpRequest post;
+    post.url = options_.http_url();
+    post.headers = options_.headers;
+    post.headers.emplace_back("content-type", "application/x-protobuf");
+    post.headers.emplace_back("user-agent", kOtlpUserAgent);
+    if (options_.compression == OtlpCompression::Gzip) post.body = gzipped(*request);
+    if (post.body.empty()) {
+      post.body = *request;
+    } else {
+      post.headers.emplace_back("content-encoding", "gzip");
+    }
+    post.timeout_ns = options_.timeout_ns;
+    post.tls = options_.tls;
+    const uint64_t sent = post.body.size();
+    SendResult result = judge_http(http_->post(post), realtime_ns());
+    result.sent_bytes = sent;
+    return result;
+  }
+
+  // The transport cannot be interrupted: a running request ends with its timeout.
+  void cancel() override { cancelled_ = true; }
+
+ private:
+  const OtlpOptions options_;
+  const std::shared_ptr<HttpTransport> http_;
+  std::atomic<bool> cancelled_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<OtlpSender> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http) {
+  return std::make_unique<HttpSender>(options, std::move(http));
+}
+
+}  // namespace sonde
