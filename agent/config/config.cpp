@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/config.h"
+
+#include <spdlog/fmt/fmt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "agent/base/file.h"
+#include "agent/base/text.h"
+#include "agent/config/config_layers.h"
+
+extern char** environ;
+
+namespace sonde {
+
+namespace {
+
+// The strongest of those who may name the profile.
+std::string chosen_profile(const ConfigInputs& inputs, std::string_view file_text, const std::string& path) {
+  if (auto flag = inputs.flags.find("profile"); flag != inputs.flags.end()) return lower(flag->second);
+  if (auto variable = inputs.env("SONDE_PROFILE"); variable && !trim(*variable).empty()) {
+    return lower(trim(*variable));
+  }
+  return lower(profile_in(file_text, path));
+}
+
+void check_file(Loading& loading, std::string_view setting, const std::string& path) {
+  if (path.empty() || ::access(path.c_str(), R_OK) == 0) return;
+  loading.problems.push_back(fmt::format("{}: {}", setting, Error::system("cannot read " + path, errno).message()));
+}
+
+void check_directory(Loading& loading, std::string_view setting, const std::string& path) {
+  if (path.empty()) return;
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    loading.problems.push_back(
+        fmt::format("{}: {}", setting, Error::system("cannot read the directory " + path, errno).message()));
+  } else if (!S_ISDIR(info.st_mode)) {
+    loading.problems.push_back(fmt::format("{}: {} is not a directory", setting, path));
+  }
+}
+
+}  // namespace
+
+void check_together(Loading& loading) {
+  const Config& config = loading.config;
+  const OtlpOptions& otlp = config.exports.otlp;
+  auto add = [&](const std::string& sentence) { loading.problems.push_back(sentence); };
+  // Whoever said it last is told.
+  auto said = [&](const std::string& setting) {
+    auto found = loading.sources.find(setting);
+    return found == loading.sources.end() ? setting : fmt::format("{} ({})", setting, found->second);
+  };
+  if (!otlp.endpoint.empty()) {
+    if (auto good = check_otlp_endpoint(otlp.endpoint, otlp.protocol); !good) {
+      add(said("export.otlp.endpoint") + ": " + good.error().message());
+    }
+  }
+  if (otlp.tls.certificate.empty() != otlp.tls.key.empty()) {
+    add(otlp.tls.key.empty() ? "export.otlp.tls.certificate needs export.otlp.tls.key as well"
+                             : "export.otlp.tls.key needs export.otlp.tls.certificate as well");
+  }
+  if (std::ranges::find(config.exports.to, ExportKind::Otlp) != config.exports.to.end()) {
+    check_file(loading, said("export.otlp.tls.ca"), otlp.tls.ca);
+    check_file(loading, said("export.otlp.tls.certificate"), otlp.tls.certificate);
+    check_file(loading, said("export.otlp.tls.key"), otlp.tls.key);
+  }
+  if (otlp.retry.initial_ns > otlp.retry.max_ns) add("export.otlp.retry.initial is longer than export.otlp.retry.max");
+  check_directory(loading, said("policies"), config.policies);
+  check_directory(loading, said("cgroupRoot"), config.cgroup_root);
+  check_directory(loading, said("procRoot"), config.proc_root);
+  if (config.target.pid != 0 && !config.target.comm.empty()) {
+    add("target.pid and target.comm exclude each other: name the process by one of them");
+  }
+  if (!config.default_policy.enabled && config.policies.empty()) {
+    loading.warnings.push_back("nothing is measured: defaultPolicy.enabled is false and no policies are given");
+  }
+}
+
+ConfigInputs process_inputs() {
+  ConfigInputs inputs;
+  for (char** entry = environ; entry && *entry; ++entry) {
+    std::string_view text(*entry);
+    inputs.env_names.emplace_back(text.substr(0, text.find('=')));
+  }
+  return inputs;
+}
+
+Result<LoadedConfig> load_config(const ConfigInputs& inputs) {
+  Loading loading;
+  std::string path = inputs.file, text;
+  if (path.empty()) path = inputs.env("SONDE_CONFIG").value_or("");
+  if (!path.empty()) {
+    auto content = read_small_file(path);
+    if (!content) return content.error().with("the configuration");
+    text = std::move(*content);
+  }
+  std::string profile = chosen_profile(inputs, text, path);
+  apply_profile(loading, profile);
+  if (!path.empty()) apply_file(loading, path, text, profile);
+  apply_otel(loading, inputs.env);
+  apply_aliases(loading, inputs.env);
+  apply_sonde_variables(loading, inputs.env, inputs.env_names);
+  apply_flags(loading, inputs.flags);
+  check_together(loading);
+  if (!loading.problems.empty()) return Error(join(loading.problems, "\n"));
+  LoadedConfig loaded{std::move(loading.config), std::move(loading.sources), std::move(loading.warnings)};
+  for (const Setting& setting : settings()) loaded.sources.try_emplace(setting.name, "default");
+  return loaded;
+}
+
+ResolveContext Config::resolve_context(bool in_kubernetes, uint64_t now_ns) const {
+  ResolveContext context;
+  // A period of less than a second is for measuring Sonde itself; policies speak in seconds.
+  context.defaults.period_ms = static_cast<uint32_t>(std::max<uint64_t>(interval_ns / 1'000'000, 1));
+  context.defaults.cleanup = cleanup;
+  context.defaults.idle_seconds = idle_seconds;
+  context.defaults.series_per_container = series_per_container;
+  context.defaults.series_per_node = series_per_node;
+  context.ceilings = ceilings;
+  context.cgroups_outside_containers = default_policy.outside_containers == Tristate::Auto
+                                           ? !in_kubernetes
+                                           : default_policy.outside_containers == Tristate::Yes;
+  context.now_ns = now_ns;
+  return context;
+}
+
+std::vector<Policy> Config::default_policies() const {
+  if (!default_policy.enabled) return {};
+  return {sonde::default_policy(default_policy.preset, default_policy.probes)};
+}
+
+}  // namespace sonde

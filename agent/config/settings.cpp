@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/settings.h"
+
+#include <algorithm>
+
+#include "agent/config/setting_types.h"
+
+namespace sonde {
+
+namespace setting {
+
+namespace {
+
+constexpr std::string_view kHex = "0123456789ABCDEF";
+
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::string_view("-_.~/:@ ").find(c) != std::string_view::npos;
+}
+
+Result<std::string> decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    auto digit = [&](std::size_t at) {
+      char c = at < text.size() ? text[at] : '?';
+      return kHex.find(c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c);
+    };
+    auto high = digit(i + 1), low = digit(i + 2);
+    if (high == std::string_view::npos || low == std::string_view::npos) {
+      return Error("has a % without two hex digits, write %25 for a %");
+    }
+    out += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Pairs> parse_pairs(std::string_view text) {
+  Pairs pairs;
+  for (std::string_view item : split(text, ',')) {
+    item = trim(item);
+    if (item.empty()) continue;
+    auto equals = item.find('=');
+    std::string_view key = trim(item.substr(0, equals));
+    // The item is not shown: it may be a secret.
+    if (equals == std::string_view::npos || key.empty()) return Error("must be key=value, several with commas between");
+    auto name = decoded(key), value = decoded(trim(item.substr(equals + 1)));
+    if (!name) return name.error();
+    if (!value) return value.error();
+    pairs.emplace_back(std::move(*name), std::move(*value));
+  }
+  return pairs;
+}
+
+std::string format_pairs(const Pairs& pairs) {
+  std::string out;
+  auto append = [&](std::string_view text) {
+    for (char c : text) {
+      if (is_plain(c)) {
+        out += c;
+      } else {
+        auto byte = static_cast<unsigned char>(c);
+        out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+      }
+    }
+  };
+  for (const auto& [key, value] : pairs) {
+    if (!out.empty()) out += ',';
+    append(key);
+    out += '=';
+    append(value);
+  }
+  return out;
+}
+
+Error wrong_word(std::string_view text, std::span<const std::string_view> allowed) {
+  std::string_view near = nearest(text, allowed);
+  return Error(fmt::format("must be {}, not '{}'{}", join_or(allowed), text.substr(0, 80),
+                           near.empty() ? "" : fmt::format(", did you mean '{}'", near)));
+}
+
+Result<void> check_address(std::string_view text) {
+  auto colon = text.rfind(':');
+  auto wrong = [&] {
+    return Error(fmt::format("'{}' is not an address: write for example 127.0.0.1:18080, [::]:18080, :18080 or off",
+                             text.substr(0, 80)));
+  };
+  if (colon == std::string_view::npos) return wrong();
+  std::string_view host = text.substr(0, colon);
+  bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (!bracketed && host.find_first_of(":[] /") != std::string_view::npos) return wrong();
+  if (!parse_integer(text.substr(colon + 1), 0, 65535)) return wrong();
+  return {};
+}
+
+Setting row(std::string name, std::string flag, SettingType type, std::string help, Also also) {
+  Setting setting;
+  setting.name = std::move(name);
+  setting.flag = std::move(flag);
+  setting.type = type;
+  setting.help = std::move(help);
+  setting.otel = std::move(also.otel);
+  setting.alias = std::move(also.alias);
+  setting.secret = also.secret;
+  setting.reloadable = also.reloadable;
+  return setting;
+}
+
+}  // namespace setting
+
+std::string Setting::env() const {
+  std::string variable = "SONDE_";
+  for (char c : flag) variable += c == '-' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  return variable;
+}
+
+const Setting* find_setting(std::string_view name) {
+  auto found = std::ranges::find(settings(), name, &Setting::name);
+  return found == settings().end() ? nullptr : &*found;
+}
+
+std::vector<std::string> changed_settings(const Config& before, const Config& after) {
+  std::vector<std::string> names;
+  for (const Setting& setting : settings()) {
+    if (setting.get(before) != setting.get(after)) names.push_back(setting.name);
+  }
+  return names;
+}
+
+std::string settings_markdown() {
+  const Config defaults;
+  std::string out =
+      "| key in the file | flag | variable | default | allowed | what it is |\n|---|---|---|---|---|---|\n";
+  for (const Setting& setting : settings()) {
+    std::string variables = "`" + setting.env() + "`";
+    if (!setting.alias.empty()) variables += ", `" + setting.alias + "`";
+    for (const std::string& name : split_list(setting.otel, ' ')) variables += ", `" + name + "`";
+    std::string value = setting.get(defaults);
+    out += fmt::format("| `{}` | `--{}` | {} | {} | {} | {}{} |\n", setting.name, setting.flag, variables,
+                       value.empty() ? "" : "`" + value + "`", setting.range, setting.help,
+                       setting.reloadable ? "" : " (R)");
+  }
+  return out;
+}
+
+}  // namespace sonde
