@@ -17,7 +17,7 @@ void count(Tally& tally, uint64_t samples, uint64_t amount) {
 }
 
 std::string owner_of_node_limit(const Decision& decision) {
-  auto winner = decision.winners.find("limits.seriesPerNode");
+  auto winner = decision.winners.find("seriesPerNode");
   if (winner != decision.winners.end()) return winner->second;
   return decision.policies.empty() ? std::string() : decision.policies.front();
 }
@@ -114,7 +114,11 @@ Accumulator* Aggregator::Impl::credit(Stream& stream, Group& group, const Locate
   if (Accumulator* series = group.find_key(located.key)) {
     return series->state == SeriesState::Marking ? discard(Discard::NotAsked, samples, amount) : series;
   }
-  if (stream.plan && !stream.plan->asked[located.ordinal]) return discard(Discard::NotAsked, samples, amount);
+  if (stream.plan && !stream.plan->asked[located.ordinal]) {
+    const uint16_t coarse = stream.plan->instead[located.ordinal];
+    if (coarse == kNoSeries) return discard(Discard::NotAsked, samples, amount);
+    return credit(stream, group, {coarse, catalog_[coarse].key, catalog_[coarse].attributes}, samples, amount);
+  }
 
   const Decision& decision = *stream.decision;
   const auto limit = [](int configured) { return static_cast<std::size_t>(std::max(configured, 0)); };
@@ -241,6 +245,17 @@ void Aggregator::Impl::carry_on(Stream& fresh, const Stream& old) {
     if (catalog_[series.ordinal].source == Source::Gauge || fresh.own().find_key(series.key)) continue;
     if (series_ >= options_.max_series) return;
     create(fresh, fresh.own(), {series.ordinal, series.key, series.attributes});
+  }
+}
+
+// The old one may have been sent after it had ended, before that was known: streams must not overlap.
+void Aggregator::Impl::start_after(Stream& fresh, const Stream& old) {
+  const uint64_t earliest = old.last_time_ns + (old.continued ? 0 : kEndMarkDelay);
+  if (!old.emitted || fresh.emitted || fresh.start_ns >= earliest) return;
+  fresh.start_ns = earliest;
+  for (auto& [ordinal, start] : fresh.later) start = std::max(start, earliest);
+  for (auto& group : fresh.groups) {
+    for (Accumulator& series : group->series()) series.start_ns = std::max(series.start_ns, earliest);
   }
 }
 

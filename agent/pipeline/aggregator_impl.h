@@ -63,6 +63,7 @@ class Aggregator::Impl {
 
   void start_from_zero(Stream& stream);
   void carry_on(Stream& fresh, const Stream& old);
+  void start_after(Stream& fresh, const Stream& old);
   void emit_stream(BatchWriter& writer, Stream& stream, Now now, bool all);
   void emit_node(BatchWriter& writer, Batch& batch, Now now, bool all);
   bool is_due(const Stream& stream, uint64_t boot_ns) const;

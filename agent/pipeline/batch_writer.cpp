@@ -8,11 +8,6 @@
 #include <cmath>
 
 namespace sonde {
-namespace {
-
-constexpr uint64_t kMillisecond = 1'000'000;  // Prometheus tells points of one series apart by that
-
-}  // namespace
 
 void BatchWriter::begin(const ResourcePtr& resource) {
   batch_.resources.push_back({resource, static_cast<uint32_t>(batch_.points.size()), 0});
@@ -29,7 +24,7 @@ uint64_t BatchWriter::time_of(const Stream& stream) const {
   uint64_t time = std::max({now_.real_ns, stream.start_ns + 1, stream.last_time_ns});
   // A restarted container began after this one ended: its last values are from before that.
   if (stream.state != StreamState::Live && stream.successor) {
-    time = std::min(time, std::max(stream.successor->start_ns, stream.last_time_ns + kMillisecond));
+    time = std::min(time, std::max(stream.successor->start_ns, stream.last_time_ns + kEndMarkDelay));
   }
   return std::max(time, stream.start_ns + 1);
 }
@@ -43,7 +38,7 @@ void BatchWriter::sorted(Stream& stream, std::size_t first_group) {
 }
 
 std::size_t BatchWriter::write(Stream& stream, bool values) {
-  const uint64_t time = time_of(stream);
+  const uint64_t time = latest_ = time_of(stream);
   const bool had_marks = stream.marks;
   if (stream.groups.size() == 1) {
     for (Accumulator& series : stream.own().series()) write_series(stream, series, values, time);
@@ -59,7 +54,7 @@ std::size_t BatchWriter::write(Stream& stream, bool values) {
     }
   }
   if (values) {
-    stream.last_time_ns = time;
+    stream.last_time_ns = latest_;
     stream.emitted = true;
     // Those that end got their last value just now.
     for (auto& group : stream.groups) {
@@ -76,16 +71,19 @@ std::size_t BatchWriter::write(Stream& stream, bool values) {
 
 void BatchWriter::write_series(const Stream& stream, Accumulator& series, bool values, uint64_t time_ns) {
   if (series.state == SeriesState::Marking) {
-    if (series.emitted) write_mark(series, stream.last_time_ns + kMillisecond);
+    if (series.emitted) write_mark(series, stream.last_time_ns + kEndMarkDelay);
   } else if (values) {
-    write_value(series, std::max(time_ns, series.start_ns + 1));
+    // A series that began after the others may need a later time than they.
+    const uint64_t time = std::max(time_ns, series.start_ns + 1);
+    latest_ = std::max(latest_, time);
+    write_value(series, time);
   }
 }
 
 void BatchWriter::write_marks(Stream& stream) {
   sorted(stream, stream.continued ? 1 : 0);
   for (const Entry& entry : entries_) {
-    if (entry.series->emitted) write_mark(*entry.series, stream.last_time_ns + kMillisecond);
+    if (entry.series->emitted) write_mark(*entry.series, stream.last_time_ns + kEndMarkDelay);
   }
 }
 

@@ -11,6 +11,9 @@
 
 namespace sonde {
 
+// An end mark comes so long after the last value: Prometheus tells points of one series apart by milliseconds.
+inline constexpr uint64_t kEndMarkDelay = 1'000'000;
+
 class BatchWriter {
  public:
   BatchWriter(const Catalog& catalog, Batch& batch, Now now) : catalog_(catalog), batch_(batch), now_(now) {}
@@ -39,6 +42,7 @@ class BatchWriter {
   Batch& batch_;
   Now now_;
   std::vector<Entry> entries_;
+  uint64_t latest_ = 0;  // time of the stream's latest point
 };
 
 }  // namespace sonde

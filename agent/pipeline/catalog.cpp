@@ -23,7 +23,7 @@ SeriesKey key_of(uint64_t module, uint64_t metric, uint64_t series, uint64_t cel
 }
 
 // `fine` says the same as `coarse` and more: equal wherever `coarse` has a value, and it has values beyond these.
-bool refines(const AttributeValues& fine, const AttributeValues& coarse) {
+bool finer(const AttributeValues& fine, const AttributeValues& coarse) {
   for (std::size_t i = 0; i < fine.size(); ++i) {
     if (!coarse[i].empty() && coarse[i] != fine[i]) return false;
   }
@@ -80,7 +80,12 @@ Located Catalog::locate_cell(int ordinal, SeriesId id) {
   }
   const CatalogSeries& series = series_[located.ordinal];
   located.key = key_of(id.module, series.metric_index, series.series, id.cell);
-  located.attributes = attributes_of(*series.metric, cell.values);
+  // Several keys may have one name (_OTHER): they are one series.
+  std::string values;
+  for (const std::string_view value : cell.values) values.append(value).push_back('\0');
+  const auto [same, fresh] = named_cells_.try_emplace({located.ordinal, std::move(values)}, located);
+  if (fresh) same->second.attributes = attributes_of(*series.metric, cell.values);
+  located = same->second;
   cells_.emplace(name, located);
   return located;
 }
@@ -90,17 +95,28 @@ SeriesKey Catalog::overflow_key(uint16_t ordinal) const {
   return key_of(series.module, series.metric_index, kOverflowSeries, 0);
 }
 
+const SeriesSpec& Catalog::spec(std::size_t ordinal) const {
+  return module(series_[ordinal].module).series[series_[ordinal].series];
+}
+
+bool Catalog::refines(std::size_t fine, std::size_t coarse) const {
+  const CatalogSeries& a = series_[fine];
+  const CatalogSeries& b = series_[coarse];
+  return a.metric == b.metric && a.source == b.source && a.source != Source::Cells &&
+         finer(spec(fine).values, spec(coarse).values);
+}
+
 bool Catalog::asked(std::size_t ordinal, const Decision& decision) const {
   const CatalogSeries& series = series_[ordinal];
   if (series.module >= decision.probes.size()) return false;
   const ProbeDecision& probe = decision.probes[series.module];
   const ModuleInfo& info = module(series.module);
-  const SeriesSpec& spec = info.series[series.series];
-  if (!exports(probe, info, spec)) return false;
-  if (spec.source == Source::Cells) return true;
+  const SeriesSpec& own = spec(ordinal);
+  if (!exports(probe, info, own)) return false;
+  if (own.source == Source::Cells) return true;
   return std::ranges::none_of(info.series, [&](const SeriesSpec& other) {
-    return other.metric == spec.metric && other.source != Source::Cells && other.level > spec.level &&
-           exports(probe, info, other) && refines(other.values, spec.values);
+    return other.metric == own.metric && other.source != Source::Cells && other.level > own.level &&
+           exports(probe, info, other) && finer(other.values, own.values);
   });
 }
 

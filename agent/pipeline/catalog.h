@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -62,13 +64,18 @@ class Catalog {
   // Does the decision ask for this series? Of series that say the same more or less finely only the finest is.
   bool asked(std::size_t ordinal, const Decision& decision) const;
 
+  // Does the first series say the same as the second, and more?
+  bool refines(std::size_t fine, std::size_t coarse) const;
+
  private:
+  const SeriesSpec& spec(std::size_t ordinal) const;
   Located locate_cell(int ordinal, SeriesId id);
 
   std::span<const ModuleEntry> modules_;
   std::vector<CatalogSeries> series_;
   std::vector<std::pair<int, int>> first_;  // by module: ordinal of its first series, number of its series
-  std::unordered_map<uint64_t, Located> cells_;
+  std::unordered_map<uint64_t, Located> cells_;  // by module, series, cell
+  std::map<std::pair<uint16_t, std::string>, Located> named_cells_;  // by ordinal and attribute values
   AttributeSetPtr overflow_;
 };
 

@@ -54,7 +54,7 @@ BatchPtr Aggregator::Impl::emit(Now now, bool all) {
   reserve(*batch, now, all);
   BatchWriter writer(catalog_, *batch, now);
   send_streams(writer, now, all);
-  const auto waits = [](const auto& stream) { return stream->predecessor != nullptr; };
+  const auto waits = [](const auto& stream) { return stream->predecessor || stream->due; };
   // There may be no later emission, so successors follow at once; their times are later.
   for (int i = 0; all && i < kMaxFollowers && std::ranges::any_of(table_.streams(), waits); ++i) {
     send_streams(writer, now, false);
@@ -93,7 +93,9 @@ void Aggregator::Impl::emit_stream(BatchWriter& writer, Stream& stream, Now now,
   // A successor has the same series, those of processes aside: only they need marks.
   stream.done = stream.state == StreamState::Marking || (stream.continued && stream.groups.size() == 1);
   if (stream.state == StreamState::Ending) table_.close(stream);
-  if (stream.done && stream.continued && stream.successor) carry_on(*stream.successor, stream);
+  if (!stream.done || !stream.successor) return;
+  start_after(*stream.successor, stream);
+  if (stream.continued) carry_on(*stream.successor, stream);
 }
 
 // One Resource for the node's metrics, for what could not be attributed and for the agent itself: no metric is in two of them.

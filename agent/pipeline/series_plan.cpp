@@ -31,9 +31,19 @@ SeriesPlanPtr SeriesPlans::of(const Decision& decision) {
       plan->from_zero.push_back(static_cast<uint16_t>(i));
     }
   }
+  find_coarser(*plan);
   if (plans_.size() >= kMaxRemembered) std::erase_if(plans_, [](const auto& entry) { return entry.second.expired(); });
   if (plans_.size() < kMaxRemembered) plans_[name] = plan;
   return plan;
+}
+
+void SeriesPlans::find_coarser(SeriesPlan& plan) const {
+  plan.instead.assign(catalog_.size(), kNoSeries);
+  for (std::size_t i = 0; i < catalog_.size(); ++i) {
+    for (std::size_t j = 0; j < catalog_.size() && !plan.asked[i]; ++j) {
+      if (plan.asked[j] && catalog_.refines(i, j)) plan.instead[i] = static_cast<uint16_t>(j);
+    }
+  }
 }
 
 SeriesPlanPtr SeriesPlans::both(const SeriesPlanPtr& a, const SeriesPlanPtr& b) const {
@@ -41,6 +51,7 @@ SeriesPlanPtr SeriesPlans::both(const SeriesPlanPtr& a, const SeriesPlanPtr& b) 
   if (!a) return b;
   auto plan = std::make_shared<SeriesPlan>(*a);
   for (std::size_t i = 0; i < plan->asked.size(); ++i) plan->asked[i] = a->asked[i] || b->asked[i];
+  find_coarser(*plan);
   plan->from_zero.clear();
   std::ranges::set_union(a->from_zero, b->from_zero, std::back_inserter(plan->from_zero));
   return plan;

@@ -12,9 +12,14 @@
 
 namespace sonde {
 
+inline constexpr uint16_t kNoSeries = 0xffff;
+
 struct SeriesPlan {
-  std::vector<bool> asked;           // by ordinal
-  std::vector<uint16_t> from_zero;   // ordinals that are sent as 0 from selection on
+  std::vector<bool> asked;  // by ordinal
+  // By ordinal: the asked series that a finer one, which is not asked, is part of. Before its policy is known a subject
+  // counts as finely as any policy wants.
+  std::vector<uint16_t> instead;
+  std::vector<uint16_t> from_zero;  // ordinals that are sent as 0 from selection on
 };
 using SeriesPlanPtr = std::shared_ptr<const SeriesPlan>;
 
@@ -26,6 +31,8 @@ class SeriesPlans {
   SeriesPlanPtr both(const SeriesPlanPtr& a, const SeriesPlanPtr& b) const;
 
  private:
+  void find_coarser(SeriesPlan& plan) const;
+
   const Catalog& catalog_;
   std::map<std::string, std::weak_ptr<const SeriesPlan>> plans_;  // by what of the decision matters here
 };

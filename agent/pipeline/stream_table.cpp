@@ -18,7 +18,12 @@ std::string stream_key(const Subject& subject, const Decision& decision) {
     if (!subject.pod_uid.empty()) return "pod " + subject.pod_uid;
     return "pod " + subject.namespace_name + "/" + subject.pod_name;
   }
-  return (decision.granularity == Granularity::Process ? "process " : "container ") + subject.key();
+  const std::string kind = decision.granularity == Granularity::Process ? "process " : "container ";
+  // A restarted container of a pod has another id and is the same to whoever looks at it.
+  if (!subject.pod_uid.empty() && !subject.container_name.empty()) {
+    return kind + subject.pod_uid + "/" + subject.container_name;
+  }
+  return kind + subject.key();
 }
 
 const DecisionPtr* decision_of(const PolicySnapshot& policy, uint32_t slot) {
@@ -310,7 +315,7 @@ void StreamTable::sweep() {
     for (auto& group : stream->groups) {
       if (!group->ending || !group->series().empty()) continue;
       for (Slot& slot : slots_) {
-        if (slot.group == group.get()) slot.group = nullptr;
+        if (slot.group == group.get()) slot.group = &stream->own();  // stragglers count on the container
       }
       group.reset();
     }

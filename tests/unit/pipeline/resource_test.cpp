@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/resource.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/pipeline/support.h"
+
+namespace sonde {
+namespace {
+
+using namespace sonde::testing;
+
+TEST(CleanText, KeepsWhatIsUtf8) {
+  for (const std::string good : {"", "plain", "gr\xC3\xBC\xC3\x9F", "\xE2\x82\xAC", "\xF0\x9F\x90\x9D", "\xEF\xBF\xBD"}) {
+    EXPECT_EQ(clean_text(good), good);
+  }
+}
+
+TEST(CleanText, ReplacesWhatIsNot) {
+  const std::string u = "\xEF\xBF\xBD";
+  EXPECT_EQ(clean_text("a\xff" "b"), "a" + u + "b");
+  EXPECT_EQ(clean_text("\xC0\xAF"), u + u) << "overlong";
+  EXPECT_EQ(clean_text("\xED\xA0\x80"), u + u + u) << "surrogate";
+  EXPECT_EQ(clean_text("\xF5\x80\x80\x80"), u + u + u + u) << "beyond U+10FFFF";
+  EXPECT_EQ(clean_text("\xE2\x82"), u + u) << "cut";
+}
+
+TEST(CleanText, CutsAtACharacter) {
+  EXPECT_EQ(clean_text("0123456789", 10), "0123456789");
+  EXPECT_EQ(clean_text("0123456789x", 10), "0123456...");
+  EXPECT_EQ(clean_text("012345\xC3\xBC\xC3\xBC\xC3\xBC", 10), "012345...");
+  EXPECT_LE(clean_text(std::string(5000, '\xff')).size(), kMaxValueBytes);
+}
+
+ResourceOptions options() {
+  ResourceOptions options;
+  options.host_name = "host1";
+  options.node_name = "node1";
+  options.cluster_name = "prod";
+  return options;
+}
+
+TEST(Resource, OfAContainerInKubernetes) {
+  Subject subject = World::container(50);
+  subject.owners = {{"ReplicaSet", "web-7f"}, {"Deployment", "web"}, {"Nonsense", "x"}};
+  subject.pod_labels = {{"team", "red"}, {"secret", "no"}, {"empty", ""}};
+  subject.pod_annotations = {{"note", "hello"}};
+  Decision decision = World::decision();
+  decision.pod_labels = {"team", "absent", "empty"};
+  decision.pod_annotations = {"note"};
+  const Resource resource = ResourceRules(options()).of(subject, decision, false);
+  EXPECT_EQ(text(resource.attributes),
+            "k8s.cluster.name=prod k8s.container.name=app k8s.deployment.name=web k8s.namespace.name=shop "
+            "k8s.node.name=node1 k8s.pod.annotation.note=hello k8s.pod.label.empty= k8s.pod.label.team=red "
+            "k8s.pod.name=web k8s.pod.uid=uid1 k8s.replicaset.name=web-7f service.instance.id=shop.web.app "
+            "service.name=sonde");
+  EXPECT_EQ(text(resource.promoted),
+            "k8s.container.name=app k8s.namespace.name=shop k8s.pod.annotation.note=hello k8s.pod.label.empty= "
+            "k8s.pod.label.team=red k8s.pod.name=web");
+}
+
+TEST(Resource, WhatChangesUnderTheSameIdentityIsOptIn) {
+  Subject subject = World::container(50);
+  subject.image = "nginx:1";
+  subject.restart_count = 3;
+  ResourceOptions more = options();
+  more.container_id = more.image = more.restart_count = true;
+  const Resource resource = ResourceRules(more).of(subject, World::decision(), false);
+  EXPECT_EQ(attribute(resource, "container.id"), "id50");
+  EXPECT_EQ(attribute(resource, "service.instance.id"), "shop.web.app.id50");
+  EXPECT_EQ(attribute(resource, "container.image.name"), "nginx:1");
+  EXPECT_NE(text(resource.attributes).find("k8s.container.restart_count=3"), std::string::npos);
+}
+
+TEST(Resource, OutsideKubernetes) {
+  const ResourceRules rules{ResourceOptions{.host_name = "host1"}};
+  Subject subject;
+  subject.cgroup_path = "/system.slice/sshd.service";
+  EXPECT_EQ(text(rules.of(subject, World::decision(), false).attributes),
+            "host.name=host1 service.instance.id=host1:/system.slice/sshd.service service.name=sonde "
+            "sonde.cgroup.path=/system.slice/sshd.service");
+  subject.container_id = std::string(64, 'a');
+  subject.pod_uid = "uid1";
+  const Resource container = rules.of(subject, World::decision(), false);
+  EXPECT_EQ(attribute(container, "container.id"), subject.container_id);
+  EXPECT_EQ(attribute(container, "k8s.pod.uid"), "uid1");
+  EXPECT_EQ(attribute(container, "sonde.cgroup.path"), "(none)");
+  EXPECT_FALSE(container.promoted.empty()) << "or two containers would be one series on /metrics";
+}
+
+TEST(Resource, ExtraAttributesNeverMakeAllContainersOne) {
+  ResourceOptions more = options();
+  add_attribute(more.extra, "service.name", std::string("mine"));
+  add_attribute(more.extra, "deployment.environment.name", std::string("prod"));
+  add_attribute(more.extra, "k8s.pod.name", std::string("forged"));
+  const ResourceRules rules(more);
+  const Resource container = rules.of(World::container(50), World::decision(), false);
+  EXPECT_EQ(attribute(container, "service.name"), "sonde");
+  EXPECT_EQ(attribute(container, "deployment.environment.name"), "prod");
+  EXPECT_EQ(attribute(container, "k8s.pod.name"), "web");
+  const Resource node = rules.of_node();
+  EXPECT_EQ(attribute(node, "service.name"), "mine");
+  EXPECT_EQ(attribute(node, "k8s.node.name"), "node1");
+  EXPECT_TRUE(std::ranges::is_sorted(node.attributes, {}, &Attribute::key));
+}
+
+TEST(Resource, HostileNamesAreTamed) {
+  Subject subject = World::container(50);
+  subject.pod_name = "a\xff\n";
+  subject.pod_labels["team"] = std::string(1 << 20, 'x');
+  Decision decision = World::decision();
+  decision.pod_labels = {"team"};
+  const Resource resource = ResourceRules(options()).of(subject, decision, false);
+  EXPECT_EQ(attribute(resource, "k8s.pod.name"), "a\xEF\xBF\xBD\n");
+  EXPECT_EQ(attribute(resource, "k8s.pod.label.team").size(), kMaxValueBytes);
+}
+
+}  // namespace
+}  // namespace sonde
