@@ -285,6 +285,11 @@ std::vector<MapReport> Engine::map_stats() const {
   return stats;
 }
 
+uint64_t Engine::slots_used() const {
+  const std::lock_guard lock(mutex_);
+  return slots_->taken().size();
+}
+
 Result<Fd> Engine::measure_run_time() const {
   Fd fd(bpf_enable_stats(BPF_STATS_RUN_TIME));
   if (!fd) return Error::system("cannot measure the run time of BPF programs", errno);

@@ -88,6 +88,8 @@ class Engine {
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
   std::vector<ProgramRuns> program_stats() const;
   std::vector<MapReport> map_stats() const;
+  uint64_t slots_used() const;
+  uint64_t slots_capacity() const { return slots_->capacity(); }
   // Run-time statistics are on while the descriptor lives; they cost some 75 ns per program run.
   Result<Fd> measure_run_time() const;
 

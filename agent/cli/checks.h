@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// A list of checks with a verdict and a remedy each: what `sonde doctor` and `sonde verify` print.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sonde::cli {
+
+enum class Verdict : uint8_t { Ok, Warning, Failure };
+
+struct Check {
+  std::string name;
+  Verdict verdict = Verdict::Ok;
+  std::string finding;  // what was seen
+  std::string remedy;   // what to do about it; empty if all is well
+};
+
+// [+] ok, [!] warning, [-] failure; a remedy line below.
+std::string checks_text(const std::vector<Check>& checks);
+std::string checks_json(const std::vector<Check>& checks);
+// 0 all well, 1 warnings, 2 failures.
+int checks_code(const std::vector<Check>& checks);
+
+// Of this machine: kernel, rights, cgroups. Reads files only.
+std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
+// Of the probes: loads each for a moment.
+std::vector<Check> probe_checks();
+
+}  // namespace sonde::cli

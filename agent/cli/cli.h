@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line. One file per sub-command: <name>_command.cpp adds it to the application and, when it was chosen,
+// leaves its exit code. Adding one: write the file, name its add_ function here and in cli.cpp.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+
+#include "agent/base/result.h"
+#include "agent/config/config.h"
+
+namespace sonde::cli {
+
+inline constexpr int kOk = 0;
+inline constexpr int kFailed = 1;  // it ran, and the answer is bad: a check failed, no agent answered
+inline constexpr int kUsage = 2;   // it was asked wrongly: a flag, a file, a key
+
+// What the sub-commands share.
+struct Context {
+  int code = kOk;
+  // Prints one sentence to standard error and leaves the exit code.
+  void fail(const std::string& sentence, int exit_code = kUsage);
+};
+
+void add_agent_command(CLI::App& app, Context& context);
+void add_doctor_command(CLI::App& app, Context& context);
+void add_pods_command(CLI::App& app, Context& context);
+void add_policy_command(CLI::App& app, Context& context);
+void add_probes_command(CLI::App& app, Context& context);
+void add_status_command(CLI::App& app, Context& context);
+void add_top_command(CLI::App& app, Context& context);
+void add_verify_command(CLI::App& app, Context& context);
+
+// Every setting of the agent as a flag of this sub-command; what is given goes to `flags`.
+void add_settings(CLI::App& command, std::map<std::string, std::string>& flags);
+// The configuration from flags, environment and file; complaints (several lines) are the error.
+Result<LoadedConfig> read_config(const std::map<std::string, std::string>& flags, const std::string& file,
+                                 ConfigInputs* inputs = nullptr);
+void set_up_log(const LogConfig& log);
+
+// `-o, --output table|json`.
+void add_output_flag(CLI::App& command, std::string& format);
+// `--address host:port` of the running agent's loopback listener.
+void add_address_flag(CLI::App& command, std::string& address);
+
+int run(int argc, char** argv);
+
+}  // namespace sonde::cli

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/capability.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "agent/base/file.h"
+#include "agent/base/text.h"
+#include "agent/cli/checks.h"
+#include "agent/identity/cgroup_root.h"
+#include "agent/kernel/engine.h"
+
+namespace sonde::cli {
+namespace {
+
+// Content of a small file without white space at its ends; empty if it cannot be read.
+std::string word_in(const std::string& path) {
+  auto text = read_small_file(path);
+  return text ? std::string(trim(*text)) : std::string();
+}
+
+Check kernel_check() {
+  utsname name{};
+  uname(&name);
+  return {"kernel", Verdict::Ok, fmt::format("{} {} {}", name.sysname, name.release, name.machine), ""};
+}
+
+Check btf_check() {
+  if (access("/sys/kernel/btf/vmlinux", R_OK) == 0) return {"BTF", Verdict::Ok, "/sys/kernel/btf/vmlinux", ""};
+  return {"BTF", Verdict::Failure, "/sys/kernel/btf/vmlinux is missing or unreadable",
+          "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without"};
+}
+
+uint64_t effective_capabilities() {
+  auto status = read_small_file("/proc/self/status");
+  if (!status) return 0;
+  for (const auto line : split(*status, '\n')) {
+    if (line.starts_with("CapEff:")) return std::strtoull(std::string(trim(line.substr(7))).c_str(), nullptr, 16);
+  }
+  return 0;
+}
+
+Check rights_check() {
+  const uint64_t has = effective_capabilities();
+  const auto bit = [&](int capability) { return (has >> capability & 1) != 0; };
+  if (bit(CAP_BPF) && bit(CAP_PERFMON)) return {"capabilities", Verdict::Ok, "BPF and PERFMON", ""};
+  if (bit(CAP_SYS_ADMIN)) return {"capabilities", Verdict::Ok, "SYS_ADMIN stands in for BPF and PERFMON", ""};
+  std::vector<std::string> missing;
+  if (!bit(CAP_BPF)) missing.emplace_back("BPF");
+  if (!bit(CAP_PERFMON)) missing.emplace_back("PERFMON");
+  return {"capabilities", Verdict::Failure, "missing: " + join(missing),
+          "run as root, or add the capabilities " + join(missing)};
+}
+
+Check cgroup_check(const std::string& configured, const std::string& proc_root) {
+  auto root = find_cgroup_root({.configured = configured, .proc_root = proc_root});
+  if (!root) return {"cgroups", Verdict::Failure, root.error().message(), "boot with systemd.unified_cgroup_hierarchy=1"};
+  if (root->partial) {
+    return {"cgroups", Verdict::Warning, "v2 at " + root->path + ", a part of the machine's tree",
+            "mount the host's /proc (SONDE_PROC_ROOT) or /sys/fs/cgroup to see all containers"};
+  }
+  return {"cgroups", Verdict::Ok, "v2 at " + root->path + (root->hybrid ? ", beside v1 (hybrid)" : ""), ""};
+}
+
+Check lockdown_check() {
+  const std::string modes = word_in("/sys/kernel/security/lockdown");
+  const auto open = modes.find('[');
+  const std::string mode = open == std::string::npos ? "none" : modes.substr(open + 1, modes.find(']') - open - 1);
+  if (mode != "confidentiality") return {"lockdown", Verdict::Ok, mode, ""};
+  return {"lockdown", Verdict::Warning, mode + ": programs may not read kernel memory by address",
+          "probes that need it say so below; boot with lockdown=integrity to have all"};
+}
+
+Check jit_check() {
+  const std::string value = word_in("/proc/sys/net/core/bpf_jit_enable");
+  if (value != "0") return {"BPF compiler", Verdict::Ok, "on", ""};
+  return {"BPF compiler", Verdict::Warning, "off: programs are interpreted and cost several times as much",
+          "sysctl net.core.bpf_jit_enable=1"};
+}
+
+Verdict verdict_of(ModuleHealth health) {
+  if (health == ModuleHealth::Failed) return Verdict::Failure;
+  return health == ModuleHealth::Degraded ? Verdict::Warning : Verdict::Ok;
+}
+
+Check check_of(const ModuleReport& report) {
+  Check check;
+  check.name = "probe " + report.name;
+  check.verdict = verdict_of(report.health);
+  const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
+    return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
+  });
+  check.finding = fmt::format("{} programs load", usable);
+  if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
+  if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
+  if (check.verdict == Verdict::Failure) check.remedy = "the other probes work without it; see its README for what it needs";
+  if (check.verdict == Verdict::Warning) check.remedy = "what is missing is named; all else of this probe is exact";
+  return check;
+}
+
+}  // namespace
+
+std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {
+  return {kernel_check(), btf_check(),      rights_check(), cgroup_check(cgroup_root, proc_root),
+          lockdown_check(), jit_check()};
+}
+
+std::vector<Check> probe_checks() {
+  EngineOptions options;
+  options.slots = 16;  // only to see whether it loads
+  auto engine = Engine::start(options);
+  if (!engine) {
+    return {{"core", Verdict::Failure, engine.error().message(), "without it no probe works; solve what is named above"}};
+  }
+  const Features& features = (*engine)->features();
+  std::vector<Check> checks;
+  checks.push_back({"hooks", Verdict::Ok,
+                    fmt::format("BTF tracepoints; fentry {}; kernel {}", features.fentry ? "works" : "is refused",
+                                features.preemptible ? "may preempt" : "does not preempt"),
+                    ""});
+  for (const ModuleReport& report : (*engine)->modules()) checks.push_back(check_of(report));
+  return checks;
+}
+
+}  // namespace sonde::cli

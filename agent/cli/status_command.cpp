@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// `sonde status`: what the running agent says about itself.
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <spdlog/fmt/fmt.h>
+
+#include "agent/api/http_client.h"
+#include "agent/cli/cli.h"
+#include "agent/cli/terminal.h"
+
+namespace sonde::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr uint64_t kTimeoutNs = 5'000'000'000;
+
+Colour colour_of(const std::string& health) {
+  if (health == "ok") return Colour::None;
+  return health == "degraded" ? Colour::Yellow : Colour::Red;
+}
+
+void print_modules(const Json& modules) {
+  Table table({{"PROBE", false}, {"HEALTH", false}, {"BY", false}, {"PROGRAMS", true}, {"RUNS/S", true},
+               {"MEAN", true}, {"LOST", true}});
+  std::vector<std::string> troubles;
+  for (const Json& module : modules) {
+    if (module["name"] == "core" && module["losses"].empty()) continue;
+    int attached = 0;
+    int failed = 0;
+    for (const Json& program : module["programs"]) {
+      attached += program["state"] == "attached";
+      failed += program["state"] == "failed";
+    }
+    uint64_t lost = 0;
+    for (const Json& n : module["losses"]) lost += n.get<uint64_t>();
+    const std::string name = module["name"];
+    const std::string health = module["health"];
+    const double mean = module.value("mean_ns", 0.0);
+    table.add({name, health, module.value("alternative", ""),
+               std::to_string(attached) + (failed ? " of " + std::to_string(attached + failed) : ""),
+               count_text(module.value("runs_per_second", 0.0)), mean > 0 ? seconds_text(mean / 1e9) : "-",
+               std::to_string(lost)},
+              colour_of(health));
+    for (const Json& reason : module["reasons"]) troubles.push_back(name + ": " + reason.get<std::string>());
+    for (const auto& [reason, n] : module["losses"].items()) {
+      troubles.push_back(name + " lost " + std::to_string(n.get<uint64_t>()) + " (" + reason + ")");
+    }
+    if (module.contains("step_reason")) troubles.push_back(name + ": " + module["step_reason"].get<std::string>());
+  }
+  fmt::print("{}", table.text());
+  for (const auto& trouble : troubles) fmt::print("  {} {}\n", paint(Colour::Yellow, "!"), trouble);
+}
+
+void print_policies(const Json& json) {
+  Table table({{"POLICY", false}, {"MODE", false}, {"MATCHED", true}, {"FROM", false}});
+  for (const Json& policy : json["policies"]) {
+    const bool over = policy["expired"];
+    table.add({policy["name"], over ? "Expired" : policy["mode"].get<std::string>(),
+               std::to_string(policy["matched"].get<uint64_t>()), policy["source"]},
+              over ? Colour::Grey : Colour::None);
+  }
+  fmt::print("\n{}", table.text());
+  for (const Json& error : json["policy_errors"]) fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
+  for (const Json& text : json["overridden"]) fmt::print("  {} {}\n", paint(Colour::Yellow, "!"), text.get<std::string>());
+  for (const Json& policy : json["policies"]) {
+    for (const Json& text : policy["overridden"]) {
+      fmt::print("  {} {}: {}\n", paint(Colour::Yellow, "!"), policy["name"].get<std::string>(), text.get<std::string>());
+    }
+  }
+}
+
+void print_exporters(const Json& json) {
+  Table table({{"OUTPUT", false}, {"SENT", true}, {"REJECTED", true}, {"DROPPED", true}, {"RETRIES", true},
+               {"WAITING", true}});
+  for (const Json& exporter : json["exporters"]) {
+    table.add({exporter["name"], count_text(exporter["points_sent"]), count_text(exporter["points_rejected"]),
+               count_text(exporter["points_dropped"]), count_text(exporter["retries"]),
+               bytes_text(exporter["queued_bytes"])});
+  }
+  fmt::print("\n{}", table.text());
+  for (const Json& error : json["export_errors"]) fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
+}
+
+void print_status(const Json& json) {
+  const Json& subjects = json["subjects"];
+  fmt::print("Sonde {} on {} (Linux {} {}), up {}, process {}\n", json["version"].get<std::string>(),
+             json["host"].get<std::string>(), json["kernel"].get<std::string>(), json["machine"].get<std::string>(),
+             seconds_text(json["uptime_seconds"]), json["pid"].get<int>());
+  fmt::print("{} of {} subjects measured, {} of {} slots taken; {:.1f} of {:.0f} milli-CPU used\n\n",
+             subjects["selected"].get<uint64_t>(), subjects["known"].get<uint64_t>(),
+             subjects["slots_used"].get<uint64_t>(), subjects["slots_capacity"].get<uint64_t>(),
+             json["overhead"]["used_milli_cpu"].get<double>(), json["overhead"]["budget_milli_cpu"].get<double>());
+  print_modules(json["modules"]);
+  print_policies(json);
+  print_exporters(json);
+}
+
+}  // namespace
+
+void add_status_command(CLI::App& app, Context& context) {
+  auto* command = app.add_subcommand("status", "Probes, policies, outputs and losses of the running agent");
+  struct Flags {
+    std::string format = "table";
+    std::string address = "127.0.0.1:18081";
+  };
+  auto flags = std::make_shared<Flags>();
+  add_output_flag(*command, flags->format);
+  add_address_flag(*command, flags->address);
+  command->callback([flags, &context] {
+    auto answer = get_from_agent(flags->address, "/statusz", kTimeoutNs);
+    if (!answer) return context.fail(answer.error().message(), kFailed);
+    if (flags->format == "json") {
+      fmt::print("{}", *answer);
+      return;
+    }
+    const Json json = Json::parse(*answer, nullptr, false);
+    if (!json.is_object()) return context.fail("the answer of " + flags->address + " is not an agent's", kFailed);
+    print_status(json);
+  });
+}
+
+}  // namespace sonde::cli

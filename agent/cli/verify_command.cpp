@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// `sonde verify`: six steps from "the agent runs" to "somebody can read the numbers".
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <spdlog/fmt/fmt.h>
+
+#include "agent/api/http_client.h"
+#include "agent/cli/checks.h"
+#include "agent/cli/cli.h"
+
+namespace sonde::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr uint64_t kTimeoutNs = 5'000'000'000;
+
+Check step(std::string name, bool ok, std::string finding, std::string remedy) {
+  return {std::move(name), ok ? Verdict::Ok : Verdict::Failure, std::move(finding), ok ? "" : std::move(remedy)};
+}
+
+Check probes_step(const Json& status) {
+  int attached = 0;
+  int failed = 0;
+  for (const Json& module : status["modules"]) {
+    for (const Json& program : module["programs"]) {
+      attached += program["state"] == "attached";
+      failed += program["state"] == "failed";
+    }
+  }
+  Check check = step("probes attached", attached > 0, fmt::format("{} programs, {} failed", attached, failed),
+                     "run `sonde doctor`");
+  if (attached > 0 && failed > 0) {
+    check.verdict = Verdict::Warning;
+    check.remedy = "`sonde status` names each with its reason";
+  }
+  return check;
+}
+
+Check output_step(const Json& status) {
+  uint64_t sent = 0;
+  bool any = false;
+  for (const Json& exporter : status["exporters"]) {
+    if (exporter["name"] == "prometheus") continue;
+    any = true;
+    sent += exporter["points_sent"].get<uint64_t>();
+  }
+  if (!any) return {"output written", Verdict::Ok, "nothing is pushed: the numbers are only served", ""};
+  const std::string error = status["export_errors"].empty() ? "" : ": " + status["export_errors"][0].get<std::string>();
+  return step("output written", sent > 0, fmt::format("{} points{}", sent, error),
+              "wait for the first interval; then check the endpoint or file named by `sonde status`");
+}
+
+std::vector<Check> verify(const std::string& address) {
+  std::vector<Check> checks;
+  auto answer = get_from_agent(address, "/statusz", kTimeoutNs);
+  const Json status = answer ? Json::parse(*answer, nullptr, false) : Json();
+  if (!status.is_object()) {
+    checks.push_back(step("agent runs", false, answer ? "the answer is not an agent's" : answer.error().message(),
+                          "start it: sonde agent"));
+    for (const char* name : {"target found", "probes attached", "kernel counts", "output written", "metrics served"}) {
+      checks.push_back(step(name, false, "not known without an agent", "start it first"));
+    }
+    return checks;
+  }
+  checks.push_back(step("agent runs", true, "version " + status["version"].get<std::string>(), ""));
+  const auto selected = status["subjects"]["selected"].get<uint64_t>();
+  checks.push_back(step("target found", selected > 0, fmt::format("{} subjects", selected),
+                        "no policy selects anything here: see `sonde status`"));
+  checks.push_back(probes_step(status));
+  const auto samples = status["pipeline"]["samples"].get<uint64_t>();
+  checks.push_back(step("kernel counts", samples > 0, fmt::format("{} samples", samples),
+                        "wait for the first interval; if it stays 0 nothing that is measured has happened"));
+  checks.push_back(output_step(status));
+  auto metrics = get_from_agent(address, "/metrics", kTimeoutNs);
+  const bool served = metrics && metrics->find("sonde_") != std::string::npos;
+  checks.push_back(step("metrics served", served,
+                        served ? fmt::format("{} bytes at http://{}/metrics", metrics->size(), address)
+                               : (metrics ? std::string("/metrics has no series yet") : metrics.error().message()),
+                        "wait for the first interval"));
+  return checks;
+}
+
+}  // namespace
+
+void add_verify_command(CLI::App& app, Context& context) {
+  auto* command = app.add_subcommand("verify", "Six steps: agent, target, probes, counts, output, metrics");
+  struct Flags {
+    std::string format = "table";
+    std::string address = "127.0.0.1:18081";
+  };
+  auto flags = std::make_shared<Flags>();
+  add_output_flag(*command, flags->format);
+  add_address_flag(*command, flags->address);
+  command->callback([flags, &context] {
+    const auto checks = verify(flags->address);
+    fmt::print("{}", flags->format == "json" ? checks_json(checks) : checks_text(checks));
+    context.code = checks_code(checks);
+  });
+}
+
+}  // namespace sonde::cli

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/agent.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+
+#include "agent/base/clock.h"
+#include "agent/base/text.h"
+#include "agent/config/settings.h"
+#include "agent/identity/cgroup_root.h"
+#include "agent/runtime/kernel_stats.h"
+#include "agent/runtime/status.h"
+
+namespace sonde {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kSecond = 1'000'000'000;
+constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
+constexpr uint64_t kPoliciesEvery = kSecond;       // where no descriptor tells of changes, and for activeForSeconds
+constexpr uint64_t kStatusEvery = 2 * kSecond;
+constexpr uint64_t kLongestWait = 250 * kMillisecond;
+constexpr uint64_t kStuckAfter = 60 * kSecond;     // a loop that has not turned for so long is not alive
+constexpr uint64_t kLastFlush = 5 * kSecond;
+
+std::string host_name() {
+  utsname name{};
+  return uname(&name) == 0 ? name.nodename : "localhost";
+}
+
+}  // namespace
+
+Agent::Agent(AgentOptions options) : options_(std::move(options)) {}
+
+Agent::~Agent() {
+  servers_.reset();  // first: its handlers ask the rest
+}
+
+Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
+  std::unique_ptr<Agent> agent(new Agent(std::move(options)));
+  if (auto begun = agent->begin(); !begun) return begun.error();
+  return agent;
+}
+
+EngineOptions Agent::engine_options() const {
+  EngineOptions options;
+  options.slots = config_.limits.slots;
+  options.rows = config_.limits.histogram_rows;
+  options.processes = config_.limits.processes;
+  options.alternative = options_.alternative;
+  options.break_program = options_.break_program;
+  return options;
+}
+
+AggregatorOptions Agent::aggregator_options(const std::string& host) const {
+  AggregatorOptions options;
+  options.modules = sonde::modules();
+  options.resource.host_name = host;
+  options.resource.node_name = config_.node_name;
+  options.resource.cluster_name = config_.cluster_name;
+  for (const auto& [key, value] : config_.resource_attributes) add_attribute(options.resource.extra, key, value);
+  options.attached_ns = started_ns_;
+  options.node_period_ms = static_cast<uint32_t>(config_.interval_ns / kMillisecond);
+  // Nodes that start together must not send together. Short intervals are for people, who want no surprise.
+  if (config_.interval_ns >= 10 * kSecond) options.phase_ns = std::random_device{}() % config_.interval_ns;
+  options.max_slots = config_.limits.slots;
+  return options;
+}
+
+Result<void> Agent::begin() {
+  epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+  events_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  auto root = find_cgroup_root({.configured = config_.cgroup_root, .proc_root = config_.proc_root});
+  if (!root) return root.error();
+  cgroup_root_ = root->path;
+
+  ControlOptions control;
+  control.cgroup_root = root->path;
+  control.proc_root = config_.proc_root;
+  const Proc proc(config_.proc_root);
+  uint32_t target = config_.target.pid;
+  if (!config_.target.comm.empty()) {
+    auto found = find_process(proc, config_.target.comm);
+    if (!found) return found.error();
+    target = *found;
+  }
+  if (target) {
+    auto resolved = resolve_target(proc, root->path, target);
+    if (!resolved) return resolved.error();
+    control.target = std::move(*resolved);
+  }
+  auto policies = Policies::open(config_);
+  if (!policies) return policies.error();
+  policies_ = std::move(*policies);
+
+  auto engine = Engine::start(engine_options());
+  if (!engine) return engine.error();
+  engine_ = std::move(*engine);
+  started_ns_ = boottime_ns();
+  if (config_.duration_ns) end_ns_ = started_ns_ + config_.duration_ns;
+  self_ = std::make_unique<SelfMetrics>(Now::read());
+  auto outputs = Outputs::open(config_, &self_->export_duration);
+  if (!outputs) return outputs.error();
+  outputs_ = std::move(*outputs);
+  aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+  overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
+  control_ = std::make_unique<Control>(*engine_, std::move(control));
+  add_self_metrics();
+  follow_policies(true);
+  alive_ns_ = boottime_ns();
+  publish_status();
+
+  if (options_.servers) {
+    ServerSources sources;
+    sources.metrics = &outputs_->newest();
+    sources.status = [this] { return status_json(); };
+    sources.pods = [this] { return pods_json(); };
+    sources.report = [this] { return report_json(newest()); };
+    sources.policies = [this] { return policies_of_status(status_json()); };
+    sources.alive = [this]() -> Result<void> {
+      if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
+      return Error("the agent's loop has not turned for a minute");
+    };
+    sources.ready = [this]() -> Result<void> {
+      const auto modules = engine_->modules();
+      if (std::ranges::any_of(modules, [](const auto& m) { return m.health != ModuleHealth::Failed; })) return {};
+      return Error("no probe works on this kernel: run `sonde doctor`");
+    };
+    auto servers = Servers::start(config_, std::move(sources));
+    if (!servers) return servers.error();
+    servers_ = std::move(*servers);
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  for (const int fd : {events_.get(), engine_->wake_fd(), policies_->watch_fd()}) {
+    event.data.fd = fd;
+    if (fd >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  }
+  next_collect_ns_ = aggregator_->next_due(boottime_ns());
+  if (options_.greet) greet();
+  return {};
+}
+
+void Agent::greet() const {
+  utsname name{};
+  uname(&name);
+  spdlog::info("Sonde {} on {} {} {}", SONDE_VERSION, name.sysname, name.release, name.machine);
+  const ControlStats stats = control_->stats();
+  if (control_->options().target) {
+    spdlog::info("target: {}", describe(*control_->options().target));
+  } else {
+    spdlog::info("target: {} of {} cgroups below {} are measured, as {} policies ask", stats.selected, stats.subjects,
+                 cgroup_root_, control_->policies().size());
+  }
+  spdlog::info("{}", attached_line(engine_->modules()));
+  auto destinations = outputs_->destinations();
+  if (servers_) std::ranges::copy(servers_->addresses(), std::back_inserter(destinations));
+  spdlog::info("output: {}", destinations.empty() ? "nowhere" : join(destinations, ", "));
+}
+
+void Agent::run() {
+  while (!stopping_) {
+    const uint64_t before = boottime_ns();
+    if (end_ns_ && before >= end_ns_) break;
+    wait(wait_ns(before));
+    const uint64_t now = boottime_ns();
+    alive_ns_ = now;
+    if (reloading_.exchange(false)) do_reload();
+    bool changed = control_->follow();
+    if (now >= next_policies_ns_) follow_policies(false);
+    if (overhead_->tick(now)) {
+      control_->set_steps(overhead_->steps());
+      changed = true;
+    }
+    if (now >= next_collect_ns_) {
+      collect(false);
+      changed = true;
+    } else if (control_->pending() && now >= next_released_ns_) {
+      collect_released();
+    }
+    if (changed || now >= next_status_ns_) publish_status();
+  }
+  if (servers_) servers_->not_ready();
+  control_->follow();
+  collect(true);
+  outputs_->flush(kLastFlush);
+  publish_status();
+}
+
+uint64_t Agent::wait_ns(uint64_t now) const {
+  uint64_t until = std::min(next_collect_ns_, now + kLongestWait);
+  if (control_->pending()) until = std::min(until, next_released_ns_);
+  if (end_ns_) until = std::min(until, end_ns_);
+  return until > now ? until - now : 0;
+}
+
+void Agent::wait(uint64_t timeout_ns) {
+  epoll_event events[4];
+  const int n = epoll_wait(epoll_.get(), events, 4, static_cast<int>((timeout_ns + kMillisecond - 1) / kMillisecond));
+  for (int i = 0; i < n; ++i) {
+    if (events[i].data.fd == engine_->wake_fd()) {
+      engine_->hush();
+    } else if (events[i].data.fd == events_.get()) {
+      uint64_t count = 0;
+      if (read(events_.get(), &count, sizeof(count)) < 0 && errno != EAGAIN) spdlog::debug("eventfd: {}", errno);
+    } else {
+      next_policies_ns_ = 0;
+    }
+  }
+}
+
+void Agent::follow_policies(bool force) {
+  const uint64_t now = boottime_ns();
+  next_policies_ns_ = now + kPoliciesEvery;
+  bool changed = policies_->refresh() || force;
+  const ResolveContext context = config_.resolve_context(false, realtime_ns());
+  for (const Policy& policy : control_->policies()) {  // one whose time is over since the last look
+    changed = changed || (expired(policy, context.now_ns) && !expired(policy, control_->context().now_ns));
+  }
+  if (!changed) return;
+  control_->decide_all(policies_->all(), context);
+  next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
+  if (!force) spdlog::info("policies changed: {} in force", control_->policies().size());
+  publish_status();
+}
+
+uint32_t Agent::clear_mask() const {
+  uint32_t mask = 0;
+  const Plan& plan = control_->plan();
+  for (std::size_t i = 0; i < plan.probes.size(); ++i) {
+    if (plan.probes[i].cleanup == CleanupStrategy::ClearAfterRead) mask |= 1U << i;
+  }
+  return mask;
+}
+
+void Agent::collect(bool everything) {
+  aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
+  control_->give_back();
+  last_collect_ = engine_->collect(*aggregator_, clear_mask(), true);
+  self_->collection_duration.observe(last_collect_.duration_ns);
+  const Now now = Now::read();
+  aggregator_->end_collection(now);
+  if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now)) outputs_->push(std::move(batch));
+  settle();
+  control_->expire_idle(now.boot_ns);
+  next_collect_ns_ = std::max(aggregator_->next_due(now.boot_ns), now.boot_ns + kMillisecond);
+}
+
+void Agent::collect_released() {
+  aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
+  control_->give_back();
+  engine_->collect_released(*aggregator_, clear_mask());
+  aggregator_->end_collection(Now::read());
+  settle();
+}
+
+void Agent::settle() {
+  control_->retire();
+  control_->forget(aggregator_->flushed_slots());
+  next_released_ns_ = boottime_ns() + kReleasedEvery;
+}
+
+void Agent::stop() {
+  stopping_ = true;
+  const uint64_t one = 1;
+  (void)!write(events_.get(), &one, sizeof(one));
+}
+
+void Agent::reload() {
+  reloading_ = true;
+  const uint64_t one = 1;
+  (void)!write(events_.get(), &one, sizeof(one));
+}
+
+void Agent::do_reload() {
+  auto loaded = load_config(options_.inputs);
+  if (!loaded) {
+    spdlog::error("the configuration was not reloaded, the old one stays in force: {}", loaded.error().message());
+    return;
+  }
+  const auto changed = changed_settings(config_, loaded->config);
+  if (changed.empty()) {
+    spdlog::info("reloaded: nothing changed");
+    return;
+  }
+  options_.loaded = std::move(*loaded);
+  spdlog::set_level(spdlog::level::from_str(config_.log.level));
+  overhead_->set_budget(config_.overhead.milli_cpu);
+  policies_->set_config(config_);
+  follow_policies(true);
+  std::vector<std::string> later;
+  for (const auto& name : changed) {
+    const Setting* setting = find_setting(name);
+    if (setting && !setting->reloadable) later.push_back(name);
+  }
+  spdlog::info("reloaded: {}{}", join(changed, ", "),
+               later.empty() ? "" : "; in force only after a restart: " + join(later, ", "));
+}
+
+void Agent::add_self_metrics() {
+  self_->add_source([this](SelfSink& sink) {
+    report(sink, kernel_stats(*engine_, *overhead_));
+    report(sink, aggregator_->stats(), Now::read());
+    report(sink, "export", outputs_->queue());
+    for (const ExportStats& stats : outputs_->stats()) report(sink, stats);
+    sink.value(SelfMetric::OverheadUsage, overhead_->budget().used_milli_cpu() / 1000);
+    sink.value(SelfMetric::OverheadBudget, overhead_->milli_cpu() / 1000);
+  });
+}
+
+void Agent::publish_status() {
+  next_status_ns_ = boottime_ns() + kStatusEvery;
+  StatusSources sources{*engine_, *control_, *aggregator_, *outputs_, *overhead_, *policies_, config_};
+  sources.cgroup_root = cgroup_root_;
+  sources.started_ns = started_ns_;
+  sources.last_collect = last_collect_;
+  std::string status = make_status_json(sources);
+  const std::lock_guard lock(published_);
+  status_ = std::move(status);
+  identity_ = control_->identity();
+}
+
+std::string Agent::status_json() const {
+  const std::lock_guard lock(published_);
+  return status_;
+}
+
+IdentitySnapshotPtr Agent::identity() const {
+  const std::lock_guard lock(published_);
+  return identity_;
+}
+
+std::string Agent::pods_json() const { return make_pods_json(*identity(), cgroup_root_); }
+
+}  // namespace sonde

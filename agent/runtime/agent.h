@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent: one loop for control and data (so that no collection ever meets half a policy change), a thread for the
+// exporters, and the servers' own. Start, run, stop.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/base/fd.h"
+#include "agent/base/result.h"
+#include "agent/config/config.h"
+#include "agent/kernel/engine.h"
+#include "agent/pipeline/aggregator.h"
+#include "agent/pipeline/self_metrics.h"
+#include "agent/runtime/control.h"
+#include "agent/runtime/outputs.h"
+#include "agent/runtime/overhead.h"
+#include "agent/runtime/policies.h"
+#include "agent/runtime/servers.h"
+
+namespace sonde {
+
+struct AgentOptions {
+  LoadedConfig loaded;
+  ConfigInputs inputs;       // to read the configuration again on reload()
+  bool servers = true;       // HTTP and gRPC
+  bool greet = true;         // the start-up lines in the log
+  std::string alternative;   // see EngineOptions
+  std::string break_program;
+};
+
+class Agent {
+ public:
+  static Result<std::unique_ptr<Agent>> start(AgentOptions options);
+  ~Agent();
+
+  // Until stop() or the configured duration; then a last flush.
+  void run();
+  void stop();    // from any thread or signal handler
+  void reload();  // likewise: reads the configuration again
+
+  // From any thread.
+  std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
+  std::string status_json() const;
+  std::string pods_json() const;
+  IdentitySnapshotPtr identity() const;
+
+ private:
+  explicit Agent(AgentOptions options);
+  Result<void> begin();
+  EngineOptions engine_options() const;
+  AggregatorOptions aggregator_options(const std::string& host) const;
+  void add_self_metrics();
+  void greet() const;
+
+  uint64_t wait_ns(uint64_t now) const;
+  void wait(uint64_t timeout_ns);
+  void follow_policies(bool force);
+  void collect(bool everything);
+  void collect_released();
+  void settle();  // after a collection: slots that are done go back
+  void do_reload();
+  void publish_status();
+  uint32_t clear_mask() const;
+
+  AgentOptions options_;
+  Config& config_ = options_.loaded.config;
+  Fd epoll_, events_;  // events_: eventfd of stop() and reload()
+  std::atomic<bool> stopping_{false}, reloading_{false};
+
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<SelfMetrics> self_;
+  std::unique_ptr<Outputs> outputs_;
+  std::unique_ptr<Aggregator> aggregator_;
+  std::unique_ptr<Control> control_;
+  std::unique_ptr<Overhead> overhead_;
+  std::unique_ptr<Policies> policies_;
+  std::unique_ptr<Servers> servers_;
+
+  uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME
+  uint64_t end_ns_ = 0;
+  uint64_t next_collect_ns_ = 0;
+  uint64_t next_released_ns_ = 0;
+  uint64_t next_policies_ns_ = 0;
+  uint64_t next_status_ns_ = 0;
+  std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop
+  CollectStats last_collect_;
+
+  mutable std::mutex published_;
+  std::string status_ = "{}";
+  IdentitySnapshotPtr identity_;
+  std::string cgroup_root_;
+};
+
+}  // namespace sonde

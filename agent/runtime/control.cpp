@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/control.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "agent/base/clock.h"
+#include "agent/identity/cgroup_tree.h"
+
+namespace sonde {
+namespace {
+
+SlotSetting setting_of(const Decision& decision) {
+  SlotSetting setting;
+  if (!decision.selected) return setting;
+  for (std::size_t i = 0; i < decision.probes.size() && i < setting.flags.size(); ++i) {
+    setting.flags[i] = decision.probes[i].flags;
+    setting.sample[i] = decision.probes[i].sample_every;
+  }
+  setting.per_process = decision.granularity == Granularity::Process;
+  return setting;
+}
+
+// Lowers one probe of a decision to `level`: the flags follow from the series that remain.
+void lower(ProbeDecision& probe, const ModuleInfo& info, Level level) {
+  probe.level = level;
+  probe.flags = 0;
+  for (std::size_t i = 0; i < info.metrics.size(); ++i) {
+    if (info.metrics[i].level > level) probe.metrics &= ~(uint64_t{1} << i);
+  }
+  for (const SeriesSpec& series : info.series) {
+    if (exports(probe, info, series)) probe.flags |= series.flag;
+  }
+}
+
+std::string key_of(const Decision& decision, bool process) {
+  std::string key = decision.selected ? "+" : "-";
+  if (process) key += "p";
+  for (const auto& policy : decision.policies) key += "\n" + policy;
+  // Node metrics and flags differ between subjects that the same policies select.
+  for (const auto& probe : decision.probes) {
+    key += "\n" + std::to_string(probe.metrics) + "," + std::to_string(probe.flags) + "," +
+           std::to_string(static_cast<int>(probe.level));
+  }
+  return key;
+}
+
+}  // namespace
+
+Control::Control(Engine& engine, ControlOptions options)
+    : engine_(engine), options_(std::move(options)), proc_(options_.proc_root),
+      identity_([this] {
+        IdentityOptions identity;
+        identity.full_path = [this](const SlotRecord& record, const std::string& parent_path) -> std::string {
+          auto path = find_child_cgroup(options_.cgroup_root, parent_path, record.cgroup_id);
+          return path ? *path : std::string();
+        };
+        return identity;
+      }()),
+      slots_(engine.slots().capacity()) {}
+
+void Control::decide_all(std::vector<Policy> policies, const ResolveContext& context) {
+  policies_ = std::move(policies);
+  context_ = context;
+  interned_.clear();
+  commands_matter_ = std::ranges::any_of(policies_, [](const Policy& policy) { return !policy.commands.empty(); });
+
+  ModuleFlags provisional{};
+  const auto flags = provisional_flags(policies_, context_);
+  std::copy_n(flags.begin(), std::min(flags.size(), provisional.size()), provisional.begin());
+  for (std::size_t i = 0; i < steps_.size() && i < provisional.size(); ++i) {
+    if (steps_[i] == OverheadStep::Off) provisional[i] = 0;
+  }
+  engine_.set_provisional(provisional);
+
+  Subject nobody;
+  nobody.kind = SubjectKind::Unattributed;
+  const DecisionPtr rest = decision_for(nobody, 0, "");
+  engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*rest));
+
+  const IdentitySnapshotPtr known = identity_.snapshot();
+  for (const auto& [slot, owner] : known->slots) {
+    if (slots_[slot].phase == Phase::Live) decide(slot, owner);
+  }
+  walk();
+  follow();
+  publish();
+  engine_.sync_programs();
+}
+
+void Control::set_steps(const std::vector<OverheadStep>& steps) {
+  if (steps == steps_) return;
+  steps_ = steps;
+  decide_all(policies_, context_);
+}
+
+// Directories that were there before the kernel side watched, or that nobody had asked for until now.
+void Control::walk() {
+  auto tree = walk_cgroups(options_.cgroup_root);
+  if (!tree) {
+    spdlog::error("{}", tree.error().message());
+    return;
+  }
+  walk_limits_ = tree->over_limits;
+  unselected_.clear();
+  std::vector<uint32_t> entered;
+  uint64_t failed = 0;
+  for (const CgroupDirectory& directory : tree->directories) {
+    sonde_subject entry{};
+    const bool known = engine_.slots().find(directory.id, entry);
+    if (known && entry.slot != SONDE_SLOT_IGNORED) continue;
+    if (directory.inside) {
+      sonde_subject parent{};
+      if (engine_.slots().find(directory.parent_id, parent) && parent.slot >= SONDE_FIRST_FREE_SLOT) {
+        (void)engine_.slots().enter(directory.id, directory.parent_id, directory.path, SONDE_KIND_INSIDE, parent.slot);
+      } else if (!known) {
+        (void)engine_.slots().ignore(directory.id, SONDE_KIND_INSIDE);
+      }
+      continue;
+    }
+    const auto kind = directory.is_container ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
+    const DecisionPtr decision = decision_for(subject_of(directory.path, directory.id, 0), 0, "");
+    if (!decision->selected) {
+      unselected_.push_back(decision);
+      if (!known) (void)engine_.slots().ignore(directory.id, kind);
+      continue;
+    }
+    auto slot = engine_.slots().enter(directory.id, directory.parent_id, directory.path, kind);
+    if (slot) {
+      entered.push_back(*slot);
+    } else if (failed++ == 0) {
+      spdlog::warn("{}; what has no slot counts as unattributed", slot.error().message());
+    }
+  }
+  without_slot_ = failed;
+  place(entered);
+}
+
+bool Control::follow() {
+  const uint64_t lifecycle = engine_.slots().lifecycle();
+  if (lifecycle == lifecycle_) return false;
+  lifecycle_ = lifecycle;
+  std::vector<uint32_t> fresh;
+  bool changed = false;
+  for (const uint32_t slot : engine_.slots().taken()) {
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    SlotState& state = slots_[slot];
+    if (!info) continue;
+    if (state.phase == Phase::Free) {
+      fresh.push_back(slot);
+    } else if (info->removed_ns && !state.removed) {
+      state.removed = true;
+      if (state.phase == Phase::Live) close(slot, true);
+      changed = true;
+    }
+  }
+  changed = place(fresh) || changed;
+  for (const uint32_t slot : fresh) {
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (info && info->removed_ns && slots_[slot].phase == Phase::Live) close(slot, true);
+  }
+  if (!changed) return false;
+  publish();
+  engine_.sync_programs();
+  return true;
+}
+
+SlotRecord Control::record_of(uint32_t slot) const {
+  SlotRecord record;
+  record.slot = slot;
+  const sonde_slot_info* info = engine_.slots().info(slot);
+  const SlotState& state = slots_[slot];
+  if (!info) return record;
+  record.cgroup_id = info->cgroup_id;
+  record.parent_id = info->parent_id;
+  record.kind = info->kind;
+  record.tgid = info->tgid;
+  record.comm = std::string(info->comm, strnlen(info->comm, sizeof(info->comm)));
+  record.path = std::string(info->path, strnlen(info->path, sizeof(info->path)));
+  record.created_ns = info->created_ns;
+  // Only when its rows were read a last time is it the end for whoever reads the snapshot.
+  record.removed_ns = state.phase == Phase::Ended ? std::max<uint64_t>(info->removed_ns, 1) : 0;
+  return record;
+}
+
+bool Control::place(const std::vector<uint32_t>& slots) {
+  if (slots.empty()) return false;
+  std::vector<SlotRecord> records;
+  for (const uint32_t slot : slots) {
+    records.push_back(record_of(slot));
+    SlotState& state = slots_[slot];
+    state = SlotState{};
+    state.cgroup_id = records.back().cgroup_id;
+    state.tgid = records.back().tgid;
+    state.phase = Phase::Live;
+  }
+  const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
+  for (const uint32_t slot : slots) {
+    const auto owner = snapshot->slots.find(slot);
+    if (owner != snapshot->slots.end()) decide(slot, owner->second);
+  }
+  return true;
+}
+
+void Control::decide(uint32_t slot, const SlotOwner& owner) {
+  SlotState& state = slots_[slot];
+  DecisionPtr decision = decision_for(*owner.subject, owner.tgid, owner.comm);
+  if (!decision->selected) {
+    state.decision = nullptr;
+    engine_.configure(slot, {});
+    close(slot, false);
+    return;
+  }
+  // Process slots copy their container's setting in the kernel; writing the same again would only cost.
+  if (state.decision != decision) engine_.configure(slot, setting_of(*decision));
+  state.decision = std::move(decision);
+}
+
+void Control::close(uint32_t slot, bool removed) {
+  SlotState& state = slots_[slot];
+  state.phase = Phase::Closing;
+  state.removed = state.removed || removed;
+  closing_.insert(slot);
+  engine_.release(slot);
+}
+
+bool Control::retire() {
+  std::vector<SlotRecord> records;
+  for (const uint32_t slot : engine_.take_freed_slots()) {
+    SlotState& state = slots_[slot];
+    if (state.decision) {  // it was measured: the pipeline writes the end of its streams first
+      state.phase = Phase::Ended;
+      records.push_back(record_of(slot));
+    } else {
+      SlotRecord gone;
+      gone.slot = slot;
+      records.push_back(gone);
+      state = SlotState{};
+      closing_.erase(slot);
+      to_give_back_.push_back(slot);
+    }
+  }
+  if (records.empty()) return false;
+  identity_.apply(records, boottime_ns());
+  publish();
+  return true;
+}
+
+void Control::forget(std::span<const uint32_t> flushed) {
+  std::vector<SlotRecord> records;
+  for (const uint32_t slot : flushed) {
+    if (slots_[slot].phase != Phase::Ended) continue;
+    SlotRecord gone;
+    gone.slot = slot;
+    records.push_back(gone);
+    slots_[slot] = SlotState{};
+    closing_.erase(slot);
+    to_give_back_.push_back(slot);
+  }
+  if (records.empty()) return;
+  identity_.apply(records, boottime_ns());
+  publish();
+}
+
+void Control::give_back() {
+  for (const uint32_t slot : std::exchange(to_give_back_, {})) engine_.give_back(slot);
+}
+
+void Control::expire_idle(uint64_t now_ns) {
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
+    SlotState& state = slots_[slot];
+    if (state.phase != Phase::Live || !state.tgid || !state.decision) continue;
+    if (state.decision->cleanup == CleanupStrategy::NoCleanup) continue;
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (!info) continue;
+    const uint64_t moved = std::max(engine_.last_moved_ns(slot), info->created_ns);
+    if (now_ns > moved + static_cast<uint64_t>(state.decision->idle_seconds) * 1'000'000'000) close(slot, false);
+  }
+}
+
+std::vector<std::string> Control::commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const {
+  if (!commands_matter_) return {};
+  if (tgid) return {comm};
+  std::vector<std::string> commands;
+  auto pids = cgroup_pids(options_.cgroup_root, subject.cgroup_path);
+  if (!pids) return {};
+  for (const uint32_t pid : pids->pids) {
+    if (auto process = proc_.process(pid)) commands.push_back(process->comm);
+  }
+  return commands;
+}
+
+bool Control::in_target(const Subject& subject, uint32_t tgid) const {
+  const Target& target = *options_.target;
+  const bool inside = std::ranges::any_of(target.cgroups, [&](const TargetCgroup& cgroup) {
+    return subject.cgroup_path == cgroup.path || subject.cgroup_path.starts_with(cgroup.path + "/");
+  });
+  if (!inside || !tgid || !target.per_process) return inside;
+  // It, a descendant that was there at the start, or one that came since.
+  for (uint32_t pid = tgid; pid > 1;) {
+    if (std::ranges::binary_search(target.pids, pid)) return true;
+    auto process = proc_.process(pid);
+    if (!process) return false;
+    pid = process->parent;
+  }
+  return false;
+}
+
+DecisionPtr Control::decision_for(const Subject& subject, uint32_t tgid, const std::string& comm) {
+  Decision decision;
+  if (!options_.target || (subject.kind != SubjectKind::Unattributed && in_target(subject, tgid))) {
+    decision = resolve(policies_, subject, commands_of(subject, tgid, comm), context_);
+    if (options_.target && options_.target->per_process) decision.granularity = Granularity::Process;
+  } else {
+    decision.probes.resize(context_.modules.size());
+  }
+  decision = adjusted(std::move(decision));
+  DecisionPtr& known = interned_[key_of(decision, options_.target.has_value())];
+  if (!known) known = std::make_shared<const Decision>(std::move(decision));
+  return known;
+}
+
+Decision Control::adjusted(Decision decision) const {
+  for (std::size_t i = 0; i < steps_.size() && i < decision.probes.size(); ++i) {
+    ProbeDecision& probe = decision.probes[i];
+    if (probe.level == Level::None && !probe.metrics) continue;
+    const ModuleInfo& info = context_.modules[i].module->info();
+    if (steps_[i] == OverheadStep::Off) {
+      probe = ProbeDecision{};
+      continue;
+    }
+    if (steps_[i] >= OverheadStep::Sampled) {
+      probe.sample_every = static_cast<uint16_t>(std::min<uint32_t>(probe.sample_every * kSampleFactor, 60'000));
+    }
+    if (steps_[i] == OverheadStep::Lowered && probe.level > Level::Minimal) {
+      lower(probe, info, static_cast<Level>(static_cast<int>(probe.level) - 1));
+    }
+  }
+  return decision;
+}
+
+void Control::publish() {
+  auto snapshot = std::make_shared<PolicySnapshot>();
+  snapshot->made_ns = boottime_ns();
+  std::vector<DecisionPtr> decisions;
+  for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
+    if (slots_[slot].phase == Phase::Free || !slots_[slot].decision) continue;
+    snapshot->slots.emplace(slot, slots_[slot].decision);
+    if (slots_[slot].phase == Phase::Live) decisions.push_back(slots_[slot].decision);
+  }
+  decisions.insert(decisions.end(), unselected_.begin(), unselected_.end());
+  plan_ = plan_of(decisions);
+  snapshot_ = std::move(snapshot);
+}
+
+std::vector<DecisionPtr> Control::decided() const {
+  std::vector<DecisionPtr> decisions = unselected_;
+  for (const SlotState& state : slots_) {
+    if (state.phase == Phase::Live && state.decision && !state.tgid) decisions.push_back(state.decision);
+  }
+  return decisions;
+}
+
+ControlStats Control::stats() const {
+  ControlStats stats;
+  for (const SlotState& state : slots_) {
+    stats.subjects += state.phase != Phase::Free;
+    stats.selected += state.phase == Phase::Live && state.decision != nullptr;
+  }
+  stats.without_slot = without_slot_;
+  stats.walk_limits = walk_limits_;
+  return stats;
+}
+
+}  // namespace sonde

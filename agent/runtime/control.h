@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control half of the agent: which cgroups there are, whose they are, what the policies ask of each, and telling
+// the kernel side. Publishes the two snapshots that the data half reads. One thread.
+//
+// Life of a slot: the kernel side gives it (or begin() enters a directory that was there) → place(): subject, decision →
+// measured … → removed, or no longer selected → release(): nothing new counts on it → drained a last time →
+// the pipeline has flushed it → forgotten by identity → given back.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/identity/identity.h"
+#include "agent/identity/proc.h"
+#include "agent/identity/target.h"
+#include "agent/kernel/engine.h"
+#include "agent/pipeline/budget.h"
+#include "agent/policy/decision.h"
+#include "agent/policy/plan.h"
+#include "agent/policy/resolve.h"
+
+namespace sonde {
+
+struct ControlOptions {
+  std::string cgroup_root;  // directory of the v2 root
+  std::string proc_root = "/proc";
+  std::optional<Target> target;  // only this process tree
+};
+
+struct ControlStats {
+  uint64_t subjects = 0;        // known, selected or not, the ended ones included
+  uint64_t selected = 0;
+  uint64_t without_slot = 0;    // directories that found no free slot: they count as unattributed
+  uint64_t walk_limits = 0;     // directories beyond the limits of the walk
+};
+
+class Control {
+ public:
+  Control(Engine& engine, ControlOptions options);
+
+  // (Re)decides everything: at the start, when policies or limits changed. Also enters directories that were there
+  // before, and those that were ignored so far and are now asked for.
+  void decide_all(std::vector<Policy> policies, const ResolveContext& context);
+  // What the overhead budget allows per module; decides anew if that changed.
+  void set_steps(const std::vector<OverheadStep>& steps);
+
+  // Takes note of what the kernel side told since the last call; true if the snapshots changed.
+  bool follow();
+  // Releases slots of processes that have not moved for that long (their policy's idleSeconds).
+  void expire_idle(uint64_t now_ns);
+  // After a collection of released slots: those that were drained become "ended" in the identity snapshot, or, when
+  // they were only unselected, are forgotten. True if the snapshots changed.
+  bool retire();
+  // The pipeline has flushed these: they are forgotten.
+  void forget(std::span<const uint32_t> flushed);
+  // The pipeline has seen a snapshot without the forgotten ones: their slots are free for others.
+  void give_back();
+  // Something is between release and give_back: collect the released soon.
+  bool pending() const { return !closing_.empty() || !to_give_back_.empty(); }
+
+  IdentitySnapshotPtr identity() const { return identity_.snapshot(); }
+  std::shared_ptr<const PolicySnapshot> decisions() const { return snapshot_; }
+  const Plan& plan() const { return plan_; }
+  // One decision per subject, also of those that were not selected at the last decide_all().
+  std::vector<DecisionPtr> decided() const;
+  const std::vector<Policy>& policies() const { return policies_; }
+  const ResolveContext& context() const { return context_; }
+  ControlStats stats() const;
+  const Identity& names() const { return identity_; }
+  const ControlOptions& options() const { return options_; }
+
+ private:
+  enum class Phase : uint8_t { Free, Live, Closing, Ended };
+  struct SlotState {
+    uint64_t cgroup_id = 0;
+    uint32_t tgid = 0;
+    Phase phase = Phase::Free;
+    bool removed = false;  // its cgroup or process is gone, not only unselected
+    DecisionPtr decision;
+  };
+
+  SlotRecord record_of(uint32_t slot) const;
+  bool place(const std::vector<uint32_t>& slots);
+  void decide(uint32_t slot, const SlotOwner& owner);
+  void close(uint32_t slot, bool removed);
+  DecisionPtr decision_for(const Subject& subject, uint32_t tgid, const std::string& comm);
+  Decision adjusted(Decision decision) const;
+  std::vector<std::string> commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const;
+  bool in_target(const Subject& subject, uint32_t tgid) const;
+  void walk();
+  void publish();
+
+  Engine& engine_;
+  ControlOptions options_;
+  Proc proc_;
+  Identity identity_;
+  std::vector<Policy> policies_;
+  ResolveContext context_;
+  std::vector<OverheadStep> steps_;
+  bool commands_matter_ = false;
+
+  std::vector<SlotState> slots_;
+  std::set<uint32_t> closing_;  // released, not yet forgotten
+  std::vector<uint32_t> to_give_back_;
+  uint64_t lifecycle_ = 0;
+  std::vector<DecisionPtr> unselected_;
+  std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
+  std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
+  Plan plan_;
+  uint64_t without_slot_ = 0;
+  uint64_t walk_limits_ = 0;
+};
+
+}  // namespace sonde

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/status.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "agent/base/clock.h"
+#include "agent/base/text.h"
+#include "agent/identity/cgroup_tree.h"
+
+namespace sonde {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kMaxPidsShown = 1000;
+
+Json module_json(const ModuleReport& report, const std::array<uint64_t, SONDE_LOSSES>& losses,
+                 const StatusSources& sources, std::size_t index) {
+  Json module{{"name", report.name}, {"health", health_word(report.health)}};
+  if (!report.alternative.empty()) module["alternative"] = report.alternative;
+  module["reasons"] = report.reasons;
+  Json programs = Json::array();
+  for (const ProgramReport& program : report.programs) {
+    Json one{{"name", program.name}, {"hook", program.hook}, {"state", program_state_word(program.state)}};
+    if (!program.reason.empty()) one["reason"] = program.reason;
+    if (!program.gap.empty()) one["gap"] = program.gap;
+    programs.push_back(std::move(one));
+  }
+  module["programs"] = std::move(programs);
+  Json lost = Json::object();
+  for (std::size_t reason = 0; reason < losses.size(); ++reason) {
+    if (losses[reason]) lost[std::string(loss_name(reason))] = losses[reason];
+  }
+  module["losses"] = std::move(lost);
+  if (const auto use = sources.overhead.use().find(report.name); use != sources.overhead.use().end()) {
+    module["runs_per_second"] = use->second.runs_per_second;
+    module["mean_ns"] = use->second.mean_ns;
+  }
+  if (index < sources.overhead.steps().size()) {
+    module["step"] = step_name(sources.overhead.steps()[index]);
+    const std::string why = sources.overhead.budget().reason(index);
+    if (!why.empty()) module["step_reason"] = why;
+  }
+  return module;
+}
+
+Json modules_json(const StatusSources& sources) {
+  Json list = Json::array();
+  const auto reports = sources.engine.modules();
+  const auto losses = sources.engine.losses();
+  for (std::size_t i = 0; i < reports.size(); ++i) list.push_back(module_json(reports[i], losses[i], sources, i));
+  ModuleReport core;
+  core.name = "core";
+  list.push_back(module_json(core, losses.back(), sources, SIZE_MAX));
+  return list;
+}
+
+// Subjects by their cgroup; each once, though nested directories and processes have slots too.
+std::map<std::string, SubjectPtr> subjects_of(const IdentitySnapshot& identity) {
+  std::map<std::string, SubjectPtr> subjects;
+  for (const auto& [slot, owner] : identity.slots) subjects.emplace(owner.subject->cgroup_path, owner.subject);
+  return subjects;
+}
+
+Json policies_json(const StatusSources& sources) {
+  Json list = Json::array();
+  const auto decisions = sources.control.decided();
+  for (const PolicyStatus& status : policy_status(sources.control.policies(), decisions, sources.control.context())) {
+    list.push_back({{"name", status.name},
+                    {"source", status.source},
+                    {"mode", status.mode == Mode::Exclude ? "Exclude" : "Monitor"},
+                    {"expired", status.expired},
+                    {"matched", status.matched},
+                    {"overridden", status.overridden}});
+  }
+  return list;
+}
+
+Json exporters_json(const Outputs& outputs) {
+  Json list = Json::array();
+  for (const ExportStats& stats : outputs.stats()) {
+    list.push_back({{"name", stats.exporter},
+                    {"batches", stats.batches},
+                    {"points_sent", stats.points_sent},
+                    {"points_rejected", stats.points_rejected},
+                    {"points_dropped", stats.points_dropped},
+                    {"retries", stats.retries},
+                    {"bytes_sent", stats.bytes_sent},
+                    {"queued_batches", stats.queued_batches},
+                    {"queued_bytes", stats.queued_bytes},
+                    {"failures", stats.failures}});
+  }
+  return list;
+}
+
+Json pipeline_json(const AggregatorStats& stats) {
+  Json discards = Json::object();
+  for (std::size_t i = 0; i < stats.discards.size(); ++i) {
+    if (stats.discards[i].samples) discards[std::string(discard_name(static_cast<Discard>(i)))] = stats.discards[i].samples;
+  }
+  Json detours = Json::object();
+  for (std::size_t i = 0; i < stats.detours.size(); ++i) {
+    if (stats.detours[i].samples) detours[std::string(detour_name(static_cast<Detour>(i)))] = stats.detours[i].samples;
+  }
+  return {{"samples", stats.received.samples}, {"streams", stats.streams},     {"series", stats.series},
+          {"discarded", discards},             {"detoured", detours},          {"pending_slots", stats.pending_slots},
+          {"series_limited", stats.series_limited}};
+}
+
+Json attributes_json(const AttributeSet& set) {
+  Json object = Json::object();
+  for (const Attribute& attribute : set) {
+    std::visit([&](const auto& value) { object[attribute.key] = value; }, attribute.value);
+  }
+  return object;
+}
+
+Json point_json(const Point& point, const ResourceSeries& series) {
+  Json json{{"attributes", attributes_json(*point.attributes)}};
+  if (point.metric->instrument == Instrument::Histogram) {
+    json["count"] = point.count;
+    json["sum"] = point.real;
+    json["scale"] = 2;
+    json["offset"] = point.bucket_offset;
+    json["buckets"] = std::vector<uint64_t>(series.buckets.begin() + point.bucket_begin,
+                                            series.buckets.begin() + point.bucket_begin + point.bucket_length);
+  } else if (point.metric->integer) {
+    json["value"] = point.integer;
+  } else {
+    json["value"] = point.real;
+  }
+  return json;
+}
+
+std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+}  // namespace
+
+std::string_view health_word(ModuleHealth health) {
+  switch (health) {
+    case ModuleHealth::Ok: return "ok";
+    case ModuleHealth::Degraded: return "degraded";
+    case ModuleHealth::Failed: return "failed";
+    case ModuleHealth::Disabled: return "disabled";
+  }
+  return "unknown";
+}
+
+std::string_view program_state_word(ProgramState state) {
+  switch (state) {
+    case ProgramState::Idle: return "idle";
+    case ProgramState::Attached: return "attached";
+    case ProgramState::Unused: return "unused";
+    case ProgramState::Failed: return "failed";
+  }
+  return "unknown";
+}
+
+std::string attached_line(const std::vector<ModuleReport>& modules) {
+  std::size_t attached = 0;
+  std::size_t wanted = 0;
+  std::vector<std::string> names;
+  std::string troubles;
+  for (const ModuleReport& module : modules) {
+    for (const ProgramReport& program : module.programs) {
+      attached += program.state == ProgramState::Attached;
+      wanted += program.state == ProgramState::Attached || program.state == ProgramState::Failed;
+      if (program.state == ProgramState::Failed) troubles += "; " + program.name + " failed: " + program.reason;
+    }
+    if (module.health == ModuleHealth::Failed) {
+      troubles += "; " + module.name + " is off: " + join(module.reasons, ", ");
+    } else {
+      names.push_back(module.name + (module.alternative.empty() ? "" : " by " + module.alternative));
+    }
+  }
+  return "probes: " + std::to_string(attached) + " of " + std::to_string(wanted) + " programs attached (" +
+         join(names, ", ") + ")" + troubles;
+}
+
+std::string make_status_json(const StatusSources& sources) {
+  utsname name{};
+  uname(&name);
+  const ControlStats control = sources.control.stats();
+  Json json{{"version", SONDE_VERSION},
+            {"pid", getpid()},
+            {"host", name.nodename},
+            {"kernel", name.release},
+            {"machine", name.machine},
+            {"uptime_seconds", static_cast<double>(boottime_ns() - sources.started_ns) / 1e9},
+            {"cgroup_root", sources.cgroup_root}};
+  json["features"] = {{"fentry", sources.engine.features().fentry},
+                      {"preemptible", sources.engine.features().preemptible},
+                      {"read_only_cast", sources.engine.features().read_only_cast}};
+  json["subjects"] = {{"known", control.subjects},
+                      {"selected", control.selected},
+                      {"slots_used", sources.engine.slots_used()},
+                      {"slots_capacity", sources.engine.slots_capacity()},
+                      {"without_slot", control.without_slot}};
+  json["modules"] = modules_json(sources);
+  json["policies"] = policies_json(sources);
+  json["policy_errors"] = sources.policies.errors();
+  json["overridden"] = sources.control.plan().overridden;
+  json["pipeline"] = pipeline_json(sources.aggregator.stats());
+  json["collection"] = {{"slots", sources.last_collect.slots_read},
+                        {"series_moved", sources.last_collect.series_moved},
+                        {"duration_seconds", static_cast<double>(sources.last_collect.duration_ns) / 1e9}};
+  json["exporters"] = exporters_json(sources.outputs);
+  json["export_errors"] = sources.outputs.last_errors();
+  json["overhead"] = {{"used_milli_cpu", sources.overhead.budget().used_milli_cpu()},
+                      {"budget_milli_cpu", sources.overhead.milli_cpu()},
+                      {"over_budget", sources.overhead.budget().over_budget()}};
+  return text_of(json);
+}
+
+std::string policies_of_status(const std::string& status) {
+  const Json json = Json::parse(status, nullptr, false);
+  return text_of(json.is_object() && json.contains("policies") ? json["policies"] : Json::array());
+}
+
+std::string make_pods_json(const IdentitySnapshot& identity, const std::string& cgroup_root) {
+  Json list = Json::array();
+  for (const auto& [path, subject] : subjects_of(identity)) {
+    Json one{{"kind", subject->kind == SubjectKind::Container ? "container" : "cgroup"}, {"cgroup", path}};
+    one["cgroup_id"] = subject->cgroup_id;
+    const std::pair<const char*, const std::string&> names[] = {
+        {"namespace", subject->namespace_name}, {"pod", subject->pod_name},     {"container", subject->container_name},
+        {"pod_uid", subject->pod_uid},          {"runtime", subject->runtime},  {"container_id", subject->container_id},
+        {"qos", subject->qos},                  {"image", subject->image}};
+    for (const auto& [key, value] : names) {
+      if (!value.empty()) one[key] = value;
+    }
+    if (auto pids = cgroup_pids(cgroup_root, path, kMaxPidsShown)) one["pids"] = pids->pids;
+    list.push_back(std::move(one));
+  }
+  return text_of(list);
+}
+
+std::string report_json(const std::vector<ResourceSeriesPtr>& all) {
+  Json list = Json::array();
+  for (const ResourceSeriesPtr& series : all) {
+    Json metrics = Json::array();
+    const MetricSpec* current = nullptr;
+    for (const Point& point : series->points) {
+      if (point.metric != current) {
+        current = point.metric;
+        metrics.push_back({{"name", current->name}, {"unit", current->unit}, {"points", Json::array()}});
+      }
+      metrics.back()["points"].push_back(point_json(point, *series));
+    }
+    list.push_back({{"resource", attributes_json(series->resource->attributes)},
+                    {"time_unix_ns", series->time_ns},
+                    {"metrics", std::move(metrics)}});
+  }
+  return text_of(list);
+}
+
+}  // namespace sonde
