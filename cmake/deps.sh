@@ -44,6 +44,8 @@ vm    | qemu-system-x86          | qemu-system-x86-core  | qemu-system-x86_64
 vm    | qemu-system-arm          | qemu-system-aarch64-core | qemu-system-aarch64
 vm    | gcc-aarch64-linux-gnu    | gcc-aarch64-linux-gnu | gcc-aarch64-none-elf
 vm    | libc6-dev-arm64-cross    | -                     | -
+e2e   | python3                  | python3               | python3
+e2e   | golang-go                | golang                | go
 fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
 tools | clang-format-14          | clang-tools-extra     | clang-extra-tools
 tools | clang-tidy-14            | clang-tools-extra     | clang-extra-tools

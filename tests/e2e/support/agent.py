@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sonde agent`, on ports of its own."""
+
+import json
+import os
+import pathlib
+import urllib.error
+import urllib.request
+
+from . import machine
+
+BINARY = os.environ.get("SONDE_BINARY") or str(machine.BUILD / "sonde")
+
+POLICY = """apiVersion: sonde.dev/v1alpha1
+kind: ClusterMonitorPolicy
+metadata: {{name: e2e}}
+spec:
+  cgroups: ["{cgroups}"]
+  preset: {preset}
+  collection: {{periodSeconds: 1{collection}}}
+"""
+
+
+def policy_directory(directory, cgroups, preset="Detailed", collection=""):
+    """A directory with one policy; the default policy is off, so nothing else is selected."""
+    policies = pathlib.Path(directory) / "policies"
+    policies.mkdir(exist_ok=True)
+    (policies / "e2e.yaml").write_text(POLICY.format(cgroups=cgroups, preset=preset, collection=collection))
+    return str(policies)
+
+
+class Agent:
+    def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent"):
+        self.http, self.local, self.grpc = (machine.free_port() for _ in range(3))
+        merged = {"listen.http": f"127.0.0.1:{self.http}", "listen.httpLocal": f"127.0.0.1:{self.local}",
+                  "listen.grpc": f"127.0.0.1:{self.grpc}"}
+        if policies:
+            merged["defaultPolicy.enabled"] = "false"
+        merged.update(settings or {})
+        config = pathlib.Path(directory) / f"{name}.yaml"
+        config.write_text(_yaml(merged))
+        argv = [BINARY, "agent", "--config", str(config), *map(str, flags)]
+        if policies:
+            argv += ["--policies", policies]
+        self.service = machine.Service(directory, name, argv, env)
+
+    def wait_ready(self, seconds=30):
+        self.service.wait_until(self._ready, seconds, "the agent is ready")
+        return self
+
+    def _ready(self):
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path, local=False, headers=None):
+        """(status, body)"""
+        port = self.local if local else self.http
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+
+    def exporter(self, name="otlp"):
+        """What the agent says of its exporter in /statusz."""
+        status, body = self.get("/statusz", local=True)
+        assert status == 200, body
+        return next(e for e in json.loads(body)["exporters"] if e["name"] == name)
+
+    def stop(self, seconds=30):
+        return self.service.stop(seconds=seconds)
+
+    def kill(self):
+        self.service.kill()
+
+    def rss(self):
+        return self.service.rss()
+
+    def log(self):
+        return self.service.log()
+
+
+def _yaml(settings):
+    """{"a.b": "1"} as nested YAML flow maps."""
+    tree = {}
+    for name, value in settings.items():
+        at = tree
+        *parents, last = name.split(".")
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = value
+
+    def render(node):
+        if isinstance(node, dict):
+            return "{" + ", ".join(f"{k}: {render(v)}" for k, v in node.items()) + "}"
+        return node if node in ("true", "false") or node.isdigit() else json.dumps(node)
+
+    return "".join(f"{key}: {render(value)}\n" for key, value in tree.items())

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes, ports, cgroups and the known work of workload.c."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+BUILD = REPOSITORY / "build"
+FULL = os.environ.get("E2E_FULL") == "1"
+
+
+def tool(name):
+    return str(pathlib.Path(os.environ["SONDE_E2E_TOOLS"]) / name)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(condition, seconds, what):
+    """The first true value of condition(); AssertionError naming `what` if there is none in time."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.1)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+        return True
+    except OSError:
+        return False
+
+
+class Service:
+    """A program that runs until it is stopped; its output goes to a file that failures point to."""
+
+    def __init__(self, directory, name, argv, env=None):
+        self.name = name
+        self.log_path = pathlib.Path(directory) / f"{name}.log"
+        self.stdout_path = pathlib.Path(directory) / f"{name}.out"
+        with open(self.log_path, "ab") as log, open(self.stdout_path, "ab") as out:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=log,
+                                            env={**os.environ, **(env or {})}, cwd=directory)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def out(self):
+        return self.stdout_path.read_text(errors="replace")
+
+    def wait_until(self, condition, seconds, what):
+        def check():
+            if not self.alive():
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log()[-3000:]}")
+            return condition()
+        return wait_for(check, seconds, what)
+
+    def rss(self):
+        for line in open(f"/proc/{self.pid}/status"):
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"{self.name} has no VmRSS")
+
+    def stop(self, sig=signal.SIGTERM, seconds=20):
+        """Its exit code; negative: the signal that ended it."""
+        if self.alive():
+            self.process.send_signal(sig)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{self.name} did not stop within {seconds} s:\n{self.log()[-3000:]}") from None
+
+    def kill(self):
+        if self.alive():
+            self.process.kill()
+        self.process.wait()
+
+
+def cgroup_root():
+    for line in open("/proc/mounts"):
+        fields = line.split()
+        if fields[2] == "cgroup2":
+            return pathlib.Path(fields[1])
+    return None
+
+
+class Cgroup:
+    """A directory of its own in the v2 tree; what is in it is killed at the end."""
+
+    def __init__(self, name):
+        self.path = f"/{name}"
+        self.directory = cgroup_root() / name
+        self.directory.mkdir(parents=True)
+
+    def add(self, pid):
+        (self.directory / "cgroup.procs").write_text(str(pid))
+
+    def remove(self):
+        for pid in (self.directory / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        wait_for(self._rmdir, 10, f"rmdir {self.directory}")
+
+    def _rmdir(self):
+        try:
+            self.directory.rmdir()
+            return True
+        except OSError:
+            return False
+
+
+class Workload:
+    """workload.c, stopped before its first call, then moved into the cgroup."""
+
+    def __init__(self, cgroup, *args, stdin=""):
+        self.process = subprocess.Popen([str(BUILD / "e2e" / "workload"), *map(str, args)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process.stdin.write(stdin)
+        self.process.stdin.close()
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            raise AssertionError(f"workload {args}: {self.process.stderr.read()}")
+        if cgroup:
+            cgroup.add(self.process.pid)
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.finish()
+
+    def finish(self, seconds=120):
+        """What it printed."""
+        code = self.process.wait(seconds)
+        out, err = self.process.stdout.read(), self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        if code != 0:
+            raise AssertionError(f"the workload ended with {code}: {err}")
+        return json.loads(out) if out else None
+
+
+def build_workload():
+    source = REPOSITORY / "tests/e2e/workload.c"
+    binary = BUILD / "e2e" / "workload"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source)], check=True)

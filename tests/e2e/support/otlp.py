@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What OTLP/JSON lines say: the last state of every stream, by Resource, metric and attributes."""
+
+import json
+
+
+def _value(value):
+    for kind, v in value.items():
+        return int(v) if kind == "intValue" else v
+    return None
+
+
+def _attributes(pairs):
+    return tuple(sorted((p["key"], _value(p["value"])) for p in pairs))
+
+
+class Metrics:
+    def __init__(self):
+        self.streams = {}     # (resource, metric, attributes) -> last point
+        self.metrics = {}     # name -> the metric's other fields, of its last appearance
+        self.decreases = []   # cumulative streams that went down without a new start
+        self.requests = 0
+        self.points = 0
+
+    @staticmethod
+    def read(path):
+        metrics = Metrics()
+        try:
+            text = open(path, encoding="utf-8").read()
+        except FileNotFoundError:
+            return metrics
+        for line in text.splitlines(keepends=True):
+            if line.endswith("\n"):  # the last one may be half written
+                metrics.add(json.loads(line))
+        return metrics
+
+    def add(self, request):
+        self.requests += 1
+        for resource_metrics in request.get("resourceMetrics", []):
+            resource = _attributes(resource_metrics["resource"].get("attributes", []))
+            for scope in resource_metrics["scopeMetrics"]:
+                for metric in scope["metrics"]:
+                    self._add_metric(resource, metric)
+
+    def _add_metric(self, resource, metric):
+        kind = next(k for k in ("sum", "gauge", "exponentialHistogram", "histogram") if k in metric)
+        data = metric[kind]
+        self.metrics[metric["name"]] = {"unit": metric.get("unit"), "kind": kind,
+                                        "temporality": data.get("aggregationTemporality"),
+                                        "monotonic": data.get("isMonotonic")}
+        for point in data["dataPoints"]:
+            self.points += 1
+            key = (resource, metric["name"], _attributes(point.get("attributes", [])))
+            self._check(key, kind, data, point)
+            self.streams[key] = {**point, "kind": kind}
+
+    def _check(self, key, kind, data, point):
+        before = self.streams.get(key)
+        if not before or data.get("aggregationTemporality") != 2 or point.get("flags") or before.get("flags"):
+            return
+        if kind == "sum" and not data.get("isMonotonic"):
+            return
+        same_start = before.get("startTimeUnixNano") == point.get("startTimeUnixNano")
+        if same_start and number(point) < number(before):
+            self.decreases.append((key, number(before), number(point)))
+
+    def select(self, name, where, **attributes):
+        """Points of a metric whose Resource has the attribute value `where` somewhere; attributes: a_b means a.b."""
+        wanted = {k.replace("__", "."): v for k, v in attributes.items()}
+        found = []
+        for (resource, metric, attrs), point in self.streams.items():
+            if metric != name or (where is not None and where not in (v for _, v in resource)):
+                continue
+            have = dict(attrs)
+            if all(have.get(k) == v for k, v in wanted.items()):
+                found.append(point)
+        return found
+
+    def total(self, name, where, **attributes):
+        """Sum of values (counts of histograms) over the points selected; None if there is none."""
+        points = [p for p in self.select(name, where, **attributes) if not p.get("flags")]
+        return sum(number(p) for p in points) if points else None
+
+    def resources(self):
+        return {resource for resource, _, _ in self.streams}
+
+
+def number(point):
+    if "count" in point or point.get("kind") in ("exponentialHistogram", "histogram"):
+        return int(point.get("count", 0))
+    if "asInt" in point:
+        return int(point["asInt"])
+    return point.get("asDouble", 0)
+
+
+def quantile_bounds(point, q):
+    """Lower and upper bound of the bucket that holds the quantile of an exponential histogram, in its unit."""
+    base = 2 ** (2 ** -int(point.get("scale", 0)))
+    rank = q * int(point["count"])
+    seen = int(point.get("zeroCount", 0))
+    if seen >= rank:
+        return 0, 0
+    offset = int(point["positive"].get("offset", 0))
+    for i, count in enumerate(point["positive"]["bucketCounts"]):
+        seen += int(count)
+        if seen >= rank:
+            return base ** (offset + i), base ** (offset + i + 1)
+    raise AssertionError("the buckets hold less than the count")

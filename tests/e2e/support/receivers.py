@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenTelemetry Collector, Prometheus, and the receiver that answers as told."""
+
+import json
+import pathlib
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from . import machine, otlp
+
+COLLECTOR = """
+receivers:
+  otlp:
+    protocols:
+      grpc: {{endpoint: "127.0.0.1:{grpc}"{limit}{tls}}}
+      http: {{endpoint: "127.0.0.1:{http}"{tls}}}
+exporters:
+  file: {{path: "{file}", flush_interval: 200ms, append: true}}
+service:
+  telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
+  pipelines:
+    metrics: {{receivers: [otlp], exporters: [file]}}
+"""
+
+
+class Collector:
+    """A real Collector that writes what arrives into `file`."""
+
+    def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None):
+        self.directory = pathlib.Path(directory)
+        self.grpc, self.http = machine.free_port(), machine.free_port()
+        self.file = self.directory / "received.jsonl"
+        tls = ""
+        if certificate:
+            ca = f', client_ca_file: "{client_ca}"' if client_ca else ""
+            tls = f', tls: {{cert_file: "{certificate}", key_file: "{key}"{ca}}}'
+        limit = f", max_recv_msg_size_mib: {max_mib}" if max_mib else ""
+        self.config = self.directory / "collector.yaml"
+        self.config.write_text(COLLECTOR.format(grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit))
+        self.service = None
+
+    def start(self):
+        self.service = machine.Service(self.directory, "collector", [machine.tool("collector"), f"--config={self.config}"])
+        self.service.wait_until(lambda: machine.listens(self.grpc) and machine.listens(self.http), 30, "the Collector listens")
+        return self
+
+    def metrics(self):
+        return otlp.Metrics.read(self.file)
+
+    def stop(self):
+        if self.service:
+            self.service.kill()
+
+
+class Moody:
+    def __init__(self, directory, answers, http=False):
+        self.port = machine.free_port()
+        argv = [machine.tool("moody"), "-listen", f"127.0.0.1:{self.port}", "-answers", answers]
+        self.service = machine.Service(directory, "moody", argv + (["-http"] if http else []))
+        self.service.wait_until(lambda: machine.listens(self.port), 10, "moody listens")
+
+    def requests(self):
+        return [json.loads(line) for line in self.service.out().splitlines() if line.endswith("}")]
+
+    def stop(self):
+        self.service.kill()
+
+
+PROMETHEUS = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: sonde
+    scrape_native_histograms: {native}
+    static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+"""
+
+
+class Prometheus:
+    def __init__(self, directory, target=1, native=True):
+        self.port = machine.free_port()
+        directory = pathlib.Path(directory)
+        config = directory / "prometheus.yaml"
+        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower()))
+        self.service = machine.Service(directory, "prometheus", [
+            machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver"])
+        self.service.wait_until(self._ready, 60, "Prometheus is ready")
+
+    def _get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return answer.read()
+
+    def _ready(self):
+        try:
+            return b"Ready" in self._get("/-/ready")
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def query(self, expression):
+        """[(labels, value)]"""
+        answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
+        assert answer["status"] == "success", answer
+        return [(r["metric"], r["value"][1] if "value" in r else r["histogram"][1]) for r in answer["data"]["result"]]
+
+    def version(self):
+        return json.loads(self._get("/api/v1/status/buildinfo"))["data"]["version"]
+
+    def targets(self):
+        return json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
+
+    def otlp(self):
+        return f"http://127.0.0.1:{self.port}/api/v1/otlp"
+
+    def stop(self):
+        self.service.kill()

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Known work. Everything is made ready, then the process stops itself (SIGSTOP) so that it can be put into a cgroup;
+// after SIGCONT it makes exactly the system calls that are asked for, and prints what it did.
+//   workload io FILE ROUNDS SIZE FAILS FSYNCS PIPE_READS
+//   workload latencies FILE ROUNDS       reads of 64 KiB, one in twenty of 16 MiB, timed by itself
+//   workload load FILE                   reads and writes of 4 KiB until SIGTERM
+//   workload tour FILE                   one read of FILE in each cgroup whose cgroup.procs is named on stdin
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MUST(condition)                                                              \
+	do {                                                                         \
+		if (!(condition)) {                                                  \
+			fprintf(stderr, "line %d: %s\n", __LINE__, strerror(errno)); \
+			_exit(1);                                                    \
+		}                                                                    \
+	} while (0)
+
+static char block[16 << 20];
+static volatile sig_atomic_t ended;
+
+static void end(int signal)
+{
+	(void)signal;
+	ended = 1;
+}
+
+static int open_file(const char *path, size_t size)
+{
+	int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	MUST(file >= 0);
+	memset(block, 'x', size);
+	MUST(pwrite(file, block, size, 0) == (ssize_t)size);
+	return file;
+}
+
+static void do_io(char **argv)
+{
+	int rounds = atoi(argv[1]), fails = atoi(argv[3]), fsyncs = atoi(argv[4]), pipe_reads = atoi(argv[5]);
+	size_t size = (size_t)atoi(argv[2]);
+	int file = open_file(argv[0], size), ends[2], i;
+
+	MUST(pipe(ends) == 0);
+	for (i = 0; i < pipe_reads; i++)
+		MUST(write(ends[1], "p", 1) == 1);
+	raise(SIGSTOP);
+	for (i = 0; i < rounds; i++)
+		MUST(pread(file, block, size, 0) == (ssize_t)size);
+	for (i = 0; i < rounds; i++)
+		MUST(pwrite(file, block, size, 0) == (ssize_t)size);
+	for (i = 0; i < fails; i++)
+		MUST(read(file, (void *)1, size) < 0 && errno == EFAULT);
+	for (i = 0; i < fsyncs; i++)
+		MUST(fsync(file) == 0);
+	for (i = 0; i < pipe_reads; i++)
+		MUST(read(ends[0], block, 1) == 1);
+}
+
+static unsigned long now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned long)now.tv_sec * 1000000000UL + (unsigned long)now.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	unsigned long x = *(const unsigned long *)a, y = *(const unsigned long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void do_latencies(char **argv)
+{
+	int rounds = atoi(argv[1]), i;
+	int file = open_file(argv[0], sizeof(block));
+	unsigned long *took = calloc((size_t)rounds, sizeof(*took));
+
+	MUST(took);
+	raise(SIGSTOP);
+	for (i = 0; i < rounds; i++) {
+		size_t size = i % 20 == 19 ? sizeof(block) : 65536;
+		unsigned long begin = now_ns();
+
+		MUST(pread(file, block, size, 0) == (ssize_t)size);
+		took[i] = now_ns() - begin;
+	}
+	qsort(took, (size_t)rounds, sizeof(*took), compare);
+	printf("{\"p50\": %lu, \"p99\": %lu}\n", took[rounds / 2], took[rounds * 99 / 100]);
+}
+
+static void do_load(char **argv)
+{
+	const struct timespec pause = {.tv_nsec = 200 * 1000};
+	struct sigaction action = {.sa_handler = end};
+	int file = open_file(argv[0], 4096);
+	unsigned long rounds = 0;
+
+	sigaction(SIGTERM, &action, NULL);
+	raise(SIGSTOP);
+	while (!ended) {
+		MUST(pread(file, block, 4096, 0) == 4096);
+		MUST(pwrite(file, block, 4096, 0) == 4096);
+		rounds++;
+		if (rounds % 16 == 0)
+			nanosleep(&pause, NULL);
+	}
+	printf("{\"rounds\": %lu}\n", rounds);
+}
+
+static void do_tour(char **argv)
+{
+	static char line[4096];
+	int file = open_file(argv[0], 4096), cgroups = 0, *procs = NULL, i;
+
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		procs = realloc(procs, sizeof(*procs) * (size_t)(cgroups + 1));
+		MUST(procs);
+		procs[cgroups] = open(line, O_WRONLY | O_CLOEXEC);
+		MUST(procs[cgroups] >= 0);
+		cgroups++;
+	}
+	raise(SIGSTOP);
+	for (i = 0; i < cgroups; i++) {
+		MUST(write(procs[i], "0", 1) == 1);
+		MUST(pread(file, block, 4096, 0) == 4096);
+	}
+	printf("{\"cgroups\": %d}\n", cgroups);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 8 && !strcmp(argv[1], "io"))
+		do_io(argv + 2);
+	else if (argc == 4 && !strcmp(argv[1], "latencies"))
+		do_latencies(argv + 2);
+	else if (argc == 3 && !strcmp(argv[1], "load"))
+		do_load(argv + 2);
+	else if (argc == 3 && !strcmp(argv[1], "tour"))
+		do_tour(argv + 2);
+	else
+		return 2;
+	fflush(stdout);
+	_exit(0);
+}
