@@ -14,7 +14,7 @@
 namespace sonde::test {
 namespace {
 
-std::string proc(pid_t pid, const char* file) { return "/proc/" + std::to_string(pid) + "/" + file; }
+constexpr unsigned char kEnd = 255;
 
 // The number at the end of the line that begins with `key`.
 uint64_t field(const std::string& path, const std::string& key) {
@@ -26,7 +26,7 @@ uint64_t field(const std::string& path, const std::string& key) {
 }
 
 char state_of(pid_t pid) {
-  std::ifstream file(proc(pid, "stat"));
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   std::getline(file, line);
   const auto end = line.rfind(')');
@@ -50,14 +50,16 @@ TaskFigures& TaskFigures::operator+=(const TaskFigures& other) {
   return *this;
 }
 
-TaskFigures figures_of(pid_t pid) {
+TaskFigures figures_of(const std::string& directory) {
   TaskFigures figures;
-  std::ifstream(proc(pid, "schedstat")) >> figures.oncpu_ns >> figures.wait_ns >> figures.arrivals;
-  figures.voluntary = field(proc(pid, "status"), "voluntary_ctxt_switches");
-  figures.involuntary = field(proc(pid, "status"), "nonvoluntary_ctxt_switches");
-  figures.migrations = field(proc(pid, "sched"), "se.nr_migrations");
+  std::ifstream(directory + "/schedstat") >> figures.oncpu_ns >> figures.wait_ns >> figures.arrivals;
+  figures.voluntary = field(directory + "/status", "voluntary_ctxt_switches");
+  figures.involuntary = field(directory + "/status", "nonvoluntary_ctxt_switches");
+  figures.migrations = field(directory + "/sched", "se.nr_migrations");
   return figures;
 }
+
+TaskFigures figures_of(pid_t pid) { return figures_of("/proc/" + std::to_string(pid)); }
 
 bool has_migration_figures() { return access("/proc/self/sched", R_OK) == 0; }
 
@@ -69,6 +71,7 @@ HeldProcess::HeldProcess(const Cgroup& cgroup, std::vector<std::function<void()>
   pid_ = cgroup.start([&] {
     ::close(commands[1]);
     for (unsigned char number = 0; read(commands[0], &number, 1) == 1;) {
+      if (number == kEnd) break;
       if (number < steps.size()) steps[number]();
       if (write(answers[1], &number, 1) != 1) break;
     }
@@ -81,7 +84,8 @@ HeldProcess::HeldProcess(const Cgroup& cgroup, std::vector<std::function<void()>
 }
 
 HeldProcess::~HeldProcess() {
-  commands_ = Fd();
+  // Closing the pipe would not do: processes made later hold it too.
+  EXPECT_EQ(write(commands_.get(), &kEnd, 1), 1);
   int status = -1;
   EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "an expectation failed in a step, status " << status;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "agent/base/fd.h"
@@ -25,6 +26,7 @@ struct TaskFigures {
   TaskFigures operator-(const TaskFigures& before) const;
   TaskFigures& operator+=(const TaskFigures& other);
 };
+TaskFigures figures_of(const std::string& directory);  // /proc/<pid> or /proc/<pid>/task/<tid>
 TaskFigures figures_of(pid_t pid);
 bool has_migration_figures();
 

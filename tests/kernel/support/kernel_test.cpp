@@ -67,7 +67,7 @@ std::string cgroup_root() {
 }
 
 Cgroup::Cgroup(std::string path) : path_(std::move(path)) {
-  std::filesystem::create_directories(directory());
+  made_ = std::filesystem::create_directories(directory());
   struct stat status {};
   if (stat(directory().c_str(), &status) == 0) id_ = status.st_ino;
 }
@@ -77,7 +77,7 @@ std::string Cgroup::directory() const { return cgroup_root() + path_; }
 Cgroup::~Cgroup() { remove(); }
 
 void Cgroup::remove() {
-  if (!id_) return;
+  if (!id_ || !made_) return;
   std::ifstream procs(directory() + "/cgroup.procs");
   for (pid_t pid; procs >> pid;) kill(pid, SIGKILL);
   for (int i = 0; i < 200; ++i) {

@@ -47,6 +47,7 @@ class Cgroup {
  private:
   std::string path_;
   uint64_t id_ = 0;
+  bool made_ = false;  // what was there before is not ours to kill and remove
 };
 
 // What a collection brought, added up per slot.
