@@ -96,12 +96,13 @@ int program_cost_ns(const ProgramSpec& program) {
 
 uint64_t kernel_bytes(const KernelLimits& limits, const Decision& decision, std::span<const ModuleEntry> modules) {
   uint64_t slots = limits.slots;
-  uint64_t bytes = array_bytes(slots, sizeof(sonde_slot_config)) + array_bytes(slots, sizeof(sonde_slot_info)) +
-                   hash_bytes(slots, sizeof(uint64_t), sizeof(sonde_subject)) +
-                   hash_bytes(limits.processes, sizeof(sonde_process_key), sizeof(uint32_t)) +
-                   array_bytes(limits.histogram_rows, sizeof(sonde_histogram)) + 4 * (slots + 1) +
-                   4ULL * (limits.histogram_rows + 1) +  // queues of what is free
-                   array_bytes(1, sizeof(sonde_globals)) + array_bytes(SONDE_MAX_MODULES, 8 * SONDE_LOSSES) + kPage;
+  uint64_t bytes =
+      array_bytes(slots, sizeof(sonde_slot_config)) + array_bytes(slots, sizeof(sonde_slot_info)) +
+      hash_bytes(4 * slots, sizeof(uint64_t), sizeof(sonde_subject)) +  // nested and ignored directories too
+      hash_bytes(limits.processes, sizeof(sonde_process_key), sizeof(uint32_t)) +
+      array_bytes(limits.histogram_rows, sizeof(sonde_histogram)) + 4 * (slots + 1) +
+      4ULL * (limits.histogram_rows + 1) +  // queues of what is free
+      array_bytes(1, sizeof(sonde_globals)) + array_bytes(SONDE_MAX_MODULES, 8 * SONDE_LOSSES) + kPage;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     if (!decision.probes.empty() && decision.probes[i].level == Level::None) continue;
     const ModuleInfo& info = modules[i].module->info();

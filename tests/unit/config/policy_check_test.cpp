@@ -48,7 +48,7 @@ TEST(PolicyCheck, SaysWhatAPolicyWouldDo) {
                               "    disk        Standard                      3+           1               218\n"
                               "    at most 3 series and 1 histograms per subject; +: and one per kind of error or "
                               "operation that occurs\n"
-                              "    kernel memory 12.5 MiB, for 4096 subjects and 16384 histograms (limits of the "
+                              "    kernel memory 13.4 MiB, for 4096 subjects and 16384 histograms (limits of the "
                               "agent)\n"
                               "  quiet: whom it selects is never watched\n");
 }
