@@ -103,6 +103,7 @@ void OtlpExporter::flush(uint64_t timeout_ns) {
   wake_.notify_all();
   idle_.wait_for(lock, std::chrono::nanoseconds(std::min(timeout_ns, kLongest)),
                  [&] { return queue_.empty() && !busy_; });
+  hurry_ = false;
 }
 
 ExporterStats OtlpExporter::stats() const {
@@ -219,7 +220,7 @@ bool OtlpExporter::wait_for_turn(Lock& lock) {
   while (!stop_) {
     if (hurry_) {
       hurry_ = false;
-      not_before_ns_ = 0;
+      not_before_ns_ = asked_until_ns_;  // our own patience may be cut short, not the receiver's wish
     }
     const uint64_t now = monotonic_ns();
     if (now >= not_before_ns_) return true;
@@ -244,12 +245,18 @@ void OtlpExporter::send_one(Lock& lock) {
   }
 }
 
-// The first request is delivered or given up.
-void OtlpExporter::settled() {
-  requests_.pop_front();
+// The receiver answers: whatever fails next fails for the first time.
+void OtlpExporter::answered() {
   failing_since_ns_ = 0;
   not_before_ns_ = 0;
+  asked_until_ns_ = 0;
   backoff_.reset();
+}
+
+// The first request is delivered or given up.
+void OtlpExporter::settled() {
+  answered();
+  requests_.pop_front();
   if (!requests_.empty()) return;
   if (from_disk_) {
     disk_->pop();
@@ -267,6 +274,7 @@ void OtlpExporter::drop(uint32_t points) {
 void OtlpExporter::part() {
   const Request request = requests_.front();
   if (request.points <= 1) return drop(request.points);
+  answered();
   if (from_disk_) {
     std::vector<EncodedRequest> halves = split_request(*request.bytes);
     if (halves.empty()) return drop(request.points);
@@ -287,6 +295,7 @@ void OtlpExporter::retry_later(const SendResult& result) {
   const uint64_t now = monotonic_ns();
   if (failing_since_ns_ == 0) failing_since_ns_ = now;
   not_before_ns_ = now + backoff_.next(result.retry_after_ns);
+  asked_until_ns_ = now + result.retry_after_ns.value_or(0);
   const uint64_t longest = options_.retry.max_elapsed_ns;
   if (!from_disk_ && longest > 0 && not_before_ns_ - failing_since_ns_ > longest) give_back();
 }

@@ -53,6 +53,7 @@ class OtlpExporter final : public Exporter {
   void to_disk(Lock& lock);
   Result<void> write_batch(Sending& sending);
   void keep_for_restart(Lock& lock);
+  void answered();
   void settled();
   void drop(uint32_t points);
   void part();
@@ -96,6 +97,7 @@ class OtlpExporter final : public Exporter {
   uint64_t limit_;             // of a request in this batch
   uint64_t learned_limit_;     // what the receiver seems to take
   uint64_t not_before_ns_ = 0;      // CLOCK_MONOTONIC
+  uint64_t asked_until_ns_ = 0;     // the part of the wait that the receiver asked for
   uint64_t failing_since_ns_ = 0;   // of this request; 0: not failing
   uint64_t last_log_ns_ = 0;
   bool failing_ = false;

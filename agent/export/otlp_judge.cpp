@@ -30,6 +30,8 @@ std::string readable(std::string_view text) {
   return out;
 }
 
+bool says(const std::string& message, std::string_view words) { return message.find(words) != std::string::npos; }
+
 std::string_view code_name(int code) {
   switch (code) {
     case grpc::CANCELLED: return "CANCELLED";
@@ -76,10 +78,12 @@ SendResult judge_grpc(int code, const std::string& message, const std::string& d
   result.retry_after_ns = retry_info(details);
   switch (code) {
     case grpc::UNAVAILABLE:
-      if (message.find("andshake") != std::string::npos || message.find("SSL") != std::string::npos) {
+      // gRPC has one code for all that goes wrong before the request is out; its words tell more.
+      if (says(message, "Ssl handshake") || says(message, "TLS handshake") || says(message, "CERTIFICATE_") ||
+          says(message, "SSL_ERROR")) {
         result.code = "tls";
         result.message = fmt::format("no TLS connection to the receiver: {}", readable(message));
-      } else if (message.find("failed to connect") != std::string::npos) {
+      } else if (says(message, "ailed to connect") || says(message, "connections to all backends failing")) {
         result.code = "connect";
         result.message = fmt::format("no connection to the receiver: {}", readable(message));
       }
@@ -93,7 +97,7 @@ SendResult judge_grpc(int code, const std::string& message, const std::string& d
       break;
     case grpc::RESOURCE_EXHAUSTED:
       // The words of all gRPC libraries. "CLIENT:" means the answer was too large, not the request.
-      if (message.find("larger than max") != std::string::npos && message.rfind("CLIENT:", 0) != 0) {
+      if (says(message, "larger than max") && message.rfind("CLIENT:", 0) != 0) {
         result.verdict = Verdict::TooLarge;
       } else if (result.retry_after_ns) {
         result.verdict = Verdict::Retry;
