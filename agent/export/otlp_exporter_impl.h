@@ -80,7 +80,7 @@ class OtlpExporter final : public Exporter {
   std::deque<Queued> queue_;
   std::vector<StreamKey> unmarked_;  // ended streams whose mark was dropped
   ExporterStats stats_;
-  bool busy_ = false;
+  bool busy_ = true;  // until the thread has found nothing to do
   bool hurry_ = false;
   bool stop_ = false;
 

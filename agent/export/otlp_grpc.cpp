@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <grpc/support/log.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
-#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <mutex>
@@ -30,6 +31,14 @@ std::string text_of(const grpc::ByteBuffer& buffer) {
   if (!buffer.Dump(&slices).ok()) return text;
   for (const grpc::Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return text;
+}
+
+// gRPC tells failed handshakes on standard error; what matters of it is in the status of the call.
+void quiet_grpc() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    gpr_set_log_function([](gpr_log_func_args* line) { spdlog::debug("gRPC: {}", line->message); });
+  });
 }
 
 class GrpcSender final : public OtlpSender {
@@ -130,6 +139,7 @@ class GrpcSender final : public OtlpSender {
 }  // namespace
 
 Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options) {
+  quiet_grpc();
   auto sender = std::make_unique<GrpcSender>(options);
   if (auto connected = sender->connect(); !connected) return connected.error();
   return std::unique_ptr<OtlpSender>(std::move(sender));

@@ -35,7 +35,6 @@ class OtlpServer final : public pb::MetricsService::Service {
     pb::ExportMetricsServiceRequest request;
     std::multimap<std::string, std::string> metadata;
     std::chrono::steady_clock::time_point at;
-    grpc_compression_algorithm compression = GRPC_COMPRESS_NONE;
   };
 
   explicit OtlpServer(Answer answer = {}, std::shared_ptr<grpc::ServerCredentials> credentials = nullptr, int port = 0)
