@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP as a client, on cpprestsdk: for the OTLP/HTTP exporter and for `sonde status` and its like, which ask the agent.
-// Peers are always verified; certificates are read anew when their files change; connections are used again.
+// HTTP as a client: for the OTLP/HTTP exporter and for `sonde status` and its like, which ask the agent. Peers are
+// always verified; certificates are read anew when their files change; connections are used again. Everything happens
+// on the caller's thread. Why Boost.Beast and not cpprestsdk: docs/adr/0010-http.md.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +21,11 @@ class HttpClient : public HttpTransport {
   explicit HttpClient(std::size_t max_response = kMaxResponse);
   ~HttpClient() override;
 
+  // From one thread at a time.
   HttpResponse post(const HttpRequest& request) override;
   HttpResponse get(const HttpRequest& request);  // the body is not sent
+
+  uint64_t connections_opened() const;
 
  private:
   class Impl;

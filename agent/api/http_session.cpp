@@ -101,6 +101,15 @@ void HttpSession::read() {
   parser_->header_limit(static_cast<std::uint32_t>(host_->options.max_header_bytes));
   parser_->body_limit(host_->options.max_body_bytes);
   stream_.expires_after(std::chrono::nanoseconds(host_->options.idle_timeout_ns));
+  // Header and body apart: read in one go, Boost 1.74 forgets that Content-Length was over the limit.
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](beast::error_code error, std::size_t) {
+                            if (error || self->parser_->is_done()) return self->on_read(error);
+                            self->read_body();
+                          });
+}
+
+void HttpSession::read_body() {
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](beast::error_code error, std::size_t) { self->on_read(error); });
 }

@@ -37,6 +37,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
 
   void read();
+  void read_body();
   void on_read(boost::beast::error_code error);
   WebReply answer_to(const Request& request);
   void write(WebReply reply, unsigned version, bool keep_alive, bool head);

@@ -76,6 +76,9 @@ TEST_F(HttpServerTest, LimitsWhatIsSent) {
   EXPECT_EQ(status_of(get(port, "/echo?" + std::string(4000, 'a'))), "414");
   EXPECT_EQ(status_of(get(port, "/echo", "X-Long: " + std::string(40'000, 'a') + "\r\n")), "431");
   EXPECT_EQ(status_of(say(port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n")), "413");
+  EXPECT_EQ(status_of(say(port, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" +
+                                    std::string(100'000, 'x'))),
+            "413");
   std::string chunks = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 10; i++) chunks += "400\r\n" + std::string(0x400, 'b') + "\r\n";
   EXPECT_EQ(status_of(say(port, chunks)), "413");
@@ -83,7 +86,7 @@ TEST_F(HttpServerTest, LimitsWhatIsSent) {
   EXPECT_EQ(status_of(say(port, "GET / HTTP/1.1\r\nBad Header\r\n\r\n")), "400");
   EXPECT_EQ(status_of(say(port, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n")), "400");
   EXPECT_EQ(status_of(get(port, "/echo")), "200");  // and lives on
-  EXPECT_EQ(server->stats().failed, 6u);
+  EXPECT_EQ(server->stats().failed, 7u);
 }
 
 TEST_F(HttpServerTest, KeepsTheConnectionAndAnswersInOrder) {
