@@ -227,7 +227,11 @@ TEST_F(DeltaTest, GaugesAndUpDownCountersStay) {
 
 TEST_F(DeltaTest, LowMemoryIsDeltaForHistogramsOnly) {
   DeltaConverter low(false, true);
-  auto batch = BatchBuilder(kT1).on(resource(1)).sum(kOperations, read_set(), 3).histogram(kDuration, read_set(), 0, {1}, 1).build();
+  auto batch = BatchBuilder(kT1)
+                   .on(resource(1))
+                   .sum(kOperations, read_set(), 3)
+                   .histogram(kDuration, read_set(), 0, {1}, 1)
+                   .build();
   low.commit(*batch, {}, {1, 0});
   auto out = low.convert(*BatchBuilder(kT2)
                               .on(resource(1))

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sending thread. Its lock is free while it encodes, writes to disk or sends.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "agent/base/clock.h"
+#include "agent/export/batch_merge.h"
+#include "agent/export/otlp_exporter_impl.h"
+#include "agent/export/otlp_split.h"
+
+namespace sonde {
+namespace {
+
+using Verdict = SendResult::Verdict;
+
+constexpr uint64_t kLogEvery = 60'000'000'000;
+// A receiver that refuses one monstrous point as too large must not make all later requests tiny.
+constexpr uint64_t kSmallestLearnedLimit = 256 << 10;
+
+}  // namespace
+
+void OtlpExporter::run() {
+  Lock lock(mutex_);
+  while (!stop_) {
+    busy_ = true;
+    if (!take_work(lock)) {
+      if (stop_) break;
+      publish();
+      busy_ = false;
+      hurry_ = false;
+      idle_.notify_all();
+      wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+      continue;
+    }
+    publish();
+    if (wait_for_turn(lock)) send_one(lock);
+    publish();
+  }
+  if (disk_) keep_for_restart(lock);
+  if (sending_ || !queue_.empty()) spdlog::warn("OTLP export to {}: not all points were sent at the end", destination());
+  busy_ = false;
+  publish();
+  idle_.notify_all();
+}
+
+// Makes sure that a request is ready, if there is anything to send.
+bool OtlpExporter::take_work(Lock& lock) {
+  if (disk_is_due()) to_disk(lock);
+  if (!requests_.empty()) return true;
+  for (; !stop_; lock.lock()) {
+    BatchPtr batch;
+    if (!sending_ && !(disk_ && disk_->records() > 0)) {
+      if (queue_.empty()) return false;
+      batch = std::move(queue_.front().batch);
+      queue_.pop_front();
+      for (const StreamKey& stream : unmarked_) delta_.forget(stream);
+      unmarked_.clear();
+    }
+    lock.unlock();
+    if (!sending_ && !batch) {
+      if (auto record = disk_->front()) {
+        from_disk_ = true;
+        requests_.push_back({std::make_shared<const std::string>(std::move(record->bytes)), record->points});
+      }
+    } else {
+      if (batch) begin(std::move(batch));
+      if (!encode_next()) sending_.reset();
+    }
+    if (!requests_.empty()) {
+      lock.lock();
+      return true;
+    }
+  }
+  return false;
+}
+
+void OtlpExporter::begin(BatchPtr batch) {
+  sending_.emplace();
+  sending_->source = batch;
+  sending_->batch = converts_ ? delta_.convert(*batch) : std::move(batch);
+  from_disk_ = false;
+  limit_ = learned_limit_;
+}
+
+// The next request of the batch; false if it is done.
+bool OtlpExporter::encode_next() {
+  sending_->next = sending_->done;
+  EncodedRequest encoded = encoder_.encode(*sending_->batch, sending_->next, limit_);
+  if (encoded.points > 0) {
+    requests_.push_back({std::make_shared<const std::string>(std::move(encoded.bytes)), encoded.points});
+    return true;
+  }
+  if (converts_) delta_.commit(*sending_->source, sending_->done, sending_->next);
+  return false;
+}
+
+bool OtlpExporter::wait_for_turn(Lock& lock) {
+  while (!stop_) {
+    if (hurry_) {
+      hurry_ = false;
+      not_before_ns_ = asked_until_ns_;  // our own patience may be cut short, not the receiver's wish
+    }
+    const uint64_t now = monotonic_ns();
+    if (now >= not_before_ns_) return true;
+    if (disk_is_due()) return false;
+    wake_.wait_for(lock, std::chrono::nanoseconds(not_before_ns_ - now));
+  }
+  return false;
+}
+
+void OtlpExporter::send_one(Lock& lock) {
+  const Request request = requests_.front();
+  lock.unlock();
+  const SendResult result = sender_->send(request.bytes);
+  lock.lock();
+  if (stop_ && result.verdict == Verdict::Retry) return;
+  note(result, request.points);
+  switch (result.verdict) {
+    case Verdict::Delivered: return settled();
+    case Verdict::Rejected: return drop(request.points);
+    case Verdict::TooLarge: return part();
+    case Verdict::Retry: return retry_later(result);
+  }
+}
+
+// The receiver answers: whatever fails next fails for the first time.
+void OtlpExporter::answered() {
+  failing_since_ns_ = 0;
+  not_before_ns_ = 0;
+  asked_until_ns_ = 0;
+  backoff_.reset();
+}
+
+// The first request is delivered or given up.
+void OtlpExporter::settled() {
+  answered();
+  requests_.pop_front();
+  if (!requests_.empty()) return;
+  if (from_disk_) {
+    disk_->pop();
+  } else {
+    if (converts_) delta_.commit(*sending_->source, sending_->done, sending_->next);
+    sending_->done = sending_->next;
+  }
+}
+
+void OtlpExporter::drop(uint32_t points) {
+  stats_.points_dropped += points;
+  settled();
+}
+
+void OtlpExporter::part() {
+  const Request request = requests_.front();
+  if (request.points <= 1) return drop(request.points);
+  answered();
+  if (from_disk_) {
+    std::vector<EncodedRequest> halves = split_request(*request.bytes);
+    if (halves.empty()) return drop(request.points);
+    requests_.pop_front();
+    for (auto half = halves.rbegin(); half != halves.rend(); ++half) {
+      requests_.push_front({std::make_shared<const std::string>(std::move(half->bytes)), half->points});
+    }
+    return;
+  }
+  limit_ = request.bytes->size() / 2;
+  learned_limit_ = std::min(learned_limit_, std::max(limit_, kSmallestLearnedLimit));
+  requests_.clear();
+  encode_next();
+}
+
+void OtlpExporter::retry_later(const SendResult& result) {
+  stats_.retries++;
+  const uint64_t now = monotonic_ns();
+  if (failing_since_ns_ == 0) failing_since_ns_ = now;
+  not_before_ns_ = now + backoff_.next(result.retry_after_ns);
+  asked_until_ns_ = now + result.retry_after_ns.value_or(0);
+  const uint64_t longest = options_.retry.max_elapsed_ns;
+  if (!from_disk_ && longest > 0 && not_before_ns_ - failing_since_ns_ > longest) give_back();
+}
+
+// What this batch still holds waits with the others; newer points replace its own.
+void OtlpExporter::give_back() {
+  BatchPtr rest = rest_of(sending_->source, sending_->done);
+  requests_.clear();
+  sending_.reset();
+  failing_since_ns_ = 0;
+  queue_.push_front({rest, batch_bytes(*rest)});
+  if (queue_.size() > 1) {
+    merge_oldest();
+    shrink_queue();
+  }
+}
+
+bool OtlpExporter::disk_is_due() const {
+  return disk_ && !sending_ && !queue_.empty() && monotonic_ns() >= disk_retry_ns_;
+}
+
+void OtlpExporter::to_disk(Lock& lock) {
+  const bool from_disk = from_disk_;
+  while (disk_is_due()) {
+    Sending sending;
+    sending.source = std::move(queue_.front().batch);
+    queue_.pop_front();
+    for (const StreamKey& stream : unmarked_) delta_.forget(stream);
+    unmarked_.clear();
+    lock.unlock();
+    sending.batch = converts_ ? delta_.convert(*sending.source) : sending.source;
+    const Result<void> written = write_batch(sending);
+    lock.lock();
+    if (written) continue;
+    stats_.failures["queue_disk"]++;
+    stats_.last_error = written.error().message();
+    spdlog::warn("OTLP queue: {}", stats_.last_error);
+    disk_retry_ns_ = monotonic_ns() + options_.retry.initial_ns;
+    BatchPtr rest = rest_of(sending.source, sending.done);
+    queue_.push_front({rest, batch_bytes(*rest)});
+    shrink_queue();
+  }
+  from_disk_ = from_disk;
+}
+
+Result<void> OtlpExporter::write_batch(Sending& sending) {
+  while (true) {
+    sending.next = sending.done;
+    const EncodedRequest encoded = encoder_.encode(*sending.batch, sending.next, learned_limit_);
+    if (encoded.points > 0) {
+      if (auto pushed = disk_->push(encoded.bytes, encoded.points); !pushed) return pushed;
+    }
+    if (converts_) delta_.commit(*sending.source, sending.done, sending.next);
+    sending.done = sending.next;
+    if (encoded.points == 0) return {};
+  }
+}
+
+// The agent stops: what was not sent is found by the next one.
+void OtlpExporter::keep_for_restart(Lock& lock) {
+  if (sending_) give_back();
+  disk_retry_ns_ = 0;
+  to_disk(lock);
+}
+
+void OtlpExporter::note(const SendResult& result, uint32_t points) {
+  const bool delivered = result.verdict == Verdict::Delivered;
+  stats_.bytes_sent += result.sent_bytes;
+  if (delivered) {
+    const uint64_t rejected = std::min<uint64_t>(result.rejected_points, points);
+    stats_.points_sent += points - rejected;
+    stats_.points_rejected += rejected;
+    stats_.last_error.clear();
+    if (rejected > 0) {
+      stats_.failures["partial_success"]++;
+      stats_.last_error = fmt::format("the receiver refused {} of {} points: {}", rejected, points, result.message);
+    }
+  } else {
+    stats_.failures[result.code]++;
+    stats_.last_error = result.message;
+  }
+  const bool warns = !delivered || !result.message.empty();
+  const uint64_t now = monotonic_ns();
+  if (delivered && failing_) spdlog::info("OTLP export to {} works again", destination());
+  if (warns && (failing_ == delivered || now - last_log_ns_ >= kLogEvery)) {
+    last_log_ns_ = now;
+    spdlog::warn("OTLP export to {}: {}{}", destination(), delivered ? result.message : stats_.last_error,
+                 result.verdict == Verdict::Retry ? "; trying again" : "");
+  }
+  failing_ = !delivered;
+}
+
+void OtlpExporter::publish() {
+  stats_.queued_batches = sending_ ? 1 : 0;
+  stats_.queued_bytes = 0;
+  for (const Request& request : requests_) stats_.queued_bytes += request.bytes->size();
+  if (!disk_) return;
+  stats_.queued_batches += disk_->records();
+  stats_.queued_bytes = disk_->bytes();
+  const DiskQueueLosses& losses = disk_->losses();
+  stats_.points_dropped += losses.dropped_points - published_losses_.dropped_points;
+  stats_.points_dropped += losses.damaged_points - published_losses_.damaged_points;
+  if (losses.torn_bytes != published_losses_.torn_bytes) stats_.failures["queue_torn"]++;
+  if (losses.damaged_points != published_losses_.damaged_points) stats_.failures["queue_damaged"]++;
+  published_losses_ = losses;
+}
+
+}  // namespace sonde
