@@ -17,7 +17,6 @@ namespace sonde::test {
 namespace {
 
 class IoObjectsTest : public IoTest {};
-IO_TEST_SUITE(IoObjectsTest);
 
 // A ring without liburing: submit one request, wait for its completion.
 class Ring {
@@ -97,9 +96,8 @@ class IoUringTest : public IoTest {
   }
   int64_t opcode(const Cgroup& box, const char* name) { return total(box, "sonde.io_uring.operations", {name}); }
 };
-IO_TEST_SUITE(IoUringTest);
 
-TEST_P(IoUringTest, RequestsCountInTheRowsOfFilesAndStreams) {
+TEST_F(IoUringTest, RequestsCountInTheRowsOfFilesAndStreams) {
   Cgroup& box = selected("box", kIoDetailed & ~IO_DETAIL);
   box.run([] {
     Ring ring;
@@ -136,7 +134,7 @@ TEST_P(IoUringTest, RequestsCountInTheRowsOfFilesAndStreams) {
 }
 
 // IOSQE_ASYNC: a kernel worker does the work; it is the submitter's nevertheless. A read that waits has its latency.
-TEST_P(IoUringTest, WorkOfKernelWorkersAndLongWaitsBelongToTheSubmitter) {
+TEST_F(IoUringTest, WorkOfKernelWorkersAndLongWaitsBelongToTheSubmitter) {
   Cgroup& box = selected("box", kIoStandard | IO_STREAM);
   Cgroup& other = selected("other", kIoStandard | IO_STREAM);
   box.run([] {
@@ -169,7 +167,7 @@ TEST_P(IoUringTest, WorkOfKernelWorkersAndLongWaitsBelongToTheSubmitter) {
   EXPECT_EQ(everything(other), 0U);
 }
 
-TEST_P(IoUringTest, UnselectedRequestsCountNowhere) {
+TEST_F(IoUringTest, UnselectedRequestsCountNowhere) {
   Cgroup& box = selected("box", kIoDetailed);
   Cgroup& other = cgroup("other");
   select(other, {});
@@ -196,7 +194,7 @@ int64_t files_open() {
   return count;
 }
 
-TEST_P(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
+TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   Cgroup& box = selected("box", IO_OPEN_COUNT);
   int ready[2], end[2];
   ASSERT_EQ(pipe(ready), 0);
@@ -229,7 +227,7 @@ TEST_P(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   for (const int fd : {ready[0], ready[1], end[0]}) ::close(fd);
 }
 
-TEST_P(IoObjectsTest, MissingIoUringHooksAreNamedAsGaps) {
+TEST_F(IoObjectsTest, MissingIoUringHooksAreNamedAsGaps) {
   for (const auto& program : report_.programs) {
     EXPECT_TRUE(program.state != ProgramState::Failed || !program.gap.empty()) << program.name;
   }

@@ -13,7 +13,37 @@
 namespace sonde::test {
 namespace {
 
-IO_TEST_SUITE(IoTest);
+// Each scenario is a test by the tracepoints, and a part of one test by fentry.
+class IoCallsTest : public IoTest {
+ protected:
+  void known_work_is_counted_exactly_and_other_work_nowhere();
+  void minimal_counts_bytes_without_the_begin_of_calls();
+  void all_forms_of_read_and_write_count();
+  void transfers_count_on_both_sides();
+  void what_is_not_a_file_is_a_stream_of_its_kind();
+  void detailed_counts_calls_by_path();
+};
+
+class IoFentryTest : public IoCallsTest {
+ protected:
+  const char* alternative() const override { return "fentry"; }
+};
+
+TEST_F(IoCallsTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) { known_work_is_counted_exactly_and_other_work_nowhere(); }
+TEST_F(IoCallsTest, MinimalCountsBytesWithoutTheBeginOfCalls) { minimal_counts_bytes_without_the_begin_of_calls(); }
+TEST_F(IoCallsTest, AllFormsOfReadAndWriteCount) { all_forms_of_read_and_write_count(); }
+TEST_F(IoCallsTest, TransfersCountOnBothSides) { transfers_count_on_both_sides(); }
+TEST_F(IoCallsTest, WhatIsNotAFileIsAStreamOfItsKind) { what_is_not_a_file_is_a_stream_of_its_kind(); }
+TEST_F(IoCallsTest, DetailedCountsCallsByPath) { detailed_counts_calls_by_path(); }
+
+TEST_F(IoFentryTest, CountsTheSame) {
+  minimal_counts_bytes_without_the_begin_of_calls();
+  known_work_is_counted_exactly_and_other_work_nowhere();
+  all_forms_of_read_and_write_count();
+  transfers_count_on_both_sides();
+  what_is_not_a_file_is_a_stream_of_its_kind();
+  detailed_counts_calls_by_path();
+}
 
 constexpr std::size_t kBlock = 4096;
 constexpr int kReads = 10'000;
@@ -47,10 +77,11 @@ void known_work() {
   }
 }
 
-TEST_P(IoTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) {
+void IoCallsTest::known_work_is_counted_exactly_and_other_work_nowhere() {
+  start_over();
   for (const Cleanup cleanup : {Cleanup::Keep, Cleanup::Clear}) {
     cleanup_ = cleanup;
-    totals_ = {};
+    start_over();
     const std::string tag = cleanup == Cleanup::Keep ? "keep" : "clear";
     Cgroup& other = cgroup("other-" + tag);
     select(other, {});
@@ -71,7 +102,7 @@ TEST_P(IoTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) {
       EXPECT_EQ(stream_bytes(box, "pipe", "read"), int64_t{kPipeReads} * 64 * round);
       EXPECT_EQ(stream_bytes(box, "pipe", "write"), int64_t{kPipeReads} * 64 * round);
       EXPECT_EQ(everything(other), 0U);
-      EXPECT_EQ(losses("io"), 0U);
+      EXPECT_EQ(lost(), 0U);
     }
     for (const auto& [slot, values] : totals_.values) {
       for (const auto& [name, value] : values) EXPECT_TRUE(slot == slot_of(box) || value == 0) << name << " on " << slot;
@@ -79,7 +110,7 @@ TEST_P(IoTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) {
   }
 }
 
-TEST_P(IoTest, StandardDoesNotSeeStreams) {
+TEST_F(IoCallsTest, StandardDoesNotSeeStreams) {
   Cgroup& box = selected("box", kIoStandard);
   box.run(known_work);
   collect();
@@ -87,12 +118,13 @@ TEST_P(IoTest, StandardDoesNotSeeStreams) {
   EXPECT_EQ(calls(box, "write"), static_cast<uint64_t>(kWrites));
   EXPECT_EQ(waits(box, "pipe", "read").count, 0U);
   EXPECT_EQ(calls(box, "open"), 0U);
-  EXPECT_EQ(losses("io"), 0U);
+  EXPECT_EQ(lost(), 0U);
 }
 
-TEST_P(IoTest, MinimalCountsBytesWithoutTheBeginOfCalls) {
+void IoCallsTest::minimal_counts_bytes_without_the_begin_of_calls() {
+  start_over();
   Cgroup& box = selected("box", IO_BYTES);
-  const bool tracepoints = std::string_view(GetParam()) == "tracepoints";
+  const bool tracepoints = !by_fentry();
   EXPECT_TRUE(is_attached(tracepoints ? "io_sys_exit" : "io_exit_read"));
   EXPECT_FALSE(is_attached(tracepoints ? "io_sys_enter" : "io_enter_read"));
   EXPECT_FALSE(is_attached("io_exit_fsync"));
@@ -102,12 +134,13 @@ TEST_P(IoTest, MinimalCountsBytesWithoutTheBeginOfCalls) {
   EXPECT_EQ(bytes(box, "write"), int64_t{kWrites} * kBlock);
   EXPECT_EQ(calls(box, "read"), 0U);
   EXPECT_EQ(on_files(box), static_cast<uint64_t>(kReads + kWrites) * kBlock);
-  EXPECT_EQ(losses("io"), 0U);
+  EXPECT_EQ(lost(), 0U);
   select(box, {});
   EXPECT_FALSE(is_attached(tracepoints ? "io_sys_exit" : "io_exit_read"));
 }
 
-TEST_P(IoTest, AllFormsOfReadAndWriteCount) {
+void IoCallsTest::all_forms_of_read_and_write_count() {
+  start_over();
   Cgroup& box = selected("box", kIoStandard);
   box.run([] {
     std::array<char, 100> a{}, b{};
@@ -135,7 +168,8 @@ TEST_P(IoTest, AllFormsOfReadAndWriteCount) {
   EXPECT_EQ(calls(box, "fsync"), 2U);
 }
 
-TEST_P(IoTest, TransfersCountOnBothSides) {
+void IoCallsTest::transfers_count_on_both_sides() {
+  start_over();
   Cgroup& box = selected("box", kIoStandard | IO_STREAM);
   box.run([] {
     const int from = scratch_file(8192), to = scratch_file(0);
@@ -164,7 +198,8 @@ TEST_P(IoTest, TransfersCountOnBothSides) {
   EXPECT_EQ(errors(box, "write", "EBADF"), 1);
 }
 
-TEST_P(IoTest, WhatIsNotAFileIsAStreamOfItsKind) {
+void IoCallsTest::what_is_not_a_file_is_a_stream_of_its_kind() {
+  start_over();
   Cgroup& box = selected("box", kIoStandard | IO_STREAM);
   box.run([] {
     std::array<char, 64> data{};
@@ -196,7 +231,8 @@ TEST_P(IoTest, WhatIsNotAFileIsAStreamOfItsKind) {
   EXPECT_EQ(on_files(box), 0U);
 }
 
-TEST_P(IoTest, DetailedCountsCallsByPath) {
+void IoCallsTest::detailed_counts_calls_by_path() {
+  start_over();
   Cgroup& box = selected("box", kIoStandard | IO_DETAIL);
   box.run([] {
     const std::string directory = "/tmp/sonde-io-detail-" + std::to_string(getpid());
@@ -238,10 +274,10 @@ TEST_P(IoTest, DetailedCountsCallsByPath) {
   EXPECT_EQ(errors(box, "stat", "ENOENT") + errors(box, "stat", "EFAULT"), 1);
   EXPECT_EQ(errors(box, "rename", "ENOENT"), 1);
   EXPECT_EQ(errors(box, "unlink", "ENOENT"), 1);
-  EXPECT_EQ(losses("io"), 0U);
+  EXPECT_EQ(lost(), 0U);
 }
 
-TEST_P(IoTest, FailuresBeyondTheCellsAreStillCounted) {
+TEST_F(IoCallsTest, FailuresBeyondTheCellsAreStillCounted) {
   Cgroup& box = selected("box", kIoStandard | IO_DETAIL);
   // 12 operations and errors that no machine refuses to produce, and 8 more by other calls: more than 16 keys.
   box.run([] {

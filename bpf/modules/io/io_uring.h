@@ -69,6 +69,14 @@ sonde_inline uint32_t io_uring_note(uint32_t flags, uint32_t call, uint32_t targ
 	return 0;
 }
 
+sonde_inline uint32_t io_opcode_place(uint32_t opcode)
+{
+	uint32_t place = opcode < IO_OPCODES ? opcode : IO_OPCODES - 1;
+
+	barrier_var(place); /* or the compiler drops the mask, see io_bounded() */
+	return place & (IO_OPCODES - 1);
+}
+
 /* 6.3 and later; before, io_uring_submit_sqe with the same first argument (the agent names it at load). Where that is
  * not a typed request (before 6.0), the loads below are refused and status names the gap. */
 SEC("tp_btf/io_uring_submit_req")
@@ -90,7 +98,7 @@ int BPF_PROG(io_uring_submit, struct io_kiocb *request)
 		pending.slot = state->slot;
 		row = bpf_map_lookup_elem(&io_counters, &pending.slot);
 		if (row)
-			__sync_fetch_and_add(&row[IO_OPCODE + (opcode < IO_OPCODES ? opcode : IO_OPCODES - 1)], 1);
+			__sync_fetch_and_add(&row[IO_OPCODE + io_opcode_place(opcode)], 1);
 	}
 	if (!(flags & IO_REQUEST) || opcode >= IO_URING_OPERATIONS || request->flags & IO_URING_SKIPS_COMPLETION)
 		return 0;

@@ -44,10 +44,18 @@ sonde_inline uint32_t io_transfer(uint32_t target, uint32_t direction)
 	return target * 2 + direction;
 }
 
+/* An operation that the verifier believes to be below IO_HISTOGRAMS. The compiler often knows it, drops the mask and
+ * leaves the verifier of older kernels without proof; so it must not know. */
+sonde_inline uint32_t io_bounded(uint32_t operation)
+{
+	barrier_var(operation);
+	return operation & 15;
+}
+
 /* The side's number in a note, 0 if nobody asks for this operation. */
 sonde_inline uint32_t io_side(uint32_t flags, uint32_t operation)
 {
-	return flags & io_counted[operation & 15] ? operation + 1 : 0;
+	return flags & io_counted[io_bounded(operation)] ? operation + 1 : 0;
 }
 
 sonde_slow uint32_t io_note_of_pair(uint64_t current, uint32_t flags, uint32_t in, uint32_t out)
@@ -102,17 +110,17 @@ sonde_slow int io_sampled(uint32_t slot, uint32_t operation, uint32_t every)
 
 	if (!row || !every)
 		return 0;
-	return __sync_fetch_and_add((uint32_t *)(row + IO_SAMPLERS) + (operation & 15), 1) % every == 0;
+	return __sync_fetch_and_add((uint32_t *)(row + IO_SAMPLERS) + io_bounded(operation), 1) % every == 0;
 }
 
 /* Start of an operation: the clock, or IO_NOT_TIMED. */
 sonde_inline uint64_t io_start(uint32_t slot, uint32_t flags, uint32_t note)
 {
-	uint32_t side = (note & 0xff ? note : note >> 8) - 1;
+	uint32_t side = io_bounded((note & 0xff ? note : note >> 8) - 1);
 	struct sonde_slot_config *config;
 	uint32_t every;
 
-	if (!note || !(flags & io_timed[side & 15]))
+	if (!note || !(flags & io_timed[side]))
 		return IO_NOT_TIMED;
 	config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
 	every = config ? config->sample[SONDE_MODULE_ID] : 0;
@@ -121,7 +129,8 @@ sonde_inline uint64_t io_start(uint32_t slot, uint32_t flags, uint32_t note)
 	return bpf_ktime_get_ns();
 }
 
-sonde_slow int io_count_failure(uint32_t slot, uint32_t operation, uint64_t error)
+/* From here on functions that are not static: the verifier looks at those once, and not again at each call. */
+__noinline int io_count_failure(uint32_t slot, uint32_t operation, uint64_t error)
 {
 	if (error >= ERESTARTSYS && error <= ERESTART_LAST)
 		error = EINTR;
@@ -132,7 +141,7 @@ sonde_slow int io_count_failure(uint32_t slot, uint32_t operation, uint64_t erro
 sonde_inline void io_count_side(uint32_t slot, uint32_t flags, uint32_t operation, uint64_t start, uint64_t end,
 				int64_t result)
 {
-	operation &= 15;
+	operation = io_bounded(operation);
 	if (result < 0) {
 		if (flags & IO_ERRORS && (operation < IO_STREAMS || operation >= IO_TRANSFERS) && result >= -MAX_ERRNO)
 			io_count_failure(slot, operation, -result);
@@ -147,22 +156,26 @@ sonde_inline void io_count_side(uint32_t slot, uint32_t flags, uint32_t operatio
 		sonde_observe(&io_histograms, slot, operation, end - start);
 }
 
-/* Transfers between two descriptors: out of line, they are few. */
-sonde_slow int io_count_second_side(uint32_t slot, uint32_t flags_and_operation, uint64_t start, uint64_t end,
+#define IO_FLAGS_AND_OPERATION(flags, operation) ((flags) | (operation) << 8)
+
+/* Transfers between two descriptors are few: their second side is counted out of line. */
+__noinline int io_count_second_side(uint32_t slot, uint32_t flags_and_operation, uint64_t start, uint64_t end,
 				    int64_t result)
 {
 	io_count_side(slot, flags_and_operation & 0xff, flags_and_operation >> 8, start, end, result);
 	return 0;
 }
 
-sonde_inline void io_count_note(uint32_t slot, uint32_t flags, uint32_t note, uint64_t start, int64_t result)
+/* The end of an operation: all that is to be counted of it. */
+__noinline int io_count_note(uint32_t slot, uint32_t flags, uint32_t note, uint64_t start, int64_t result)
 {
 	uint64_t end = start == IO_NOT_TIMED ? start : bpf_ktime_get_ns();
 
 	if (note & 0xff)
 		io_count_side(slot, flags, (note & 0xff) - 1, start, end, result);
 	if (note >> 8)
-		io_count_second_side(slot, flags | ((note >> 8) - 1) << 8, start, end, result);
+		io_count_second_side(slot, IO_FLAGS_AND_OPERATION(flags, (note >> 8) - 1), start, end, result);
+	return 0;
 }
 
 #endif
