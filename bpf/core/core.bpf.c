@@ -67,7 +67,8 @@ int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	if (parent->kind != SONDE_KIND_TREE) {
 		entry.slot = parent->slot;
 		entry.kind = SONDE_KIND_INSIDE;
-		bpf_map_update_elem(&sonde_subjects, &id, &entry, BPF_ANY);
+		if (bpf_map_update_elem(&sonde_subjects, &id, &entry, BPF_ANY))
+			sonde_lose(SONDE_LOSS_NO_SLOT, 1);
 		return 0;
 	}
 	if (bpf_map_pop_elem(&sonde_free_slots, &slot)) {
@@ -91,8 +92,11 @@ int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	info->cgroup_id = id;
 	entry.slot = slot;
 	entry.kind = info->kind;
-	if (bpf_map_update_elem(&sonde_subjects, &id, &entry, BPF_ANY))
+	if (bpf_map_update_elem(&sonde_subjects, &id, &entry, BPF_ANY)) { /* the table of cgroups is full */
+		info->cgroup_id = 0;
+		bpf_map_push_elem(&sonde_free_slots, &slot, 0);
 		sonde_lose(SONDE_LOSS_NO_SLOT, 1);
+	}
 	announce(globals);
 	return 0;
 }
@@ -174,7 +178,7 @@ int BPF_PROG(core_process_exit, struct task_struct *task)
 
 	if (!globals || task->signal->live.counter != 0)
 		return 0;
-	state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
+	state = sonde_task_of(task); /* another thread may have been given the slot since this one was looked up */
 	if (!state)
 		return 0;
 	slot = state->slot;

@@ -104,5 +104,26 @@ TEST_F(FewSlotsTest, WithoutAFreeSlotTheLossIsCountedAndTheSubjectIsUnattributed
   EXPECT_EQ(slot_of(*children[5]), uint32_t{SONDE_SLOT_UNATTRIBUTED});
 }
 
+TEST_F(FewSlotsTest, ASlotThatNoCgroupCouldBeGivenStaysFree) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  const Cgroup container(parent.path() + "/cri-containerd-" + kId + ".scope");
+  const auto lost = [&] { return engine().losses()[SONDE_MAX_MODULES - 1][SONDE_LOSS_NO_SLOT]; };
+  std::vector<std::unique_ptr<Cgroup>> inside;  // these fill the table of cgroups, four times as long as that of slots
+  for (int i = 0; i < 40; ++i) inside.push_back(std::make_unique<Cgroup>(container.path() + "/" + std::to_string(i)));
+  const uint64_t lost_inside = lost();
+  EXPECT_GT(lost_inside, 0U);
+  const std::size_t taken = engine().slots().taken().size();
+  for (int i = 0; i < 10; ++i) {  // more often than there are slots
+    const Cgroup late(parent.path() + "/late");
+    EXPECT_EQ(slot_of(late), uint32_t{SONDE_SLOT_UNATTRIBUTED});
+    EXPECT_EQ(engine().slots().taken().size(), taken);
+  }
+  EXPECT_EQ(lost(), lost_inside + 10);
+  inside.clear();
+  const Cgroup after(parent.path() + "/after");
+  EXPECT_GE(slot_of(after), uint32_t{SONDE_FIRST_FREE_SLOT});
+}
+
 }  // namespace
 }  // namespace sonde::test

@@ -84,11 +84,13 @@ sonde_slow int sonde_resolve(struct task_struct *task, struct sonde_task *state,
 {
 	struct sonde_slot_config *config;
 	struct sonde_subject *subject;
-	uint64_t cgroup = sonde_cgroup_of(task);
-	uint32_t slot = SONDE_SLOT_UNATTRIBUTED;
+	uint32_t slot = SONDE_SLOT_UNATTRIBUTED, before;
+	uint64_t cgroup;
 
 	if (!state)
 		return 0;
+	before = *(volatile uint32_t *)&state->generation;
+	cgroup = sonde_cgroup_of(task);
 	subject = bpf_map_lookup_elem(&sonde_subjects, &cgroup);
 	if (subject)
 		slot = subject->slot;
@@ -100,7 +102,10 @@ sonde_slow int sonde_resolve(struct task_struct *task, struct sonde_task *state,
 	if (config)
 		__builtin_memcpy(state->flags, config->flags, sizeof(state->flags));
 	state->slot = slot;
-	state->generation = generation;
+	/* The CPU that a task runs on and one that wakes it may both be here. If another answer came in between, neither
+	 * holds: else an old slot could stay under a new generation. */
+	if (__sync_val_compare_and_swap(&state->generation, before, generation) != before)
+		*(volatile uint32_t *)&state->generation = 0;
 	return 0;
 }
 
@@ -145,8 +150,8 @@ sonde_slow int sonde_who_slow(struct sonde_context *context, uint64_t regs)
 		context->task = (uint64_t)task;
 		context->regs = regs;
 	}
-	context->slot = state->slot;
-	context->generation = state->generation;
+	context->generation = *(volatile uint32_t *)&state->generation; /* first: rather too old than too new */
+	context->slot = *(volatile uint32_t *)&state->slot;
 	__builtin_memcpy(context->flags, state->flags, sizeof(context->flags));
 	return 0;
 }
