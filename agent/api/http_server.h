@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small HTTP/1.1 server for probes, scrapes and local tools: bounded in every direction, dual stack, no TLS (what
 // needs secrecy is on loopback). Connections run on cpprestsdk's thread pool (http_pool.h); why its own listener is
-// not used: docs/adr/0010-http.md. Handlers are functions and know no sockets; they may run at the same time.
+// not used: docs/adr/0006-http.md. Handlers are functions and know no sockets; they may run at the same time.
 #pragma once
 
 #include <cstddef>
