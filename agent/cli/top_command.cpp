@@ -126,29 +126,34 @@ const Sort* sort_named(const std::string& name) {
   return found == std::end(kSorts) ? nullptr : found;
 }
 
-void watch(Agent& agent, const TopFlags& flags, uint64_t every_ns, uint64_t duration_ns) {
+// When the newest of these values were collected; 0 if there are none.
+uint64_t time_of(const std::vector<ResourceSeriesPtr>& series) {
+  uint64_t latest = 0;
+  for (const auto& one : series) latest = std::max(latest, one->time_ns);
+  return latest;
+}
+
+// The two moments that a table compares are collections, so rates are right whenever this thread gets to run.
+void watch(Agent& agent, const TopFlags& flags, uint64_t started_ns, uint64_t duration_ns) {
   const RawKeys keys;
   const Sort* sort = sort_named(flags.sort);
-  TopMoment before = moment_of(agent.newest());
-  uint64_t begin = monotonic_ns();
-  const uint64_t end = duration_ns ? begin + duration_ns : UINT64_MAX;
+  TopMoment before;
+  uint64_t before_ns = started_ns;
+  const uint64_t end = duration_ns ? monotonic_ns() + duration_ns : UINT64_MAX;
   if (is_terminal() && flags.format != "json") fmt::print("measuring for {} ...\n", flags.every);
   std::fflush(stdout);
-  std::vector<TopRow> rows;
-  double seconds = 1;
-  while (!interrupted) {
-    const uint64_t now = monotonic_ns();
-    if (now >= begin + every_ns) {
-      TopMoment after = moment_of(agent.newest());
-      seconds = static_cast<double>(now - begin) / 1e9;
-      rows = rows_between(before, after, seconds, sort->column);
+  while (!interrupted && monotonic_ns() < end) {
+    const auto series = agent.newest();
+    const uint64_t now_ns = time_of(series);
+    if (now_ns > before_ns) {
+      TopMoment after = moment_of(series);
+      const double seconds = static_cast<double>(now_ns - before_ns) / 1e9;
+      show(rows_between(before, after, seconds, sort->column), seconds, flags, sort->name);
       before = std::move(after);
-      begin = now;
-      show(rows, seconds, flags, sort->name);
-      if (flags.once || now >= end) return;
+      before_ns = now_ns;
+      if (flags.once) return;
     }
-    const uint64_t until = begin + every_ns;
-    const char key = keys.wait(std::min<uint64_t>(until > now ? until - now : 0, 100'000'000));
+    const char key = keys.wait(50'000'000);
     if (key == 'q' || key == 'Q') return;
     if (const auto* found = std::ranges::find_if(kSorts, [&](const Sort& s) { return s.key == key; });
         key && found != std::end(kSorts)) {
@@ -181,6 +186,7 @@ void run_top(const TopFlags& flags, Context& context) {
   options.loaded.config.ceilings.min_period_ms = 100;
   options.servers = false;
   options.greet = false;
+  const uint64_t started_ns = realtime_ns();
   auto agent = Agent::start(std::move(options));
   if (!agent) return context.fail(agent.error().message(), kFailed);
   struct sigaction action {};
@@ -188,7 +194,7 @@ void run_top(const TopFlags& flags, Context& context) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::thread loop([&] { (*agent)->run(); });
-  watch(**agent, flags, *every, duration_ns);
+  watch(**agent, flags, started_ns, duration_ns);
   (*agent)->stop();
   loop.join();
 }

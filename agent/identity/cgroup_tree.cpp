@@ -148,7 +148,7 @@ void add_pids(const std::string& directory, std::size_t limit, CgroupPids& out) 
 
 Result<CgroupTree> walk_cgroups(const std::string& root, const TreeLimits& limits) { return Walk(root, limits).run(); }
 
-Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path, std::size_t limit) {
+Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path, std::size_t limit, bool below) {
   CgroupPids out;
   std::vector<std::string> pending{root + path};
   for (std::size_t i = 0; i < pending.size() && i < TreeLimits{}.directories; ++i) {
@@ -159,7 +159,7 @@ Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path,
       continue;
     }
     add_pids(current, limit, out);
-    each_child(directory.get(), [&](const char* name) { pending.push_back(join_path(current, name)); });
+    if (below) each_child(directory.get(), [&](const char* name) { pending.push_back(join_path(current, name)); });
   }
   std::sort(out.pids.begin(), out.pids.end());
   out.pids.erase(std::unique(out.pids.begin(), out.pids.end()), out.pids.end());

@@ -42,8 +42,9 @@ struct CgroupPids {
   uint64_t hidden = 0;         // processes outside the reader's pid namespace
   bool cut = false;            // there are more than `limit`
 };
-// Processes of a cgroup and all below it.
-Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path, std::size_t limit = 100'000);
+// Processes of a cgroup and, if wanted, all below it.
+Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path, std::size_t limit = 100'000,
+                               bool below = true);
 
 // Path of the directory below `parent_path` that has this id: for a path the kernel side had to cut.
 Result<std::string> find_child_cgroup(const std::string& root, const std::string& parent_path, uint64_t id);

@@ -62,7 +62,10 @@ Json modules_json(const StatusSources& sources) {
 // Subjects by their cgroup; each once, though nested directories and processes have slots too.
 std::map<std::string, SubjectPtr> subjects_of(const IdentitySnapshot& identity) {
   std::map<std::string, SubjectPtr> subjects;
-  for (const auto& [slot, owner] : identity.slots) subjects.emplace(owner.subject->cgroup_path, owner.subject);
+  for (const auto& [slot, owner] : identity.slots) {
+    if (owner.subject->kind == SubjectKind::Unattributed) continue;
+    subjects.emplace(owner.subject->cgroup_path, owner.subject);
+  }
   return subjects;
 }
 
@@ -233,7 +236,9 @@ std::string make_pods_json(const IdentitySnapshot& identity, const std::string& 
     for (const auto& [key, value] : names) {
       if (!value.empty()) one[key] = value;
     }
-    if (auto pids = cgroup_pids(cgroup_root, path, kMaxPidsShown)) one["pids"] = pids->pids;
+    // A container's processes may stand in directories inside it; other cgroups' directories are subjects themselves.
+    const bool whole = subject->kind == SubjectKind::Container;
+    if (auto pids = cgroup_pids(cgroup_root, path, kMaxPidsShown, whole)) one["pids"] = pids->pids;
     list.push_back(std::move(one));
   }
   return text_of(list);
