@@ -32,7 +32,7 @@ TEST(Table, ShortensTheFirstColumnAtItsBeginning) {
   table.add({"/kubepods.slice/kubepods-burstable.slice/x.scope", "1"});
   EXPECT_EQ(table.text(30),
             "CGROUP                       N\n"
-            "...burstable.slice/x.scope   1\n");
+            "...-burstable.slice/x.scope  1\n");
 }
 
 TEST(Table, CountsCharactersAndNotBytes) {
