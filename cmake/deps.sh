@@ -29,6 +29,7 @@ build | protobuf-compiler        | protobuf-compiler     | protoc
 build | libgrpc++-dev            | grpc-devel            | grpc-dev
 build | protobuf-compiler-grpc   | grpc-plugins          | grpc-plugins
 build | libcpprest-dev           | cpprest-devel         | cpprestsdk-dev
+build | libboost-dev             | boost-devel           | boost-dev
 build | libyaml-cpp-dev          | yaml-cpp-devel        | yaml-cpp-dev
 build | libfmt-dev               | fmt-devel             | fmt-dev
 build | libspdlog-dev            | spdlog-devel          | spdlog-dev
