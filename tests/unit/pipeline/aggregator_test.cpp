@@ -180,7 +180,7 @@ TEST(Aggregator, WhatIsNotSelectedAppearsNowhere) {
     world.aggregator.counter(1, id(kRead), 1);
   });
   EXPECT_FALSE(world.emit_due());
-  const auto& discarded = world.aggregator.stats().discards[static_cast<int>(Discard::NotSelected)];
+  const Tally discarded = world.aggregator.stats().discards[static_cast<int>(Discard::NotSelected)];
   EXPECT_EQ(discarded.samples, 2u);
   EXPECT_EQ(discarded.value, 101u);
 }
