@@ -104,7 +104,7 @@ class Builder : public YAML::EventHandler {
       node.line = key.node.line;
       node.column = key.node.column;
     }
-    parent.entries.emplace_back(std::move(key.node), std::move(node));
+    parent.entries.push_back({std::move(key.node), std::move(node)});
     key = {};
   }
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "agent/base/result.h"
@@ -17,17 +16,24 @@ inline constexpr std::size_t kYamlMaxBytes = 1 << 20;
 inline constexpr int kYamlMaxDepth = 32;
 inline constexpr std::size_t kYamlMaxNodes = 100'000;
 
+struct YamlEntry;
+
 struct YamlNode {
   enum class Kind : uint8_t { Null, Scalar, Sequence, Map };
   Kind kind = Kind::Null;
   int line = 1;  // both count from 1
   int column = 1;
-  bool quoted = false;                                 // a scalar that cannot be a number or a boolean
-  std::string text;                                    // of a scalar
-  std::vector<YamlNode> items;                         // of a sequence
-  std::vector<std::pair<YamlNode, YamlNode>> entries;  // of a map, keys are scalars
+  bool quoted = false;             // a scalar that cannot be a number or a boolean
+  std::string text;                // of a scalar
+  std::vector<YamlNode> items;     // of a sequence
+  std::vector<YamlEntry> entries;  // of a map, keys are scalars
 
   const YamlNode* find(std::string_view key) const;
+};
+
+struct YamlEntry {
+  YamlNode key;
+  YamlNode value;
 };
 
 // Documents separated by ---; empty ones are left out. The error is "name:line:column: sentence".
