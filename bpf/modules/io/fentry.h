@@ -22,13 +22,18 @@ sonde_inline int io_function_begins(struct pt_regs *regs, uint32_t call)
 	return io_call_begins(context, regs, call);
 }
 
-sonde_inline int io_function_ends(struct pt_regs *regs, uint32_t call, int64_t result)
+sonde_inline int io_function_ends_at(struct pt_regs *regs, uint32_t call, int64_t result, bool hot)
 {
 	struct sonde_context *context = sonde_who(regs);
 
 	if (!context || !(context->flags[SONDE_MODULE_ID] & (IO_ENTRY | IO_BYTES)))
 		return 0;
-	return io_call_ends(context, regs, call, result);
+	return io_call_ends(context, regs, call, result, hot);
+}
+
+sonde_inline int io_function_ends(struct pt_regs *regs, uint32_t call, int64_t result)
+{
+	return io_function_ends_at(regs, call, result, true);
 }
 
 /* Calls that are rarer than read and write share one copy of the handlers. */
@@ -39,7 +44,7 @@ sonde_slow int io_function_begins_any(struct pt_regs *regs, uint32_t call)
 
 sonde_slow int io_function_ends_any(struct pt_regs *regs, uint32_t call, int64_t result)
 {
-	return io_function_ends(regs, call, result);
+	return io_function_ends_at(regs, call, result, false);
 }
 
 #define IO_PROGRAMS(name, call, begins, ends)                       \

@@ -167,7 +167,7 @@ __noinline int io_count_second_side(uint32_t slot, uint32_t flags_and_operation,
 }
 
 /* The end of an operation: all that is to be counted of it. */
-__noinline int io_count_note(uint32_t slot, uint32_t flags, uint32_t note, uint64_t start, int64_t result)
+sonde_inline void io_count_note_inline(uint32_t slot, uint32_t flags, uint32_t note, uint64_t start, int64_t result)
 {
 	uint64_t end = start == IO_NOT_TIMED ? start : bpf_ktime_get_ns();
 
@@ -175,6 +175,11 @@ __noinline int io_count_note(uint32_t slot, uint32_t flags, uint32_t note, uint6
 		io_count_side(slot, flags, (note & 0xff) - 1, start, end, result);
 	if (note >> 8)
 		io_count_second_side(slot, IO_FLAGS_AND_OPERATION(flags, (note >> 8) - 1), start, end, result);
+}
+
+__noinline int io_count_note(uint32_t slot, uint32_t flags, uint32_t note, uint64_t start, int64_t result)
+{
+	io_count_note_inline(slot, flags, note, start, result);
 	return 0;
 }
 

@@ -43,7 +43,8 @@ sonde_slow int io_call_without_begin(struct sonde_context *context, struct pt_re
 	return 0;
 }
 
-sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *regs, uint32_t call, int64_t result)
+/* `hot`: worth a copy of the counting in line, which is a constant. */
+sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *regs, uint32_t call, int64_t result, bool hot)
 {
 	uint64_t start = context->start;
 	uint32_t note = context->operation;
@@ -55,7 +56,11 @@ sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *reg
 		return 0;
 	}
 	context->start = 0;
-	if (call != IO_CALL_NONE && note)
+	if (call == IO_CALL_NONE || !note)
+		return 0;
+	if (hot)
+		io_count_note_inline(context->slot, context->flags[SONDE_MODULE_ID], note, start, result);
+	else
 		io_count_note(context->slot, context->flags[SONDE_MODULE_ID], note, start, result);
 	return 0;
 }

@@ -49,7 +49,7 @@ int BPF_PROG(io_sys_exit, struct pt_regs *regs, long result)
 		return 0;
 	if (sonde_syscall_is_compat(regs))
 		return io_lose_compat(context, regs);
-	return io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result);
+	return io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result, true);
 }
 
 #endif
