@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a hook adds to a read(2) and to a context switch: nothing attached, empty programs, Sonde for a subject that is
+// measured and for one that is not, and other tools that answer a like question. All in one run, variants interleaved, so
+// that what else the machine does hits all alike; the lower quartile of the rounds counts.
+//   bench_hooks [--rounds N] [--json FILE]
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <bpf/libbpf.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/fmt/fmt.h>
+
+#include "agent/identity/cgroup_root.h"
+#include "agent/kernel/engine.h"
+#include "agent/policy/resolve.h"
+#include "tests/bench/worker.h"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include "empty.skel.h"
+#pragma GCC diagnostic pop
+
+namespace sonde::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr uint64_t kReads = 20'000;
+constexpr uint64_t kSwitches = 10'000;
+constexpr unsigned kToolStart = 3;  // seconds until a tool has attached
+
+struct Variant {
+  std::string name;
+  std::function<bool()> attach;  // false: not on this machine
+  std::function<void()> detach;
+  bool slow = false;  // another process: attached once, for all its rounds
+  std::vector<double> ns{};
+};
+
+class EmptyPrograms {
+ public:
+  EmptyPrograms() : skeleton_(empty_bpf__open_and_load()) {}
+  ~EmptyPrograms() { empty_bpf__destroy(skeleton_); }
+
+  Variant variant(const std::string& name, std::vector<std::string> programs) {
+    return {name,
+            [this, programs] {
+              for (const auto& one : programs) {
+                links_.push_back(bpf_program__attach(bpf_object__find_program_by_name(skeleton_->obj, one.c_str())));
+              }
+              return std::ranges::all_of(links_, [](bpf_link* link) { return link != nullptr; });
+            },
+            [this] {
+              for (bpf_link* link : links_) bpf_link__destroy(link);
+              links_.clear();
+            }};
+  }
+
+ private:
+  empty_bpf* skeleton_;
+  std::vector<bpf_link*> links_;
+};
+
+// A tool from a package, in a process of its own.
+Variant tool(const std::string& name, std::vector<std::string> command) {
+  auto child = std::make_shared<pid_t>(-1);
+  return {name,
+          [child, command] {
+            if (access(command[0].c_str(), X_OK) != 0) return false;
+            *child = fork();
+            if (*child == 0) {
+              std::vector<char*> arguments;
+              for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+              arguments.push_back(nullptr);
+              if (!std::freopen("/dev/null", "w", stdout) || !std::freopen("/dev/null", "w", stderr)) _exit(126);
+              execv(arguments[0], arguments.data());
+              _exit(127);
+            }
+            sleep(kToolStart);
+            int status = 0;
+            return waitpid(*child, &status, WNOHANG) == 0;
+          },
+          [child] {
+            if (*child > 0 && kill(*child, SIGINT) == 0) waitpid(*child, nullptr, 0);
+            *child = -1;
+          },
+          true};
+}
+
+class Sonde {
+ public:
+  Sonde(const std::string& directory, const std::string& other)
+      : ids_{*cgroup_id(directory), *cgroup_id(other)} {
+    EngineOptions options;
+    options.slots = 64;
+    auto engine = Engine::start(options);
+    if (!engine) {
+      fmt::print(stderr, "{}\n", engine.error().message());
+      std::exit(1);
+    }
+    engine_ = std::move(*engine);
+    for (int i = 0; i < 2; ++i) slots_[i] = *engine_->slots().enter(ids_[i], 0, "/bench", SONDE_KIND_CONTAINER);
+  }
+
+  // `probe` at this level; measured is the worker's cgroup, or only the other one.
+  Variant variant(const std::string& name, const std::string& probe, Level level, bool selected) {
+    return {name,
+            [this, probe, level, selected] {
+              engine_->configure(slots_[selected ? 0 : 1], setting(probe, level));
+              engine_->configure(slots_[selected ? 1 : 0], {});
+              engine_->sync_programs();
+              return true;
+            },
+            [this] {
+              for (const uint32_t slot : slots_) engine_->configure(slot, {});
+              engine_->sync_programs();
+            }};
+  }
+
+ private:
+  static SlotSetting setting(const std::string& probe, Level level) {
+    Policy policy;
+    policy.preset = Level::None;
+    ProbeRequest request;
+    request.name = probe;
+    request.level = level;
+    policy.probes.push_back(request);
+    const Decision decision = resolve_alone(policy, {});
+    SlotSetting setting;
+    for (std::size_t i = 0; i < decision.probes.size(); ++i) setting.flags[i] = decision.probes[i].flags;
+    return setting;
+  }
+
+  uint64_t ids_[2];
+  uint32_t slots_[2] = {0, 0};
+  std::unique_ptr<Engine> engine_;
+};
+
+double quartile(std::vector<double> ns) {
+  if (ns.empty()) return -1;
+  std::ranges::sort(ns);
+  return ns[ns.size() / 4];
+}
+
+void measure(std::vector<Variant>& variants, const Worker& worker, uint64_t n, int rounds) {
+  for (int round = 0; round < rounds; ++round) {
+    for (Variant& variant : variants) {
+      if (variant.slow || !variant.attach()) continue;
+      worker.run(n / 10);
+      variant.ns.push_back(worker.run(n));
+      variant.detach();
+    }
+    if (isatty(STDERR_FILENO)) fmt::print(stderr, "\r  round {} of {} ", round + 1, rounds);
+  }
+  if (isatty(STDERR_FILENO)) fmt::print(stderr, "\r{:30}\r", "");
+  for (Variant& variant : variants) {
+    if (!variant.slow) continue;
+    if (variant.attach()) {
+      for (int round = 0; round < rounds; ++round) variant.ns.push_back(worker.run(n));
+    }
+    variant.detach();
+  }
+}
+
+Json report(const char* title, const std::vector<Variant>& variants) {
+  const double nothing = quartile(variants[0].ns);
+  const double pair = quartile(variants[1].ns) - nothing;
+  Json rows = Json::array();
+  fmt::print("\n{} ({:.0f} ns with nothing attached)\n{:<44}{:>12}{:>10}\n", title, nothing, "", "added ns", "x empty");
+  for (const Variant& variant : variants) {
+    const double ns = quartile(variant.ns);
+    if (ns < 0) {
+      fmt::print("{:<44}{:>12}\n", variant.name, "not here");
+      continue;
+    }
+    fmt::print("{:<44}{:>12.1f}{:>10.2f}\n", variant.name, ns - nothing, (ns - nothing) / pair);
+    rows.push_back({{"variant", variant.name}, {"ns", ns}, {"added_ns", ns - nothing}, {"ratio", (ns - nothing) / pair}});
+  }
+  return rows;
+}
+
+Variant nothing() {
+  return {"nothing", [] { return true; }, [] {}};
+}
+
+}  // namespace
+}  // namespace sonde::bench
+
+int main(int argc, char** argv) {
+  using namespace sonde;
+  using namespace sonde::bench;
+  int rounds = 60;
+  std::string json_file;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--rounds") == 0) rounds = std::atoi(argv[i + 1]);
+    if (std::strcmp(argv[i], "--json") == 0) json_file = argv[i + 1];
+  }
+  auto root = find_cgroup_root();
+  if (!root || geteuid() != 0) {
+    fmt::print(stderr, "{}\n", root ? "measuring programs needs root" : root.error().message());
+    return 1;
+  }
+  const std::string box = root->path + "/sonde-bench-" + std::to_string(getpid());
+  const std::string other = box + "-other";
+  mkdir(box.c_str(), 0755);
+  mkdir(other.c_str(), 0755);
+  const int cpu = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1;
+  utsname name{};
+  uname(&name);
+  Json json{{"kernel", name.release}, {"machine", name.machine}, {"rounds", rounds}};
+  {
+    EmptyPrograms empty;
+    bench::Sonde sonde(box, other);
+    const std::string hist = "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } tracepoint:raw_syscalls:sys_exit "
+                             "/@s[tid]/ { @h[cgroup] = hist(nsecs - @s[tid]); delete(@s[tid]); }";
+    const std::string queue = "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; } "
+                              "tracepoint:sched:sched_switch { if (args->prev_state == 0) { @q[args->prev_pid] = nsecs; } "
+                              "$n = @q[args->next_pid]; if ($n) { @h = hist(nsecs - $n); } delete(@q[args->next_pid]); }";
+    std::vector<Variant> reads;
+    reads.push_back(nothing());
+    reads.push_back(empty.variant("two empty programs", {"empty_enter", "empty_exit"}));
+    reads.push_back(empty.variant("the same with a clock read each", {"clock_enter", "clock_exit"}));
+    reads.push_back(sonde.variant("Sonde io Standard, selected", "io", Level::Standard, true));
+    reads.push_back(sonde.variant("Sonde io Standard, not selected", "io", Level::Standard, false));
+    reads.push_back(sonde.variant("Sonde io Detailed, selected", "io", Level::Detailed, true));
+    reads.push_back(sonde.variant("Sonde io Minimal, selected", "io", Level::Minimal, true));
+    reads.push_back(tool("libbpf-tools syscount -L", {"/usr/sbin/syscount", "-L", "-i", "600"}));
+    reads.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", hist}));
+    measure(reads, Worker(Worker::Kind::Read, box, cpu), kReads, rounds);
+    json["read"] = report("read(2) of one byte of a file", reads);
+
+    std::vector<Variant> switches;
+    switches.push_back(nothing());
+    switches.push_back(empty.variant("an empty program", {"empty_switch"}));
+    switches.push_back(sonde.variant("Sonde sched Detailed, selected", "sched", Level::Detailed, true));
+    switches.push_back(sonde.variant("Sonde sched Standard, selected", "sched", Level::Standard, true));
+    switches.push_back(sonde.variant("Sonde sched Standard, not selected", "sched", Level::Standard, false));
+    switches.push_back(tool("libbpf-tools runqlat", {"/usr/sbin/runqlat", "600", "1"}));
+    switches.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", queue}));
+    measure(switches, Worker(Worker::Kind::Switch, box, cpu), kSwitches, rounds);
+    json["switch"] = report("context switch of a pipe ping-pong", switches);
+  }
+  rmdir(box.c_str());
+  rmdir(other.c_str());
+  if (!json_file.empty()) std::ofstream(json_file) << json.dump(2) << "\n";
+  return 0;
+}
