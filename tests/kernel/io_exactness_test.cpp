@@ -259,6 +259,42 @@ TEST_F(IoExactnessTest, WhatWasRememberedBeforeAPauseIsForgotten) {
   EXPECT_EQ(losses("io", SONDE_LOSS_UNSEEN_ENTRY) - lost, 1U);
 }
 
+#if defined(__x86_64__)
+// i386: five reads of one byte from descriptor 9 by int 0x80, then exit(0).
+constexpr unsigned char kReader32[] = {
+    0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,           // 32 bits, little endian
+    2, 0, 3, 0, 1, 0, 0, 0, 0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0,       // executable, i386, entry 0x8048054
+    0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0,      // one program header
+    1, 0, 0, 0, 0, 0, 0, 0, 0x00, 0x80, 0x04, 0x08, 0x00, 0x80, 0x04, 0x08,  // load all of it at 0x8048000
+    0x84, 0, 0, 0, 0x84, 0, 0, 0, 5, 0, 0, 0, 0, 0x10, 0, 0,           // 132 bytes, read and execute
+    0xbe, 5, 0, 0, 0,                                                  // mov esi, 5
+    0xb8, 3, 0, 0, 0,                                                  // mov eax, 3 (read)
+    0xbb, 9, 0, 0, 0,                                                  // mov ebx, 9
+    0x89, 0xe1, 0x83, 0xe9, 0x40,                                      // mov ecx, esp; sub ecx, 64
+    0xba, 1, 0, 0, 0,                                                  // mov edx, 1
+    0xcd, 0x80, 0x4e, 0x75, 0xe7,                                      // int 0x80; dec esi; jnz
+    0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+
+TEST_F(IoExactnessTest, CallsOf32BitProgramsAreNamedAsLost) {
+  Cgroup& box = selected("box", kIoStandard);
+  const pid_t child = box.start([] {
+    const int program = memfd_create("reader32", MFD_CLOEXEC), file = scratch_file(100);
+    MUST(write(program, kReader32, sizeof(kReader32)) == sizeof(kReader32) && dup2(file, 9) == 9);
+    char* nothing[] = {nullptr};
+    fexecve(program, nothing, nothing);
+    _exit(errno == ENOEXEC ? 77 : 1);
+  });
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel runs no 32-bit programs";
+  EXPECT_EQ(status, 0);
+  collect();
+  EXPECT_EQ(calls(box, "read"), 0U);
+  EXPECT_EQ(losses("io", SONDE_LOSS_COMPAT), 5U);
+  EXPECT_EQ(lost(), 5U);
+}
+#endif
+
 TEST_F(IoExactnessTest, ProcessesCountApartAndAddUp) {
   Cgroup& box = cgroup("box");
   select(box, {{"io", kIoStandard}}, 1, true);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Known work, exact counts: the families of calls, what descriptors lead to, failures. Loss, load and sampling are in
 // tests/kernel/io_exactness_test.cpp, io_uring and open files in tests/kernel/io_objects_test.cpp.
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -207,7 +209,12 @@ void IoCallsTest::what_is_not_a_file_is_a_stream_of_its_kind() {
     MUST(pipe(pipes) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
     MUST(write(pipes[1], data.data(), 10) == 10 && read(pipes[0], data.data(), 64) == 10);
     MUST(write(sockets[0], data.data(), 20) == 20 && read(sockets[1], data.data(), 64) == 20);
-    const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0) {  // a machine of tests alone has no terminals yet
+      MUST(unshare(CLONE_NEWNS) == 0 && (mkdir("/dev/pts", 0755) == 0 || errno == EEXIST));
+      MUST(mount("devpts", "/dev/pts", "devpts", 0, nullptr) == 0);
+      terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    }
     MUST(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
     const int slave = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     MUST(slave >= 0);
