@@ -65,11 +65,12 @@ class SelfMetrics::Collector final : public SelfSink {
   // Sorted, each series once: of two that are alike the later one is dropped.
   std::vector<Value>& finish() {
     std::ranges::stable_sort(values_, before);
-    auto twice = std::ranges::unique(values_, [](const Value& a, const Value& b) {
+    // Not std::ranges::unique: clang 14, which builds the fuzz targets, cannot read it in g++ 12's library.
+    const auto twice = std::unique(values_.begin(), values_.end(), [](const Value& a, const Value& b) {
       return a.metric == b.metric && a.attributes == b.attributes;
     });
-    dropped_ += static_cast<uint64_t>(twice.size());
-    values_.erase(twice.begin(), twice.end());
+    dropped_ += static_cast<uint64_t>(values_.end() - twice);
+    values_.erase(twice, values_.end());
     return values_;
   }
   uint64_t dropped() const { return dropped_; }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Paths of cgroups, mountinfo, and what /proc says about a process: any other process chooses parts of them.
+// Layers: identity
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Policy files and configuration files of any content: a sentence or a result, nothing else. The first byte chooses.
+// Layers: config
 #include <string_view>
 
 #include "agent/config/config_layers.h"

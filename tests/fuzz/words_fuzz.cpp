@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Durations, sizes, numbers, globs and guesses: what a person writes into a flag.
+// Layers: base
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
