@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 10
 export JOBS FUZZ_SECONDS
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test unit kernel vm fuzz bench e2e asan tsan fmt tidy deps clean
+.PHONY: help build run test unit kernel vm fuzz bench e2e asan tsan generate fmt tidy deps clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ tsan: ## unit tests under the thread sanitizer
 
 bench: ## what a probe costs; prints a table, writes JSON
 	@tests/run bench
+
+generate: ## documents that are made from the source: metrics, settings, the agent's own metrics
+	@SONDE_UPDATE_DOCS=1 tests/run unit
 
 fmt: ## formats the C++ sources
 	@cmake/lint.sh fmt

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/module/catalogue.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "agent/module/module.h"
+
+namespace sonde {
+namespace {
+
+TEST(Catalogue, TheDocumentIsWhatTheTablesSay) {
+  const std::string path = std::string(SONDE_SOURCE_DIR) + "/docs/ops/metrics.md";
+  if (std::getenv("SONDE_UPDATE_DOCS")) std::ofstream(path) << metrics_markdown();
+  std::stringstream written;
+  written << std::ifstream(path).rdbuf();
+  EXPECT_EQ(written.str(), metrics_markdown()) << "run `make generate`";
+}
+
+// Every table of every module, so that a new probe is checked without a test of its own.
+class Tables : public ::testing::TestWithParam<std::size_t> {
+ protected:
+  const ModuleInfo& info() const { return modules()[GetParam()].module->info(); }
+  // Of the row that a series of this source stands in.
+  uint16_t length(Source source) const {
+    switch (source) {
+      case Source::Counter: return info().counters;
+      case Source::Histogram: return info().histograms;
+      case Source::Gauge: return info().gauges;
+      case Source::Cells: return info().cells ? 1 : 0;
+    }
+    return 0;
+  }
+};
+
+TEST_P(Tables, EverySeriesHasItsPlace) {
+  std::set<std::pair<Source, uint16_t>> places;
+  for (const SeriesSpec& series : info().series) {
+    ASSERT_LT(series.metric, info().metrics.size());
+    const MetricSpec& metric = info().metrics[series.metric];
+    EXPECT_NE(series.flag, 0) << metric.name << " could never be asked for";
+    EXPECT_LT(series.index, length(series.source)) << metric.name;
+    EXPECT_EQ(series.source == Source::Histogram, metric.instrument == Instrument::Histogram) << metric.name;
+    if (series.source != Source::Cells) {
+      EXPECT_TRUE(places.insert({series.source, series.index}).second) << metric.name << " shares a place";
+    }
+  }
+}
+
+TEST_P(Tables, EveryMetricHasASeriesAndANameOfItsOwn) {
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < info().metrics.size(); ++i) {
+    const MetricSpec& metric = info().metrics[i];
+    EXPECT_TRUE(metric.name.starts_with("sonde.")) << metric.name;
+    EXPECT_TRUE(names.insert(metric.name).second) << metric.name;
+    EXPECT_FALSE(metric.description.empty()) << metric.name;
+    EXPECT_FALSE(metric.unit.empty()) << metric.name;
+    EXPECT_LE(metric.attributes.size(), kMaxAttributes) << metric.name;
+    bool found = false;
+    for (const SeriesSpec& series : info().series) found = found || series.metric == i;
+    EXPECT_TRUE(found) << metric.name << " has no series";
+  }
+}
+
+TEST_P(Tables, EveryFlagOfASeriesAttachesAProgram) {
+  uint8_t attached = 0;
+  for (const ProgramSpec& program : info().programs) attached |= program.flags;
+  for (const SeriesSpec& series : info().series) {
+    EXPECT_NE(series.flag & attached, 0) << info().metrics[series.metric].name << ": nobody counts it";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Modules, Tables, ::testing::Range<std::size_t>(0, modules().size()),
+                         [](const auto& parameter) {
+                           return std::string(modules()[parameter.param].module->info().name);
+                         });
+
+}  // namespace
+}  // namespace sonde
