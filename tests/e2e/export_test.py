@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernel to Collector: known work arrives as exactly what it was."""
 
+import json
 import time
 
 from support import agent, machine, otlp
@@ -62,7 +63,7 @@ class Export(Case):
         total = 0
         for line in open(collector.file, encoding="utf-8"):
             one = otlp.Metrics()
-            one.add(__import__("json").loads(line))
+            one.add(json.loads(line))
             if "sonde.file.io" in one.metrics:
                 self.assertEqual(one.metrics["sonde.file.io"]["temporality"], 1)
             total += one.total("sonde.file.io", group.path, disk__io__direction="write") or 0

@@ -33,7 +33,7 @@ class Agent:
     def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent"):
         self.http, self.local, self.grpc = (machine.free_port() for _ in range(3))
         merged = {"listen.http": f"127.0.0.1:{self.http}", "listen.httpLocal": f"127.0.0.1:{self.local}",
-                  "listen.grpc": f"127.0.0.1:{self.grpc}"}
+                  "listen.grpc": f"127.0.0.1:{self.grpc}", "overhead.milliCpu": "0"}
         if policies:
             merged["defaultPolicy.enabled"] = "false"
         merged.update(settings or {})
