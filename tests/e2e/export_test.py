@@ -22,7 +22,7 @@ class Export(Case):
         time.sleep(2.5)  # two collections, so that more than one batch speaks of it
         busy.stop()
         self.assertEqual(sonde.stop(), 0, sonde.log())
-        metrics = collector.metrics()
+        metrics = collector.finish()
         self.assert_known_io(metrics, group.path)
         self.assertEqual([r for r in metrics.resources() if any(other.path == v for _, v in r)], [])
         self.assertEqual(metrics.decreases, [])
@@ -44,11 +44,11 @@ class Export(Case):
     def test_every_cleanup_strategy(self):
         for strategy in ("KeepRecent", "ClearAfterRead", "NoCleanup"):
             with self.subTest(strategy):
-                collector = self.start(Collector(self.directory)).start()
+                collector = Collector(self.directory)
                 collector.file.unlink(missing_ok=True)
+                self.start(collector).start()
                 self.known_work(collector, f"http://127.0.0.1:{collector.grpc}", "grpc",
                                 collection=f", cleanup: {{strategy: {strategy}}}")
-                collector.stop()
 
     def test_delta(self):
         collector = self.start(Collector(self.directory)).start()
@@ -60,6 +60,7 @@ class Export(Case):
             Workload(group, "io", self.file_for_work(), 1000, 4096, 0, 0, 0).finish()
             time.sleep(1.5)
         self.assertEqual(sonde.stop(), 0, sonde.log())
+        collector.finish()
         total = 0
         for line in open(collector.file, encoding="utf-8"):
             one = otlp.Metrics()
@@ -74,13 +75,14 @@ class Export(Case):
         collector = self.start(Collector(self.directory)).start()
         parent = self.cgroup()
         policies = agent.policy_directory(self.directory, parent.path + "/*")
-        sonde = self.agent("--export", "otlp", "--otlp-endpoint", f"http://127.0.0.1:{collector.grpc}", "--interval", "5s",
+        sonde = self.agent("--export", "otlp", "--otlp-endpoint", f"http://127.0.0.1:{collector.grpc}", "--interval", "2s",
                            policies=policies)
         child = machine.Cgroup(parent.path[1:] + "/short")
         Workload(child, "io", self.file_for_work(), 100, 4096, 0, 0, 0).finish()
         child.remove()
+        wait_for(lambda: collector.metrics().has_ended(child.path), 20, "the end of its streams is told")
         self.assertEqual(sonde.stop(), 0, sonde.log())
-        self.assertEqual(collector.metrics().total("sonde.file.io", child.path, disk__io__direction="write"), 100 * 4096)
+        self.assertEqual(collector.finish().total("sonde.file.io", child.path, disk__io__direction="write"), 100 * 4096)
 
     def test_file_export_feeds_a_collector(self):
         """The file is the Collector's own format: its otlpjsonfile receiver reads it."""
@@ -116,4 +118,3 @@ class Export(Case):
                                     "OTEL_EXPORTER_OTLP_CLIENT_KEY": client[1]})
                     port = collector.grpc if protocol == "grpc" else collector.http
                     self.known_work(collector, f"https://localhost:{port}", protocol, env=env)
-                    collector.stop()

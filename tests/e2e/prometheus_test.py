@@ -29,7 +29,7 @@ class FromPrometheus(Case):
             "sonde.file.operation.duration", group.path, sonde__file__operation="read")
         return point[0] if point else None
 
-    def assert_p99(self, prometheus, series, group, truth, bucket_ratio):
+    def assert_p99(self, prometheus, series, group, truth):
         """Prometheus' p99 lies in the bucket that holds it, and near what the program measured."""
         def query():
             found = prometheus.query(f"histogram_quantile(0.99, {series})")
@@ -40,22 +40,21 @@ class FromPrometheus(Case):
         self.assertEqual(len(answer), 1, answer)
         p99 = float(answer[0][1])
         low, high = otlp.quantile_bounds(self.own_histogram(group), 0.99)
-        self.assertGreaterEqual(p99, low / bucket_ratio * 0.999)
-        self.assertLessEqual(p99, high * bucket_ratio * 1.001)
-        # The program's clock includes the way in and out of the kernel; half a bucket of room besides.
-        self.assertLess(p99, truth["p99"] / 1e9 * 1.25 * bucket_ratio)
-        self.assertGreater(p99, truth["p99"] / 1e9 / 1.5 / bucket_ratio)
+        self.assertGreaterEqual(p99, low * 0.999)
+        self.assertLessEqual(p99, high * 1.001)
+        # On a busy machine the program is made to wait when a long call returns, which is not part of the call: its own
+        # p99 is an upper bound, the fastest of its slow reads a lower one.
+        self.assertLess(p99, truth["p99"] / 1e9 * 1.25)
+        self.assertGreater(p99, truth["fastest_slow"] / 1e9 / 1.25)
         return p99
 
     def test_scrapes_native_histograms(self):
         group = self.cgroup()
         sonde = self.file_agent(group, "prometheus")
         prometheus = self.start(Prometheus(self.directory, sonde.http))
-        major, minor = map(int, prometheus.version().split(".")[:2])
-        self.assertGreaterEqual((major, minor), (3, 9))
         truth = self.work(group)
         series = READS + f',sonde_cgroup_path="{group.path}"}}'
-        self.assert_p99(prometheus, series, group, truth, 1)
+        self.assert_p99(prometheus, series, group, truth)
         self.assertEqual([t["health"] for t in prometheus.targets()], ["up"], prometheus.targets())
         native = prometheus.query(series)
         self.assertEqual(native[0][1].get("count"), "2000", "not a native histogram")
@@ -76,7 +75,7 @@ class FromPrometheus(Case):
         p99 = float(answer[0][1])
         # Twelve buckets for everything: within a factor of ten is all that one can ask.
         self.assertLess(p99, truth["p99"] / 1e9 * 10)
-        self.assertGreater(p99, truth["p99"] / 1e9 / 10)
+        self.assertGreater(p99, truth["fastest_slow"] / 1e9 / 10)
 
     def test_receives_otlp(self):
         group = self.cgroup()
@@ -87,7 +86,7 @@ class FromPrometheus(Case):
         truth = self.work(group)
         instance = wait_for(lambda: prometheus.query(READS + "}"), 30, "reads arrive")[0][0].get("instance", "")
         self.assertIn(group.path, instance)
-        self.assert_p99(prometheus, READS + f',instance="{instance}"}}', group, truth, 1)
+        self.assert_p99(prometheus, READS + f',instance="{instance}"}}', group, truth)
 
     def test_ended_series_go_stale(self):
         """After a cgroup's end its series do not stay for five minutes."""

@@ -16,7 +16,8 @@ def _attributes(pairs):
 
 class Metrics:
     def __init__(self):
-        self.streams = {}     # (resource, metric, attributes) -> last point
+        self.streams = {}     # (resource, metric, attributes) -> last recorded point
+        self.ended = set()    # those of them whose end was told
         self.metrics = {}     # name -> the metric's other fields, of its last appearance
         self.decreases = []   # cumulative streams that went down without a new start
         self.requests = 0
@@ -51,12 +52,16 @@ class Metrics:
         for point in data["dataPoints"]:
             self.points += 1
             key = (resource, metric["name"], _attributes(point.get("attributes", [])))
+            if int(point.get("flags", 0)) & 1:  # no recorded value: the stream's end
+                self.ended.add(key)
+                continue
+            self.ended.discard(key)
             self._check(key, kind, data, point)
             self.streams[key] = {**point, "kind": kind}
 
     def _check(self, key, kind, data, point):
         before = self.streams.get(key)
-        if not before or data.get("aggregationTemporality") != 2 or point.get("flags") or before.get("flags"):
+        if not before or data.get("aggregationTemporality") != 2:
             return
         if kind == "sum" and not data.get("isMonotonic"):
             return
@@ -78,8 +83,13 @@ class Metrics:
 
     def total(self, name, where, **attributes):
         """Sum of values (counts of histograms) over the points selected; None if there is none."""
-        points = [p for p in self.select(name, where, **attributes) if not p.get("flags")]
+        points = self.select(name, where, **attributes)
         return sum(number(p) for p in points) if points else None
+
+    def has_ended(self, where):
+        """Was the end of every stream of this Resource told?"""
+        streams = [key for key in self.streams if where in (v for _, v in key[0])]
+        return bool(streams) and all(key in self.ended for key in streams)
 
     def resources(self):
         return {resource for resource, _, _ in self.streams}

@@ -48,6 +48,11 @@ class Collector:
     def metrics(self):
         return otlp.Metrics.read(self.file)
 
+    def finish(self):
+        """All that arrived, once it is written."""
+        self.service.stop()
+        return self.metrics()
+
     def stop(self):
         if self.service:
             self.service.kill()
@@ -102,9 +107,6 @@ class Prometheus:
         answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
         assert answer["status"] == "success", answer
         return [(r["metric"], r["value"][1] if "value" in r else r["histogram"][1]) for r in answer["data"]["result"]]
-
-    def version(self):
-        return json.loads(self._get("/api/v1/status/buildinfo"))["data"]["version"]
 
     def targets(self):
         return json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
