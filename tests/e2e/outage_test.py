@@ -4,7 +4,7 @@
 import re
 import time
 
-from support import agent, machine
+from support import agent, machine, otlp
 from support.case import Case
 from support.certificates import Authority
 from support.machine import Workload, wait_for
@@ -114,6 +114,7 @@ class Answers(Case):
         time.sleep(1)
         stats = sonde.exporter()
         work.stop()
+        sonde.kill()
         return moody.requests(), stats
 
     def test_partial_success_is_not_sent_again(self):
@@ -165,33 +166,35 @@ class Answers(Case):
 
 
 class Limits(Case):
-    CGROUPS = 1000
-
-    def tour(self, max_mib=None):
+    def tour(self, cgroups, max_mib=None):
         """A batch of many cgroups, larger than what the Collector takes at once."""
         collector = self.start(Collector(self.directory, max_mib=max_mib)).start()
         parent = self.cgroup()
-        sonde = self.agent("--export", "otlp", "--otlp-endpoint", f"http://127.0.0.1:{collector.grpc}", "--interval", "2s",
-                           policies=self.policies(parent), settings={"limits.seriesPerNode": "500000"})
-        children = [machine.Cgroup(f"{parent.path[1:]}/child-with-quite-a-long-name-{i:04}") for i in range(self.CGROUPS)]
+        sonde = self.agent("--export", "otlp", "--otlp-endpoint", f"http://127.0.0.1:{collector.grpc}", "--interval", "5s",
+                           policies=self.policies(parent), settings={"limits.seriesPerNode": "500000", "limits.histograms": "65536"})
+        children = [machine.Cgroup(f"{parent.path[1:]}/child-with-quite-a-long-name-{i:04}") for i in range(cgroups)]
         for child in children:
             self._ends.append(child.remove)
         work = Workload(None, "tour", self.file_for_work(),
                         stdin="".join(f"{c.directory}/cgroup.procs\n" for c in children))
-        self.assertEqual(work.finish()["cgroups"], self.CGROUPS)
+        self.assertEqual(work.finish()["cgroups"], cgroups)
+
+        missing = {child.path for child in children}
 
         def arrived():
-            metrics = collector.metrics()
-            return sum(1 for c in children
-                       if metrics.total("sonde.file.io", c.path, disk__io__direction="read") == 4096) == self.CGROUPS
-        wait_for(arrived, 60, f"all {self.CGROUPS} cgroups arrive")
+            time.sleep(2)  # what there is to read is much
+            for (resource, metric, attributes), point in collector.metrics().streams.items():
+                if (metric, attributes) == ("sonde.file.io", (("disk.io.direction", "read"),)) and otlp.number(point) == 4096:
+                    missing.discard(dict(resource).get("sonde.cgroup.path"))
+            return not missing
+        wait_for(arrived, 60, f"all {cgroups} cgroups arrive")
         return sonde, collector
 
     def policies(self, parent):
         return agent.policy_directory(self.directory, parent.path + "/*")
 
     def test_batches_are_split_below_4_mib(self):
-        sonde, collector = self.tour()
+        sonde, collector = self.tour(2000)
         # Requests of one collection have the same time.
         collections = {}
         for line in open(collector.file, encoding="utf-8"):
@@ -204,5 +207,7 @@ class Limits(Case):
 
     def test_a_smaller_limit_is_found_by_halving(self):
         """The Collector refuses messages of 1 MiB; the agent was told nothing of it."""
-        sonde, _ = self.tour(max_mib=1)
-        self.assertEqual(sonde.exporter()["points_dropped"], 0, sonde.exporter())
+        sonde, _ = self.tour(800, max_mib=1)
+        stats = sonde.exporter()
+        self.assertTrue(any("EXHAUSTED" in code.upper() for code in stats["failures"]), f"the limit was never met: {stats}")
+        self.assertEqual(stats["points_dropped"], 0, stats)

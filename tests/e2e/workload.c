@@ -4,7 +4,8 @@
 //   workload io FILE ROUNDS SIZE FAILS FSYNCS PIPE_READS
 //   workload latencies FILE ROUNDS       reads of 64 KiB, one in twenty of 16 MiB, timed by itself
 //   workload load FILE                   reads and writes of 4 KiB until SIGTERM
-//   workload tour FILE                   one read of FILE in each cgroup whose cgroup.procs is named on stdin
+//   workload tour FILE                   one read of FILE, and one call of many other kinds, in each cgroup whose
+//                                        cgroup.procs is named on stdin
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +27,7 @@
 
 static char block[16 << 20];
 static volatile sig_atomic_t ended;
+static void *volatile nowhere = (void *)1; /* EFAULT */
 
 static void end(int signal)
 {
@@ -57,7 +60,7 @@ static void do_io(char **argv)
 	for (i = 0; i < rounds; i++)
 		MUST(pwrite(file, block, size, 0) == (ssize_t)size);
 	for (i = 0; i < fails; i++)
-		MUST(read(file, (void *)1, size) < 0 && errno == EFAULT);
+		MUST(read(file, nowhere, size) < 0 && errno == EFAULT);
 	for (i = 0; i < fsyncs; i++)
 		MUST(fsync(file) == 0);
 	for (i = 0; i < pipe_reads; i++)
@@ -117,10 +120,26 @@ static void do_load(char **argv)
 	printf("{\"rounds\": %lu}\n", rounds);
 }
 
+/* So that a cgroup has about as many streams as one of a busy container. */
+static void other_calls(const char *path, int file, int *ends)
+{
+	const struct timespec moment = {.tv_nsec = 1000};
+	struct stat status;
+	int second = open(path, O_RDONLY | O_CLOEXEC);
+
+	MUST(second >= 0 && fstat(second, &status) == 0 && close(second) == 0);
+	MUST(pwrite(file, block, 4096, 0) == 4096);
+	MUST(read(file, nowhere, 4096) < 0 && errno == EFAULT);
+	MUST(read(-1, block, 1) < 0 && errno == EBADF);
+	MUST(rename("/nonexistent/a", "/nonexistent/b") < 0 && unlink("/nonexistent/a") < 0);
+	MUST(write(ends[1], "p", 1) == 1 && read(ends[0], block, 1) == 1);
+	nanosleep(&moment, NULL);
+}
+
 static void do_tour(char **argv)
 {
 	static char line[4096];
-	int file = open_file(argv[0], 4096), cgroups = 0, *procs = NULL, i;
+	int file = open_file(argv[0], 4096), cgroups = 0, *procs = NULL, ends[2], i;
 
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\n")] = '\0';
@@ -130,10 +149,12 @@ static void do_tour(char **argv)
 		MUST(procs[cgroups] >= 0);
 		cgroups++;
 	}
+	MUST(pipe(ends) == 0);
 	raise(SIGSTOP);
 	for (i = 0; i < cgroups; i++) {
 		MUST(write(procs[i], "0", 1) == 1);
 		MUST(pread(file, block, 4096, 0) == 4096);
+		other_calls(argv[0], file, ends);
 	}
 	printf("{\"cgroups\": %d}\n", cgroups);
 }

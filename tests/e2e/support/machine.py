@@ -45,13 +45,15 @@ def listens(port):
 
 
 class Service:
-    """A program that runs until it is stopped; its output goes to a file that failures point to."""
+    """A program that runs until it is stopped; its output goes to files of its own that failures point to."""
+    started = 0
 
     def __init__(self, directory, name, argv, env=None):
-        self.name = name
-        self.log_path = pathlib.Path(directory) / f"{name}.log"
-        self.stdout_path = pathlib.Path(directory) / f"{name}.out"
-        with open(self.log_path, "ab") as log, open(self.stdout_path, "ab") as out:
+        Service.started += 1
+        self.name = f"{name}-{Service.started}"
+        self.log_path = pathlib.Path(directory) / f"{self.name}.log"
+        self.stdout_path = pathlib.Path(directory) / f"{self.name}.out"
+        with open(self.log_path, "wb") as log, open(self.stdout_path, "wb") as out:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                                             env={**os.environ, **(env or {})}, cwd=directory)
 
