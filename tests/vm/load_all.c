@@ -22,7 +22,8 @@ enum { kNotSupported = 524 };  // ENOTSUPP: kernel-internal, not in errno.h
 
 static struct btf *vmlinux;
 static int passed, failed, skipped;
-static char last_log[4096];  // the end of what libbpf said last: the verifier's verdict
+static char last_log[4096];  // the end of what libbpf said: the verifier's log if there was one
+static bool have_verdict;
 
 static int remember(enum libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -34,11 +35,14 @@ static int remember(enum libbpf_print_level level, const char *format, va_list a
 	length = vsnprintf(line, sizeof(line), format, arguments);
 	if (length >= sizeof(line))
 		length = sizeof(line) - 1;
+	if (getenv("SONDE_LOAD_VERBOSE"))
+		fwrite(line, 1, length, stdout);
+	if (have_verdict)
+		return 0;  // what follows only says that it failed
+	have_verdict = strstr(line, "PROG LOAD LOG");
 	keep = length < sizeof(last_log) - 1 ? length : sizeof(last_log) - 1;
 	memcpy(last_log, line + length - keep, keep);
 	last_log[keep] = 0;
-	if (getenv("SONDE_LOAD_VERBOSE"))
-		fwrite(line, 1, length, stdout);
 	return 0;
 }
 
@@ -189,6 +193,7 @@ static struct bpf_object *open_and_load(const char *path, const char *only, bool
 	struct bpf_object *object = bpf_object__open_file(path, NULL);
 	struct bpf_program *program;
 
+	have_verdict = false;
 	if (!object)
 		return NULL;
 	*has_cast = set_have_cast(object, cast);
