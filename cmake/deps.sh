@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the packages that building and testing Sonde need; only those that are missing. Run it as often as you like.
-#   cmake/deps.sh [build|test|vm|fuzz|e2e|tools|all]…   groups, `all` without any
+#   cmake/deps.sh [build|test|vm|fuzz|e2e|bench|tools|all]…   groups, `all` without any
 #   cmake/deps.sh --list [groups]                        only prints the names
 set -euo pipefail
 
@@ -48,6 +48,8 @@ vm    | libc6-dev-arm64-cross    | -                     | -
 e2e   | python3                  | python3               | python3
 e2e   | golang-go                | golang                | go
 fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
+bench | bpftrace                 | bpftrace              | bpftrace
+bench | libbpf-tools             | libbpf-tools          | libbpf-tools
 tools | clang-format-14          | clang-tools-extra     | clang-extra-tools
 tools | clang-tidy-14            | clang-tools-extra     | clang-extra-tools
 TABLE
