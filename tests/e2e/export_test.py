@@ -103,6 +103,23 @@ class Export(Case):
         wait_for(lambda: collector.metrics().points >= otlp.Metrics.read(path).points, 20, "the Collector has read the file")
         self.assert_known_io(collector.metrics(), group.path)
 
+    def test_one_process_of_a_shared_cgroup(self):
+        """--target-pid: the process beside it in the same cgroup is not measured."""
+        group = self.cgroup()
+        path = self.directory + "/sonde.jsonl"
+        target = Workload(group, "io", self.file_for_work(), *KNOWN, held=True)
+        other = Workload(group, "io", self.file_for_work() + "2", 500, 4096, 0, 0, 0, held=True)
+        sonde = self.agent("--export", "file", "--file", path, "--interval", "1s", "--preset", "Detailed",
+                           "--target-pid", target.process.pid)
+        for work in (target, other):
+            work.go()
+            work.finish()
+        self.assertEqual(sonde.stop(), 0, sonde.log())
+        metrics = otlp.Metrics.read(path)
+        self.assert_known_io(metrics, group.path)
+        pids = {dict(attributes).get("process.pid") for (_, name, attributes) in metrics.streams if name == "sonde.file.io"}
+        self.assertEqual(pids, {target.process.pid})
+
     def test_tls_and_mutual_tls(self):
         authority = Authority(self.directory)
         server, client = authority.issue("server"), authority.issue("client")

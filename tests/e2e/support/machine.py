@@ -54,8 +54,9 @@ class Service:
         self.log_path = pathlib.Path(directory) / f"{self.name}.log"
         self.stdout_path = pathlib.Path(directory) / f"{self.name}.out"
         with open(self.log_path, "wb") as log, open(self.stdout_path, "wb") as out:
+            inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SONDE_", "OTEL_"))}
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=log,
-                                            env={**os.environ, **(env or {})}, cwd=directory)
+                                            env={**inherited, **(env or {})}, cwd=directory)
 
     @property
     def pid(self):
@@ -135,7 +136,7 @@ class Cgroup:
 class Workload:
     """workload.c, stopped before its first call, then moved into the cgroup."""
 
-    def __init__(self, cgroup, *args, stdin=""):
+    def __init__(self, cgroup, *args, stdin="", held=False):
         self.process = subprocess.Popen([str(BUILD / "e2e" / "workload"), *map(str, args)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.process.stdin.write(stdin)
@@ -145,6 +146,10 @@ class Workload:
             raise AssertionError(f"workload {args}: {self.process.stderr.read()}")
         if cgroup:
             cgroup.add(self.process.pid)
+        if not held:
+            self.go()
+
+    def go(self):
         os.kill(self.process.pid, signal.SIGCONT)
 
     def stop(self):
