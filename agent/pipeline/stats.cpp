@@ -35,6 +35,9 @@ std::string_view loss_name(std::size_t reason) {
     case SONDE_LOSS_NO_SLOT: return "no_slot";
     case SONDE_LOSS_PROCESSES: return "processes";
     case SONDE_LOSS_BAD_VALUE: return "bad_value";
+    case SONDE_LOSS_MERGED: return "merged";
+    case SONDE_LOSS_UNMEASURED: return "unmeasured";
+    case SONDE_LOSS_MOVED: return "moved";
     default: return "other";
   }
 }

@@ -129,6 +129,33 @@ void IoExactnessTest::a_process_that_moves_itself_in_counts_from_its_next_call_o
   EXPECT_EQ(lost(), uint64_t{kRounds});
 }
 
+// In at the front, out at the back: the calls that moved it belong to neither and are counted as lost.
+TEST_F(IoExactnessTest, ACallDuringWhichItsTaskMovedIsCountedNowhere) {
+  constexpr int kReads = 100;
+  Cgroup& first = selected("first", kIoStandard);
+  Cgroup& second = selected("second", kIoStandard);
+  Cgroup& unwatched = cgroup("unwatched");
+  const std::string second_procs = second.directory() + "/cgroup.procs";
+  const std::string outer_procs = unwatched.directory() + "/cgroup.procs";
+  first.run([&] {
+    const int to_second = open(second_procs.c_str(), O_WRONLY), out = open(outer_procs.c_str(), O_WRONLY);
+    const int file = scratch_file(3 * kReads);
+    read_bytes(file, kReads);
+    MUST(write(to_second, "0", 1) == 1);
+    read_bytes(file, kReads);
+    MUST(write(out, "0", 1) == 1);
+    read_bytes(file, kReads);
+  });
+  collect();
+  EXPECT_EQ(bytes(first, "read"), kReads);
+  EXPECT_EQ(bytes(second, "read"), kReads);
+  EXPECT_EQ(everything(unwatched), 0U);
+  EXPECT_EQ(calls(first, "write") + calls(second, "write"), 0U);
+  EXPECT_EQ(bytes(first, "write") + bytes(second, "write"), 0);
+  EXPECT_EQ(losses("io", SONDE_LOSS_MOVED), 2U);
+  EXPECT_EQ(losses("io"), 2U);
+}
+
 TEST_F(IoExactnessTest, SamplingLeavesCountersExact) {
   constexpr int kCalls = 8000, kEvery = 8;
   Cgroup& box = selected("box", kIoStandard, kEvery);

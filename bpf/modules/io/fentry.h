@@ -26,8 +26,10 @@ sonde_inline int io_function_ends_at(struct pt_regs *regs, uint32_t call, int64_
 {
 	struct sonde_context *context = sonde_who(regs);
 
-	if (!context || !(context->flags[SONDE_MODULE_ID] & (IO_ENTRY | IO_BYTES)))
+	if (!context)
 		return 0;
+	if (!(context->flags[SONDE_MODULE_ID] & (IO_ENTRY | IO_BYTES)))
+		return io_call_of_nobody_ends(context);
 	return io_call_ends(context, regs, call, result, hot);
 }
 

@@ -3,8 +3,8 @@
  *
  * While a task is in a call that is an operation, sonde_context.start is not 0 and sonde_context.operation is a note:
  * the side (enum io_operation + 1, 0: nothing to count) that reads in bits 0..7, another side, of a transfer between two
- * files, in bits 8..15. A call that was seen but is not asked for has a note of 0: so a call whose begin nobody saw
- * can be told apart.
+ * files, in bits 8..15, and from bit 32 on the slot it began in. A call that was seen but is not asked for has no sides:
+ * so a call whose begin nobody saw can be told apart.
  */
 #ifndef SONDE_IO_OPERATION_H
 #define SONDE_IO_OPERATION_H

@@ -20,7 +20,7 @@ sonde_inline int io_call_begins(struct sonde_context *context, struct pt_regs *r
 		return 0;
 	}
 	note = io_note_of(context->task, flags, call, regs);
-	context->operation = note;
+	context->operation = note | (uint64_t)context->slot << 32;
 	context->start = io_start(context->slot, flags, note);
 	return 0;
 }
@@ -43,6 +43,24 @@ sonde_slow int io_call_without_begin(struct sonde_context *context, struct pt_re
 	return 0;
 }
 
+/* The task has another subject than when the call began: it moved itself (the write to cgroup.procs is such a call), was
+ * moved, or a policy changed. Neither subject did all of it. */
+sonde_slow int io_call_moved(struct sonde_context *context)
+{
+	if (!context)
+		return 0;
+	context->start = 0;
+	if ((uint32_t)context->operation)
+		sonde_lose(SONDE_LOSS_MOVED, 1);
+	return 0;
+}
+
+/* A call ends whose subject is not measured: something is to be said only if it was when the call began. */
+sonde_inline int io_call_of_nobody_ends(struct sonde_context *context)
+{
+	return context->start ? io_call_moved(context) : 0;
+}
+
 /* `hot`: worth a copy of the counting in line, which is a constant. */
 sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *regs, uint32_t call, int64_t result, bool hot)
 {
@@ -55,6 +73,8 @@ sonde_inline int io_call_ends(struct sonde_context *context, struct pt_regs *reg
 			io_call_without_begin(context, regs, call, result);
 		return 0;
 	}
+	if (context->operation >> 32 != context->slot)
+		return io_call_moved(context);
 	context->start = 0;
 	if (call == IO_CALL_NONE || !note)
 		return 0;

@@ -45,8 +45,10 @@ int BPF_PROG(io_sys_exit, struct pt_regs *regs, long result)
 {
 	struct sonde_context *context = sonde_who(regs);
 
-	if (!context || !(context->flags[SONDE_MODULE_ID] & (IO_ENTRY | IO_BYTES)))
+	if (!context)
 		return 0;
+	if (!(context->flags[SONDE_MODULE_ID] & (IO_ENTRY | IO_BYTES)))
+		return io_call_of_nobody_ends(context);
 	if (sonde_syscall_is_compat(regs))
 		return io_lose_compat(context, regs);
 	return io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result, true);
