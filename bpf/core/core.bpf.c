@@ -29,7 +29,8 @@ sonde_slow int is_container_path(const char *path, int length)
 	if (length < 2 || length > SONDE_PATH_MAX)
 		return 0;
 	end = length - 1; /* without the final zero */
-	if (end > 6 && path[(end - 6) & 255] == '.' && path[(end - 1) & 255] == 'e')
+	/* .scope, and not .slice: a pod of Podman is <64 hex digits>.slice and no container */
+	if (end > 6 && path[(end - 6) & 255] == '.' && path[(end - 4) & 255] == 'c' && path[(end - 1) & 255] == 'e')
 		end -= 6;
 	for (i = 1; i <= CONTAINER_ID_LENGTH; i++) {
 		char c;

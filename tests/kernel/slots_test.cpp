@@ -60,6 +60,16 @@ TEST_F(SlotsTest, DirectoriesInsideAContainerShareItsSlot) {
   EXPECT_EQ(slot_of(deeper), slot_of(container));
 }
 
+TEST_F(SlotsTest, APodOfPodmanIsNoContainer) {
+  const Cgroup& parent = cgroup("machine");
+  watch(parent);
+  const Cgroup pod(parent.path() + "/machine-libpod_pod_" + kId + ".slice");
+  const Cgroup container(pod.path() + "/libpod-" + kId + ".scope");
+  EXPECT_EQ(engine().slots().info(slot_of(pod))->kind, uint32_t{SONDE_KIND_TREE});
+  EXPECT_NE(slot_of(container), slot_of(pod));
+  EXPECT_EQ(engine().slots().info(slot_of(container))->kind, uint32_t{SONDE_KIND_CONTAINER});
+}
+
 TEST_F(SlotsTest, ARemovedDirectoryKeepsItsSlotUntilItIsReleased) {
   const Cgroup& parent = cgroup("parent");
   watch(parent);
