@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/otlp_encoder.h"
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -19,6 +20,7 @@ using wire::tag;
 constexpr uint64_t kDelta = 1;
 constexpr uint64_t kCumulative = 2;
 constexpr uint64_t kNoRecordedValue = 1;
+constexpr uint64_t kBeyondLimit = 8192;  // the point that turns out to be one too many
 
 // Field numbers of `attributes` in the three kinds of points and in Resource.
 constexpr uint8_t kNumberAttributes = tag(7, kBytes);
@@ -39,6 +41,7 @@ class Writer {
  public:
   Writer(const EncodeOptions& options, uint64_t* repaired) : options_(options), repaired_(repaired) {}
 
+  void reserve(uint64_t bytes) { out_.reserve(bytes); }
   uint64_t size() const { return out_.size(); }
   void truncate(uint64_t size) { out_.truncate(size); }
   // Lengths that grow beyond two bytes at five levels, temporality and monotonicity, the schema's URL.
@@ -263,9 +266,11 @@ class Writer {
 
 EncodedRequest OtlpEncoder::encode(const Batch& batch, BatchCursor& at, uint64_t max_bytes) {
   Writer writer(options_, &repaired_);
+  writer.reserve(std::min(expected_, max_bytes + kBeyondLimit));
   EncodedRequest request;
   request.points = write_points(writer, batch, at, max_bytes);
   if (request.points > 0) request.bytes = writer.take();
+  expected_ = request.bytes.size() + request.bytes.size() / 16;
   return request;
 }
 

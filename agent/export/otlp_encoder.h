@@ -45,6 +45,7 @@ class OtlpEncoder {
  private:
   EncodeOptions options_;
   uint64_t repaired_ = 0;
+  uint64_t expected_ = 0;  // bytes of the next request: as many as the last one had, and a bit
 };
 
 }  // namespace sonde

@@ -3,6 +3,7 @@
 // bytes are written, so that a point costs one check of the buffer.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -57,6 +58,7 @@ class Buffer {
   uint64_t size() const { return used_; }
   std::string_view view() const { return {bytes_.data(), used_}; }
   void truncate(uint64_t size) { used_ = size; }
+  void reserve(uint64_t bytes) { bytes_.reserve(bytes); }
   std::string take() {
     bytes_.resize(used_);
     used_ = 0;
@@ -96,8 +98,10 @@ class Buffer {
   static constexpr uint32_t kReserved = 2;
 
   void grow(uint64_t length) {
+    // By a step, not to all that is reserved: resize() touches every byte, this way just before it is written.
     const uint64_t wanted = used_ + length;
-    bytes_.resize(wanted < 32768 ? 65536 : wanted * 2);
+    if (wanted > bytes_.capacity()) bytes_.reserve(wanted < 32768 ? 65536 : wanted * 2);
+    bytes_.resize(std::min<uint64_t>(bytes_.capacity(), wanted + 32768));
   }
 
   std::string bytes_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/pipeline/aggregator.h"
+#include "agent/pipeline/batch_pool.h"
 #include "agent/pipeline/batch_writer.h"
 #include "agent/pipeline/stream_table.h"
 
@@ -68,7 +69,7 @@ class Aggregator::Impl {
   void emit_node(BatchWriter& writer, Batch& batch, Now now, bool all);
   bool is_due(const Stream& stream, uint64_t boot_ns) const;
   bool sends(const Stream& stream, Now now, bool all) const;
-  void reserve(Batch& batch, Now now, bool all) const;
+  std::shared_ptr<Batch> empty_batch(Now now, bool all);
   void send_streams(BatchWriter& writer, Now now, bool all);
   void publish_stats();
 
@@ -89,6 +90,7 @@ class Aggregator::Impl {
   uint32_t collection_ = 0;
   uint64_t collected_real_ns_ = 0;
   std::size_t last_buckets_ = 0;
+  BatchPool batches_;
 
   AggregatorStats stats_;
   mutable std::mutex mutex_;  // published_

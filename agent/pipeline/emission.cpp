@@ -35,23 +35,20 @@ bool Aggregator::Impl::sends(const Stream& stream, Now now, bool all) const {
                                  (stream.state == StreamState::Live && (all || is_due(stream, now.boot_ns))));
 }
 
-void Aggregator::Impl::reserve(Batch& batch, Now now, bool all) const {
+std::shared_ptr<Batch> Aggregator::Impl::empty_batch(Now now, bool all) {
   std::size_t streams = 1, points = 0;
   for (const auto& stream : table_.streams()) {
     if (!sends(*stream, now, all)) continue;
     ++streams;
     points += stream->series;
   }
-  if (points == 0) return;
-  batch.resources.reserve(streams);
-  batch.points.reserve(points + unattributed_.series + node_.series);
-  batch.buckets.reserve(last_buckets_ + last_buckets_ / 16);
+  if (points == 0) return batches_.take(0, 0, 0);
+  return batches_.take(streams, points + unattributed_.series + node_.series, last_buckets_ + last_buckets_ / 16);
 }
 
 BatchPtr Aggregator::Impl::emit(Now now, bool all) {
-  auto batch = std::make_shared<Batch>();
+  const std::shared_ptr<Batch> batch = empty_batch(now, all);
   batch->time_ns = now.real_ns;
-  reserve(*batch, now, all);
   BatchWriter writer(catalog_, *batch, now);
   send_streams(writer, now, all);
   const auto waits = [](const auto& stream) { return stream->predecessor || stream->due; };
