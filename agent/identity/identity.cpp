@@ -103,9 +103,11 @@ void Identity::renew(Entry& entry, const SlotRecord& record) {
   changed_ = true;
 }
 
-// The path may have been given to a newer directory since.
+// The path may have been given to a newer directory since, or the same directory has another slot now.
 void Identity::unlink_path(const Entry& entry) {
   if (entry.record.tgid != 0) return;
+  const auto own = by_cgroup_.find(entry.record.cgroup_id);
+  if (own != by_cgroup_.end() && own->second != entry.record.slot) return;
   const auto found = by_path_.find(entry.path);
   if (found != by_path_.end() && found->second == entry.record.cgroup_id) by_path_.erase(found);
 }

@@ -14,7 +14,8 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
                               uint32_t shared_slot) {
   const int subjects = core_.map_fd("sonde_subjects");
   sonde_subject entry{};
-  if (find(cgroup_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;  // the kernel side was faster
+  const bool known = find(cgroup_id, entry);
+  if (known && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;  // the kernel side was faster
   entry.kind = kind;
   entry.slot = shared_slot;
   if (kind != SONDE_KIND_INSIDE) {
@@ -29,9 +30,11 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
     path.copy(info->path, sizeof(info->path) - 1);
     __atomic_store_n(&info->cgroup_id, cgroup_id, __ATOMIC_RELEASE);
   }
-  if (bpf_map_update_elem(subjects, &cgroup_id, &entry, BPF_ANY)) {
+  // Meanwhile the kernel side may have entered or removed it: its word stands.
+  if (bpf_map_update_elem(subjects, &cgroup_id, &entry, known ? BPF_EXIST : BPF_NOEXIST)) {
     const int error = errno;
     if (kind != SONDE_KIND_INSIDE) give_back(entry.slot);
+    if (find(cgroup_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;
     return Error::system("cannot enter cgroup " + path + " (raise limits.subjects)", error);
   }
   raise_generation();
@@ -40,11 +43,18 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
 
 Result<void> Slots::ignore(uint64_t cgroup_id, sonde_kind kind) {
   const sonde_subject entry{SONDE_SLOT_IGNORED, static_cast<uint32_t>(kind)};
-  if (bpf_map_update_elem(core_.map_fd("sonde_subjects"), &cgroup_id, &entry, BPF_ANY)) {
+  if (bpf_map_update_elem(core_.map_fd("sonde_subjects"), &cgroup_id, &entry, BPF_NOEXIST) && errno != EEXIST) {
     return Error::system("cannot enter a cgroup (raise limits.subjects)", errno);
   }
   raise_generation();
   return {};
+}
+
+void Slots::drop(uint64_t cgroup_id) { bpf_map_delete_elem(core_.map_fd("sonde_subjects"), &cgroup_id); }
+
+void Slots::mark_removed(uint32_t slot, uint64_t now_ns) {
+  auto* info = core_.slot_info.at<sonde_slot_info>(slot);
+  if (!info->removed_ns) info->removed_ns = now_ns;
 }
 
 bool Slots::find(uint64_t cgroup_id, sonde_subject& entry) const {
@@ -105,19 +115,44 @@ void Slots::release(uint32_t slot) {
   const auto* owner = info(slot);
   if (!owner || released_[slot]) return;
   if (owner->tgid) {
-    release_process(*owner);
+    release_process(slot, *owner);
   } else {
     release_cgroup(slot, *owner);
+    unlink_processes(slot, owner->cgroup_id);
   }
   released_[slot] = true;
   raise_generation();
 }
 
-void Slots::release_process(const sonde_slot_info& owner) {
+void Slots::release_process(uint32_t slot, const sonde_slot_info& owner) {
   sonde_subject container{};
-  if (!find(owner.cgroup_id, container)) return;
-  const sonde_process_key key{owner.tgid, container.slot};
-  bpf_map_delete_elem(core_.map_fd("sonde_processes"), &key);
+  if (unlinked_[slot]) return;
+  const int processes = core_.map_fd("sonde_processes");
+  if (find(owner.cgroup_id, container)) {
+    const sonde_process_key key{owner.tgid, container.slot};
+    if (bpf_map_delete_elem(processes, &key) == 0) return;
+  }
+  // It came while its container was released.
+  sonde_process_key key{};
+  sonde_process_key next{};
+  uint32_t value = 0;
+  for (int end = bpf_map_get_next_key(processes, nullptr, &next); !end; end = bpf_map_get_next_key(processes, &key, &next)) {
+    key = next;
+    if (bpf_map_lookup_elem(processes, &key, &value) || value != slot) continue;
+    bpf_map_delete_elem(processes, &key);
+    return;
+  }
+}
+
+// The table of processes is keyed by the container's slot, which the next holder must find empty.
+void Slots::unlink_processes(uint32_t slot, uint64_t cgroup_id) {
+  for (const uint32_t other : taken()) {
+    const auto* process = info(other);
+    if (!process || !process->tgid || process->cgroup_id != cgroup_id || unlinked_[other]) continue;
+    const sonde_process_key key{process->tgid, slot};
+    bpf_map_delete_elem(core_.map_fd("sonde_processes"), &key);
+    unlinked_[other] = true;
+  }
 }
 
 void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
@@ -127,11 +162,18 @@ void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
     bpf_map_delete_elem(subjects, &id);
     return;
   }
-  // It lives on, unselected, and so do directories inside, which share the slot. Rare: a policy changed.
+  // It lives on, unselected, and so do directories inside a container, which share the slot.
+  sonde_subject entry{};
+  if (owner.kind == SONDE_KIND_TREE) {
+    if (!find(owner.cgroup_id, entry) || entry.slot != slot) return;
+    entry.slot = SONDE_SLOT_IGNORED;
+    const uint64_t id = owner.cgroup_id;
+    bpf_map_update_elem(subjects, &id, &entry, BPF_EXIST);
+    return;
+  }
   std::vector<std::pair<uint64_t, sonde_subject>> entries;
   uint64_t key = 0;
   uint64_t next = 0;
-  sonde_subject entry{};
   for (int end = bpf_map_get_next_key(subjects, nullptr, &next); !end; end = bpf_map_get_next_key(subjects, &key, &next)) {
     key = next;
     if (find(key, entry) && entry.slot == slot) entries.emplace_back(key, entry);
@@ -148,6 +190,7 @@ void Slots::give_back(uint32_t slot) {
   __atomic_store_n(&info->cgroup_id, 0, __ATOMIC_RELEASE);
   std::memset(info, 0, sizeof(*info));
   released_[slot] = false;
+  unlinked_[slot] = false;
   bpf_map_update_elem(core_.map_fd("sonde_free_slots"), nullptr, &slot, BPF_ANY);
 }
 

@@ -24,7 +24,7 @@ struct SlotSetting {
 
 class Slots {
  public:
-  explicit Slots(Core& core) : core_(core), released_(core.sizes().slots) {}
+  explicit Slots(Core& core) : core_(core), released_(core.sizes().slots), unlinked_(core.sizes().slots) {}
 
   // Enters an existing cgroup: with a slot of its own or, for SONDE_KIND_INSIDE, with that of `shared_slot`.
   // Error: no slot is free.
@@ -32,6 +32,10 @@ class Slots {
                          uint32_t shared_slot = 0);
   // Enters an existing cgroup that nobody asks for: it takes no slot.
   Result<void> ignore(uint64_t cgroup_id, sonde_kind kind);
+  // Takes out the entry of a cgroup that went away before it was entered: no event will ever tell of its end.
+  void drop(uint64_t cgroup_id);
+  // The holder is gone, though the kernel side did not tell.
+  void mark_removed(uint32_t slot, uint64_t now_ns);
   // The entry of a cgroup; false if it has none.
   bool find(uint64_t cgroup_id, sonde_subject& entry) const;
 
@@ -60,11 +64,13 @@ class Slots {
   void give_back(uint32_t slot);
 
  private:
-  void release_process(const sonde_slot_info& owner);
+  void release_process(uint32_t slot, const sonde_slot_info& owner);
   void release_cgroup(uint32_t slot, const sonde_slot_info& owner);
+  void unlink_processes(uint32_t slot, uint64_t cgroup_id);
 
   Core& core_;
   std::vector<bool> released_;
+  std::vector<bool> unlinked_;  // process slots that the table of processes does not lead to any more
 };
 
 }  // namespace sonde

@@ -174,6 +174,7 @@ void Agent::run() {
     alive_ns_ = now;
     if (reloading_.exchange(false)) do_reload();
     bool changed = control_->follow();
+    changed = control_->enter_waiting(now) || changed;
     if (now >= next_policies_ns_) follow_policies(false);
     if (overhead_->tick(now)) {
       control_->set_steps(overhead_->steps());

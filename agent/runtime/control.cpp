@@ -2,14 +2,19 @@
 #include "agent/runtime/control.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "agent/base/clock.h"
-#include "agent/identity/cgroup_tree.h"
 
 namespace sonde {
 namespace {
+
+constexpr uint64_t kQuiet = 5'000'000'000;  // then it is looked whether a process is still there
+constexpr uint64_t kWalkAgain = 1'000'000'000;  // while directories wait for a slot
 
 SlotSetting setting_of(const Decision& decision) {
   SlotSetting setting;
@@ -58,7 +63,9 @@ Control::Control(Engine& engine, ControlOptions options)
         };
         return identity;
       }()),
-      slots_(engine.slots().capacity()) {}
+      slots_(engine.slots().capacity()) {
+  machine_pids_ = proc_.has_machine_pids();
+}
 
 void Control::decide_all(std::vector<Policy> policies, const ResolveContext& context) {
   policies_ = std::move(policies);
@@ -80,8 +87,10 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*rest));
 
   const IdentitySnapshotPtr known = identity_.snapshot();
-  for (const auto& [slot, owner] : known->slots) {
-    if (slots_[slot].phase == Phase::Live) decide(slot, owner);
+  for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
+    for (const auto& [slot, owner] : known->slots) {
+      if (slots_[slot].phase == Phase::Live && (owner.tgid != 0) == processes) decide(slot, owner);
+    }
   }
   walk();
   follow();
@@ -97,6 +106,8 @@ void Control::set_steps(const std::vector<OverheadStep>& steps) {
 
 // Directories that were there before the kernel side watched, or that nobody had asked for until now.
 void Control::walk() {
+  next_walk_ns_ = boottime_ns() + kWalkAgain;
+  slots_came_free_ = false;
   auto tree = walk_cgroups(options_.cgroup_root);
   if (!tree) {
     spdlog::error("{}", tree.error().message());
@@ -104,9 +115,27 @@ void Control::walk() {
   }
   walk_limits_ = tree->over_limits;
   unselected_.clear();
+  missed_before_ = slots_missed();
   std::vector<uint32_t> entered;
-  uint64_t failed = 0;
-  for (const CgroupDirectory& directory : tree->directories) {
+  enter_all(tree->directories, entered);
+  place(entered);
+  // One that went away between our look and our entry is told of by nobody.
+  for (const uint32_t slot : entered) {
+    const SlotState& state = slots_[slot];
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (state.phase != Phase::Live || !info || is_there(info->path, state.cgroup_id)) continue;
+    engine_.slots().mark_removed(slot, boottime_ns());
+    close(slot, true);
+  }
+}
+
+void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::vector<uint32_t>& entered) {
+  without_slot_ = 0;
+  const auto ignore = [this](const CgroupDirectory& directory, sonde_kind kind) {
+    (void)engine_.slots().ignore(directory.id, kind);
+    if (!is_there(directory.path, directory.id)) engine_.slots().drop(directory.id);
+  };
+  for (const CgroupDirectory& directory : directories) {
     sonde_subject entry{};
     const bool known = engine_.slots().find(directory.id, entry);
     if (known && entry.slot != SONDE_SLOT_IGNORED) continue;
@@ -114,8 +143,9 @@ void Control::walk() {
       sonde_subject parent{};
       if (engine_.slots().find(directory.parent_id, parent) && parent.slot >= SONDE_FIRST_FREE_SLOT) {
         (void)engine_.slots().enter(directory.id, directory.parent_id, directory.path, SONDE_KIND_INSIDE, parent.slot);
+        if (!is_there(directory.path, directory.id)) engine_.slots().drop(directory.id);
       } else if (!known) {
-        (void)engine_.slots().ignore(directory.id, SONDE_KIND_INSIDE);
+        ignore(directory, SONDE_KIND_INSIDE);
       }
       continue;
     }
@@ -123,18 +153,33 @@ void Control::walk() {
     const DecisionPtr decision = decision_for(subject_of(directory.path, directory.id, 0), 0, "");
     if (!decision->selected) {
       unselected_.push_back(decision);
-      if (!known) (void)engine_.slots().ignore(directory.id, kind);
+      if (!known) ignore(directory, kind);
       continue;
     }
     auto slot = engine_.slots().enter(directory.id, directory.parent_id, directory.path, kind);
     if (slot) {
       entered.push_back(*slot);
-    } else if (failed++ == 0) {
+    } else if (without_slot_++ == 0) {
       spdlog::warn("{}; what has no slot counts as unattributed", slot.error().message());
     }
   }
-  without_slot_ = failed;
-  place(entered);
+}
+
+bool Control::is_there(const std::string& path, uint64_t cgroup_id) const {
+  if (path.size() + 1 >= SONDE_PATH_MAX) return true;  // cut: not to be asked for
+  struct stat status {};
+  return stat((options_.cgroup_root + path).c_str(), &status) != 0 ? errno != ENOENT : status.st_ino == cgroup_id;
+}
+
+uint64_t Control::slots_missed() const { return engine_.losses().back()[SONDE_LOSS_NO_SLOT]; }
+
+bool Control::enter_waiting(uint64_t now_ns) {
+  const bool waiting = without_slot_ || slots_missed() != missed_before_;
+  if (!waiting || !slots_came_free_ || now_ns < next_walk_ns_) return false;
+  walk();
+  publish();
+  engine_.sync_programs();
+  return true;
 }
 
 bool Control::follow() {
@@ -143,9 +188,14 @@ bool Control::follow() {
   lifecycle_ = lifecycle;
   std::vector<uint32_t> fresh;
   bool changed = false;
-  for (const uint32_t slot : engine_.slots().taken()) {
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
     const sonde_slot_info* info = engine_.slots().info(slot);
     SlotState& state = slots_[slot];
+    if (state.phase == Phase::Live && (!info || info->cgroup_id != state.cgroup_id || info->tgid != state.tgid ||
+                                       info->created_ns != state.created_ns)) {
+      leave(slot);
+      changed = true;
+    }
     if (!info) continue;
     if (state.phase == Phase::Free) {
       fresh.push_back(slot);
@@ -164,6 +214,14 @@ bool Control::follow() {
   publish();
   engine_.sync_programs();
   return true;
+}
+
+// The kernel side took a slot back that it had just begun to give: of two threads of a new process one is too late.
+void Control::leave(uint32_t slot) {
+  SlotRecord gone;
+  gone.slot = slot;
+  identity_.apply({&gone, 1}, boottime_ns());
+  slots_[slot] = SlotState{};
 }
 
 SlotRecord Control::record_of(uint32_t slot) const {
@@ -193,12 +251,15 @@ bool Control::place(const std::vector<uint32_t>& slots) {
     state = SlotState{};
     state.cgroup_id = records.back().cgroup_id;
     state.tgid = records.back().tgid;
+    state.created_ns = records.back().created_ns;
     state.phase = Phase::Live;
   }
   const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
-  for (const uint32_t slot : slots) {
-    const auto owner = snapshot->slots.find(slot);
-    if (owner != snapshot->slots.end()) decide(slot, owner->second);
+  for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
+    for (const uint32_t slot : slots) {
+      const auto owner = snapshot->slots.find(slot);
+      if (owner != snapshot->slots.end() && (owner->second.tgid != 0) == processes) decide(slot, owner->second);
+    }
   }
   return true;
 }
@@ -206,15 +267,36 @@ bool Control::place(const std::vector<uint32_t>& slots) {
 void Control::decide(uint32_t slot, const SlotOwner& owner) {
   SlotState& state = slots_[slot];
   DecisionPtr decision = decision_for(*owner.subject, owner.tgid, owner.comm);
+  const bool process_on_its_own = owner.tgid && measures_processes(state.cgroup_id);
   if (!decision->selected) {
     state.decision = nullptr;
     engine_.configure(slot, {});
-    close(slot, false);
+    // A process that is not asked for keeps its slot as long as its container has others measured: without one it
+    // would only be given the next.
+    if (!process_on_its_own) close(slot, false);
     return;
   }
-  // Process slots copy their container's setting in the kernel; writing the same again would only cost.
+  if (owner.tgid && !process_on_its_own) {  // it counts on its container from now on; what it has still has its name
+    state.decision = std::move(decision);
+    return close(slot, false);
+  }
   if (state.decision != decision) engine_.configure(slot, setting_of(*decision));
   state.decision = std::move(decision);
+}
+
+bool Control::measures_processes(uint64_t cgroup_id) const {
+  sonde_subject entry{};
+  if (!engine_.slots().find(cgroup_id, entry) || entry.slot < SONDE_FIRST_FREE_SLOT) return false;
+  const SlotState& container = slots_[entry.slot];
+  return container.phase == Phase::Live && container.decision &&
+         container.decision->granularity == Granularity::Process;
+}
+
+void Control::close_processes(uint64_t cgroup_id) {
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
+    const SlotState& state = slots_[slot];
+    if (state.phase == Phase::Live && state.tgid && state.cgroup_id == cgroup_id) close(slot, true);
+  }
 }
 
 void Control::close(uint32_t slot, bool removed) {
@@ -223,6 +305,8 @@ void Control::close(uint32_t slot, bool removed) {
   state.removed = state.removed || removed;
   closing_.insert(slot);
   engine_.release(slot);
+  const bool had_processes = !state.tgid && state.decision && state.decision->granularity == Granularity::Process;
+  if (removed && had_processes) close_processes(state.cgroup_id);  // whose end was not seen
 }
 
 bool Control::retire() {
@@ -237,6 +321,7 @@ bool Control::retire() {
       gone.slot = slot;
       records.push_back(gone);
       state = SlotState{};
+      state.phase = Phase::GivingBack;
       closing_.erase(slot);
       to_give_back_.push_back(slot);
     }
@@ -255,6 +340,7 @@ void Control::forget(std::span<const uint32_t> flushed) {
     gone.slot = slot;
     records.push_back(gone);
     slots_[slot] = SlotState{};
+    slots_[slot].phase = Phase::GivingBack;
     closing_.erase(slot);
     to_give_back_.push_back(slot);
   }
@@ -264,17 +350,26 @@ void Control::forget(std::span<const uint32_t> flushed) {
 }
 
 void Control::give_back() {
-  for (const uint32_t slot : std::exchange(to_give_back_, {})) engine_.give_back(slot);
+  for (const uint32_t slot : std::exchange(to_give_back_, {})) {
+    engine_.give_back(slot);
+    slots_[slot].phase = Phase::Free;
+    slots_came_free_ = true;
+  }
 }
 
 void Control::expire_idle(uint64_t now_ns) {
   for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
     SlotState& state = slots_[slot];
-    if (state.phase != Phase::Live || !state.tgid || !state.decision) continue;
-    if (state.decision->cleanup == CleanupStrategy::NoCleanup) continue;
+    if (state.phase != Phase::Live || !state.tgid) continue;
     const sonde_slot_info* info = engine_.slots().info(slot);
     if (!info) continue;
     const uint64_t moved = std::max(engine_.last_moved_ns(slot), info->created_ns);
+    if (machine_pids_ && now_ns > moved + kQuiet &&
+        access((options_.proc_root + "/" + std::to_string(state.tgid)).c_str(), F_OK) != 0) {
+      close(slot, true);  // it ended before its end was watched
+      continue;
+    }
+    if (!state.decision || state.decision->cleanup == CleanupStrategy::NoCleanup) continue;
     if (now_ns > moved + static_cast<uint64_t>(state.decision->idle_seconds) * 1'000'000'000) close(slot, false);
   }
 }
@@ -345,7 +440,7 @@ void Control::publish() {
   snapshot->made_ns = boottime_ns();
   std::vector<DecisionPtr> decisions;
   for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-    if (slots_[slot].phase == Phase::Free || !slots_[slot].decision) continue;
+    if (!slots_[slot].decision) continue;
     snapshot->slots.emplace(slot, slots_[slot].decision);
     if (slots_[slot].phase == Phase::Live) decisions.push_back(slots_[slot].decision);
   }
@@ -365,10 +460,10 @@ std::vector<DecisionPtr> Control::decided() const {
 ControlStats Control::stats() const {
   ControlStats stats;
   for (const SlotState& state : slots_) {
-    stats.subjects += state.phase != Phase::Free;
+    stats.subjects += state.phase != Phase::Free && state.phase != Phase::GivingBack;
     stats.selected += state.phase == Phase::Live && state.decision != nullptr;
   }
-  stats.without_slot = without_slot_;
+  stats.without_slot = without_slot_ + (slots_missed() - missed_before_);
   stats.walk_limits = walk_limits_;
   return stats;
 }

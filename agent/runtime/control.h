@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/identity/cgroup_tree.h"
 #include "agent/identity/identity.h"
 #include "agent/identity/proc.h"
 #include "agent/identity/target.h"
@@ -36,7 +37,7 @@ struct ControlOptions {
 struct ControlStats {
   uint64_t subjects = 0;        // known, selected or not, the ended ones included
   uint64_t selected = 0;
-  uint64_t without_slot = 0;    // directories that found no free slot: they count as unattributed
+  uint64_t without_slot = 0;    // directories that found no free slot lately: they count as unattributed
   uint64_t walk_limits = 0;     // directories beyond the limits of the walk
 };
 
@@ -52,7 +53,7 @@ class Control {
 
   // Takes note of what the kernel side told since the last call; true if the snapshots changed.
   bool follow();
-  // Releases slots of processes that have not moved for that long (their policy's idleSeconds).
+  // Releases slots of processes that are gone or have not moved for that long (their policy's idleSeconds).
   void expire_idle(uint64_t now_ns);
   // After a collection of released slots: those that were drained become "ended" in the identity snapshot, or, when
   // they were only unselected, are forgotten. True if the snapshots changed.
@@ -61,6 +62,8 @@ class Control {
   void forget(std::span<const uint32_t> flushed);
   // The pipeline has seen a snapshot without the forgotten ones: their slots are free for others.
   void give_back();
+  // Directories that found no slot are entered once slots are free again. True if the snapshots changed.
+  bool enter_waiting(uint64_t now_ns);
   // Something is between release and give_back: collect the released soon.
   bool pending() const { return !closing_.empty() || !to_give_back_.empty(); }
 
@@ -76,9 +79,11 @@ class Control {
   const ControlOptions& options() const { return options_; }
 
  private:
-  enum class Phase : uint8_t { Free, Live, Closing, Ended };
+  // GivingBack: forgotten here, but the kernel side still shows its last holder.
+  enum class Phase : uint8_t { Free, Live, Closing, Ended, GivingBack };
   struct SlotState {
     uint64_t cgroup_id = 0;
+    uint64_t created_ns = 0;
     uint32_t tgid = 0;
     Phase phase = Phase::Free;
     bool removed = false;  // its cgroup or process is gone, not only unselected
@@ -89,6 +94,12 @@ class Control {
   bool place(const std::vector<uint32_t>& slots);
   void decide(uint32_t slot, const SlotOwner& owner);
   void close(uint32_t slot, bool removed);
+  void close_processes(uint64_t cgroup_id);
+  void leave(uint32_t slot);
+  void enter_all(const std::vector<CgroupDirectory>& directories, std::vector<uint32_t>& entered);
+  bool measures_processes(uint64_t cgroup_id) const;
+  bool is_there(const std::string& path, uint64_t cgroup_id) const;
+  uint64_t slots_missed() const;
   DecisionPtr decision_for(const Subject& subject, uint32_t tgid, const std::string& comm);
   Decision adjusted(Decision decision) const;
   std::vector<std::string> commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const;
@@ -104,6 +115,7 @@ class Control {
   ResolveContext context_;
   std::vector<OverheadStep> steps_;
   bool commands_matter_ = false;
+  bool machine_pids_ = false;  // /proc shows the pids that the kernel side reports
 
   std::vector<SlotState> slots_;
   std::set<uint32_t> closing_;  // released, not yet forgotten
@@ -113,7 +125,10 @@ class Control {
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;
-  uint64_t without_slot_ = 0;
+  uint64_t without_slot_ = 0;    // at the last walk
+  uint64_t missed_before_ = 0;   // slots_missed() at the last walk
+  uint64_t next_walk_ns_ = 0;
+  bool slots_came_free_ = false;
   uint64_t walk_limits_ = 0;
 };
 
