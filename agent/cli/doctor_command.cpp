@@ -23,7 +23,7 @@ std::vector<Check> plan_checks(const KernelLimits& limits) {
               ""};
   if (bytes > 64ULL << 20) {
     check.verdict = Verdict::Warning;
-    check.remedy = "more than 64 MiB: lower limits.subjects or limits.histogramRows";
+    check.remedy = "more than 64 MiB: lower limits.subjects or limits.histograms";
   } else if (limits.slots < kExampleContainers + 2) {
     check.verdict = Verdict::Warning;
     check.remedy = fmt::format("a full node has some {} containers: raise limits.subjects", kExampleContainers);

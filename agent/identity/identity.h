@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slots to subjects: takes what the kernel layer knows about slots, publishes immutable IdentitySnapshots. Used by the
-// control thread only; the snapshots may go anywhere.
+// Slots to subjects: takes what the kernel layer knows about slots, publishes immutable IdentitySnapshots. Used on
+// the agent's loop only; the snapshots may go anywhere.
 #pragma once
 
 #include <cstdint>

@@ -63,7 +63,7 @@ struct SlotOwner {
   bool ended = false;  // cgroup removed or process gone: one last flush is due
 };
 
-// Published by the control thread, read by the data thread.
+// Published by the control half of the agent, read at collections and by the servers.
 struct IdentitySnapshot {
   std::unordered_map<uint32_t, SlotOwner> slots;
   uint64_t made_ns = 0;  // CLOCK_BOOTTIME

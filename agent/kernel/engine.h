@@ -2,8 +2,8 @@
 // The kernel side as seen from user space: loads the core and every module, gives out slots, attaches what is asked
 // for and nothing else, and turns kernel rows into deltas.
 //
-// Threads: attach, settings and slots belong to the control thread, collect() to the data thread; a mutex inside keeps
-// them apart. All figures in nanoseconds are CLOCK_BOOTTIME unless said otherwise.
+// Threads: all belongs to the agent's loop, save what stands under "any thread"; a mutex inside keeps them apart. All
+// figures in nanoseconds are CLOCK_BOOTTIME unless said otherwise.
 #pragma once
 
 #include <array>
@@ -55,7 +55,7 @@ class Engine {
   const Features& features() const { return features_; }
   Slots& slots() { return *slots_; }
 
-  // --- What is asked (control thread) ---
+  // --- What is asked ---
   // Flags and sampling of one slot and of the process slots below it. In force when this returns.
   void configure(uint32_t slot, const SlotSetting& setting);
   // Flags of cgroups that user space has not yet seen.
@@ -63,7 +63,7 @@ class Engine {
   // Attaches programs that some slot (or the provisional flags) asks for, detaches those that none asks for any more.
   void sync_programs();
 
-  // --- Counts (data thread) ---
+  // --- Counts ---
   // Hands every change since the last call to the sink. `clear`: bit per module, rows are emptied while read
   // (ClearAfterRead); otherwise they are only read. The deltas are the same.
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // From deltas by slot to totals by stream to batches. A stream is what one OTLP Resource says: a container (its
-// processes on the points, where a policy asks that) or a pod. For the data thread alone, except stats():
+// processes on the points, where a policy asks that) or a pod. For the agent's loop alone, except stats():
 //
 //   aggregator.begin_collection(identity, policy, Now::read());
-//   engine.collect(aggregator);
+//   engine.collect(aggregator, clear, true);
 //   aggregator.end_collection(Now::read());
 //   if (BatchPtr batch = aggregator.emit(now)) queue.push(batch);
-//   release(aggregator.flushed_slots());
+//   control.forget(aggregator.flushed_slots());
 //
 // Sum in = sum out: what is received is in a stream, in the unattributed stream, or counted in stats().discards.
 #pragma once

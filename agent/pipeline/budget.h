@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the agent within its overhead budget (milli-CPU of BPF programs and of the agent itself), and a module that
-// keeps failing out of the way. Pure: numbers in, steps out; the control thread obeys.
+// keeps failing out of the way. Pure: numbers in, steps out; the runtime obeys.
 #pragma once
 
 #include <cstdint>

@@ -115,7 +115,7 @@ class SelfMetrics {
   // `started` is the start time of all series: they count since the start of the agent.
   explicit SelfMetrics(Now started);
 
-  // Called on the data thread at each emission: it must not block and must be safe against its owner's threads.
+  // Called on the agent's loop at each emission: it must not block and must be safe against its owner's threads.
   void add_source(Source source);
 
   DurationHistogram collection_duration;

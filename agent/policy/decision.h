@@ -47,7 +47,7 @@ struct Decision {
 };
 using DecisionPtr = std::shared_ptr<const Decision>;
 
-// Published by the control thread beside the IdentitySnapshot.
+// Published beside the IdentitySnapshot.
 struct PolicySnapshot {
   std::unordered_map<uint32_t, DecisionPtr> slots;  // no entry: not selected
   uint64_t made_ns = 0;

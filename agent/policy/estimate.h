@@ -31,7 +31,7 @@ struct Estimate {
 // The sizes of the kernel maps that the configuration sets.
 struct KernelLimits {
   uint32_t slots = 4096;            // limits.subjects
-  uint32_t histogram_rows = 16384;  // limits.histogramRows
+  uint32_t histogram_rows = 16384;  // limits.histograms
   uint32_t processes = 4096;        // limits.processes
 };
 

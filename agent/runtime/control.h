@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control half of the agent: which cgroups there are, whose they are, what the policies ask of each, and telling
-// the kernel side. Publishes the two snapshots that the data half reads. One thread.
+// the kernel side. Publishes the two snapshots that a collection is given. On the agent's loop.
 //
-// Life of a slot: the kernel side gives it (or begin() enters a directory that was there) → place(): subject, decision →
+// Life of a slot: the kernel side gives it (or walk() enters a directory that was there) → place(): subject, decision →
 // measured … → removed, or no longer selected → release(): nothing new counts on it → drained a last time →
 // the pipeline has flushed it → forgotten by identity → given back.
 #pragma once

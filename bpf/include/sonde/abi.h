@@ -44,7 +44,7 @@ enum sonde_loss {
 	SONDE_LOSS_COMPAT = 3,       /* 32-bit system call, whose numbers differ: not counted */
 	SONDE_LOSS_IN_FLIGHT = 4,    /* table of operations in flight is full: duration not known */
 	SONDE_LOSS_NO_SLOT = 5,      /* no free slot: subject counts as unattributed */
-	SONDE_LOSS_PROCESSES = 6,    /* table of processes is full: counted on the container without the process */
+	SONDE_LOSS_PROCESSES = 6,    /* no slot or table entry for a process: counted on its container instead */
 	SONDE_LOSS_BAD_VALUE = 7,    /* a kernel value that cannot be (a clock that went back): not counted */
 	SONDE_LOSS_MERGED = 8,       /* samples known only by their sum: counted, each at the mean */
 	SONDE_LOSS_UNMEASURED = 9,   /* the kernel itself took no time of it: not counted */
