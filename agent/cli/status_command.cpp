@@ -19,6 +19,13 @@ Colour colour_of(const std::string& health) {
   return health == "degraded" ? Colour::Yellow : Colour::Red;
 }
 
+bool reasons_name(const Json& reasons, const std::string& program) {
+  for (const Json& reason : reasons) {
+    if (reason.get<std::string>().find(program) != std::string::npos) return true;
+  }
+  return false;
+}
+
 void print_modules(const Json& modules) {
   Table table({{"PROBE", false}, {"HEALTH", false}, {"BY", false}, {"PROGRAMS", true}, {"RUNS/S", true},
                {"MEAN", true}, {"LOST", true}});
@@ -42,6 +49,11 @@ void print_modules(const Json& modules) {
                std::to_string(lost)},
               colour_of(health));
     for (const Json& reason : module["reasons"]) troubles.push_back(name + ": " + reason.get<std::string>());
+    for (const Json& program : module["programs"]) {
+      if (program["state"] == "failed" && !reasons_name(module["reasons"], program["name"])) {
+        troubles.push_back(name + ": " + program["name"].get<std::string>() + ": " + program.value("reason", ""));
+      }
+    }
     for (const auto& [reason, n] : module["losses"].items()) {
       troubles.push_back(name + " lost " + std::to_string(n.get<uint64_t>()) + " (" + reason + ")");
     }
@@ -52,11 +64,15 @@ void print_modules(const Json& modules) {
 }
 
 void print_policies(const Json& json) {
-  Table table({{"POLICY", false}, {"MODE", false}, {"MATCHED", true}, {"FROM", false}});
+  Table table({{"POLICY", false}, {"MODE", false}, {"MATCHED", true}, {"CONDITIONS", false}, {"FROM", false}});
   for (const Json& policy : json["policies"]) {
     const bool over = policy["expired"];
+    std::string conditions;
+    for (const Json& condition : policy.value("conditions", Json::array())) {
+      conditions += (conditions.empty() ? "" : ", ") + condition.get<std::string>();
+    }
     table.add({policy["name"], over ? "Expired" : policy["mode"].get<std::string>(),
-               std::to_string(policy["matched"].get<uint64_t>()), policy["source"]},
+               std::to_string(policy["matched"].get<uint64_t>()), conditions.empty() ? "-" : conditions, policy["source"]},
               over ? Colour::Grey : Colour::None);
   }
   fmt::print("\n{}", table.text());
@@ -70,10 +86,10 @@ void print_policies(const Json& json) {
 }
 
 void print_exporters(const Json& json) {
-  Table table({{"OUTPUT", false}, {"SENT", true}, {"REJECTED", true}, {"DROPPED", true}, {"RETRIES", true},
+  Table table({{"OUTPUT", false}, {"TO", false}, {"SENT", true}, {"REJECTED", true}, {"DROPPED", true}, {"RETRIES", true},
                {"WAITING", true}});
   for (const Json& exporter : json["exporters"]) {
-    table.add({exporter["name"], count_text(exporter["points_sent"]), count_text(exporter["points_rejected"]),
+    table.add({exporter["name"], exporter.value("destination", ""), count_text(exporter["points_sent"]), count_text(exporter["points_rejected"]),
                count_text(exporter["points_dropped"]), count_text(exporter["retries"]),
                bytes_text(exporter["queued_bytes"])});
   }
@@ -90,6 +106,10 @@ void print_status(const Json& json) {
              subjects["selected"].get<uint64_t>(), subjects["known"].get<uint64_t>(),
              subjects["slots_used"].get<uint64_t>(), subjects["slots_capacity"].get<uint64_t>(),
              json["overhead"]["used_milli_cpu"].get<double>(), json["overhead"]["budget_milli_cpu"].get<double>());
+  if (const uint64_t without = subjects.value("without_slot", uint64_t{0})) {
+    fmt::print("  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
+               paint(Colour::Red, "!"), without);
+  }
   print_modules(json["modules"]);
   print_policies(json);
   print_exporters(json);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <random>
 
 #include "agent/base/clock.h"
@@ -25,8 +26,10 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
 constexpr uint64_t kPoliciesEvery = kSecond;       // where no descriptor tells of changes, and for activeForSeconds
-constexpr uint64_t kStatusEvery = 2 * kSecond;
-constexpr uint64_t kLongestWait = 250 * kMillisecond;
+constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks
+constexpr uint64_t kStatusWait = kSecond;  // so long an asker waits for a newer one
+// What the kernel side does wakes the loop; slots of processes, which come in numbers, wait for its next turn.
+constexpr uint64_t kLongestWait = kSecond;
 constexpr uint64_t kStuckAfter = 60 * kSecond;     // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
 
@@ -166,6 +169,7 @@ void Agent::greet() const {
 }
 
 void Agent::run() {
+  turning_ = true;
   while (!stopping_) {
     const uint64_t before = boottime_ns();
     if (end_ns_ && before >= end_ns_) break;
@@ -173,21 +177,21 @@ void Agent::run() {
     const uint64_t now = boottime_ns();
     alive_ns_ = now;
     if (reloading_.exchange(false)) do_reload();
-    bool changed = control_->follow();
-    changed = control_->enter_waiting(now) || changed;
+    control_->follow();
+    control_->enter_waiting(now);
     if (now >= next_policies_ns_) follow_policies(false);
     if (overhead_->tick(now)) {
       control_->set_steps(overhead_->steps());
-      changed = true;
     }
     if (now >= next_collect_ns_) {
       collect(false);
-      changed = true;
     } else if (control_->pending() && now >= next_released_ns_) {
       collect_released();
     }
-    if (changed || now >= next_status_ns_) publish_status();
+    publish_identity();
+    if (status_wanted_.exchange(false)) publish_status();
   }
+  turning_ = false;
   if (servers_) servers_->not_ready();
   control_->follow();
   collect(true);
@@ -196,7 +200,7 @@ void Agent::run() {
 }
 
 uint64_t Agent::wait_ns(uint64_t now) const {
-  uint64_t until = std::min(next_collect_ns_, now + kLongestWait);
+  uint64_t until = std::min({next_collect_ns_, now + kLongestWait, overhead_->next_ns(), next_policies_ns_});
   if (control_->pending()) until = std::min(until, next_released_ns_);
   if (end_ns_) until = std::min(until, end_ns_);
   return until > now ? until - now : 0;
@@ -229,7 +233,6 @@ void Agent::follow_policies(bool force) {
   control_->decide_all(policies_->all(), context);
   next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
   if (!force) spdlog::info("policies changed: {} in force", control_->policies().size());
-  publish_status();
 }
 
 uint32_t Agent::clear_mask() const {
@@ -270,14 +273,12 @@ void Agent::settle() {
 
 void Agent::stop() {
   stopping_ = true;
-  const uint64_t one = 1;
-  (void)!write(events_.get(), &one, sizeof(one));
+  ring();
 }
 
 void Agent::reload() {
   reloading_ = true;
-  const uint64_t one = 1;
-  (void)!write(events_.get(), &one, sizeof(one));
+  ring();
 }
 
 void Agent::do_reload() {
@@ -291,6 +292,7 @@ void Agent::do_reload() {
     spdlog::info("reloaded: nothing changed");
     return;
   }
+  for (const auto& warning : loaded->warnings) spdlog::warn("{}", warning);
   options_.loaded = std::move(*loaded);
   spdlog::set_level(spdlog::level::from_str(config_.log.level));
   overhead_->set_budget(config_.overhead.milli_cpu);
@@ -316,20 +318,38 @@ void Agent::add_self_metrics() {
   });
 }
 
+// By the loop's thread alone: what it reads belongs to it.
 void Agent::publish_status() {
-  next_status_ns_ = boottime_ns() + kStatusEvery;
   StatusSources sources{*engine_, *control_, *aggregator_, *outputs_, *overhead_, *policies_, config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;
   std::string status = make_status_json(sources);
+  publish_identity();
   const std::lock_guard lock(published_);
   status_ = std::move(status);
+  status_made_ns_ = boottime_ns();
+  status_ready_.notify_all();
+}
+
+void Agent::publish_identity() {
+  const std::lock_guard lock(published_);
   identity_ = control_->identity();
 }
 
+void Agent::ring() const {
+  const uint64_t one = 1;
+  (void)!write(events_.get(), &one, sizeof(one));
+}
+
 std::string Agent::status_json() const {
-  const std::lock_guard lock(published_);
+  std::unique_lock lock(published_);
+  const uint64_t asked_ns = boottime_ns();
+  if (asked_ns < status_made_ns_ + kStatusFresh || !turning_) return status_;
+  status_wanted_ = true;
+  ring();
+  status_ready_.wait_for(lock, std::chrono::nanoseconds(kStatusWait),
+                         [&] { return status_made_ns_ >= asked_ns || !turning_; });
   return status_;
 }
 

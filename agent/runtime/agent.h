@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -43,7 +44,7 @@ class Agent {
   void stop();    // from any thread or signal handler
   void reload();  // likewise: reads the configuration again
 
-  // From any thread.
+  // From any thread. The status is made when somebody asks, by the loop, and at most twice a second.
   std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
   std::string status_json() const;
   std::string pods_json() const;
@@ -65,6 +66,8 @@ class Agent {
   void settle();  // after a collection: slots that are done go back
   void do_reload();
   void publish_status();
+  void publish_identity();
+  void ring() const;  // wakes the loop; also from a signal handler
   uint32_t clear_mask() const;
 
   AgentOptions options_;
@@ -86,11 +89,14 @@ class Agent {
   uint64_t next_collect_ns_ = 0;
   uint64_t next_released_ns_ = 0;
   uint64_t next_policies_ns_ = 0;
-  uint64_t next_status_ns_ = 0;
   std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop
   CollectStats last_collect_;
 
+  std::atomic<bool> turning_{false};  // the loop
+  mutable std::atomic<bool> status_wanted_{false};
   mutable std::mutex published_;
+  mutable std::condition_variable status_ready_;
+  uint64_t status_made_ns_ = 0;
   std::string status_ = "{}";
   IdentitySnapshotPtr identity_;
   std::string cgroup_root_;

@@ -117,6 +117,17 @@ std::vector<ExportStats> Outputs::stats() const {
   return stats;
 }
 
+std::vector<Outputs::Report> Outputs::reports() const {
+  std::vector<Report> reports;
+  const auto add = [&](const Exporter& exporter) {
+    reports.push_back({as_pipeline_stats(exporter), exporter.destination(), exporter.stats().last_error});
+  };
+  for (const auto& exporter : exporters_) add(*exporter);
+  add(newest_);
+  if (!pulled_) reports.back().destination = "kept for sonde top and /metrics on loopback";
+  return reports;
+}
+
 std::vector<std::string> Outputs::destinations() const {
   std::vector<std::string> list;
   for (const auto& exporter : exporters_) list.push_back(std::string(exporter->name()) + " to " + exporter->destination());

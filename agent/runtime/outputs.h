@@ -32,6 +32,13 @@ class Outputs {
   PrometheusExporter& newest() { return newest_; }
   QueueStats queue() const { return queue_.stats(); }
   std::vector<ExportStats> stats() const;
+  // The same with what a person wants to know; "newest", which is always there, is last.
+  struct Report {
+    ExportStats stats;
+    std::string destination;
+    std::string last_error;  // a sentence; empty after success
+  };
+  std::vector<Report> reports() const;
   // "otlp → http://localhost:4317", one per exporter, for the log.
   std::vector<std::string> destinations() const;
   std::vector<std::string> last_errors() const;

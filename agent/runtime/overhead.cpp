@@ -29,6 +29,8 @@ std::map<std::string, Overhead::Runs> Overhead::read() const {
   return sum;
 }
 
+uint64_t Overhead::next_ns() const { return measuring_ ? sample_begin_ + kSampleNs : next_sample_; }
+
 bool Overhead::tick(uint64_t now_ns) {
   if (!next_sample_) {
     next_sample_ = now_ns + kFirstSampleNs;

@@ -26,8 +26,10 @@ class Overhead {
  public:
   Overhead(const Engine& engine, double budget_milli_cpu);
 
-  // Call often (a quarter of a second or so). True: the budget's steps changed.
+  // Call at next_ns(). True: the budget's steps changed.
   bool tick(uint64_t now_ns);
+  // When tick() has something to do next; 0: at once.
+  uint64_t next_ns() const;
   const std::vector<OverheadStep>& steps() const { return budget_.steps(); }
   const BudgetController& budget() const { return budget_; }
   double milli_cpu() const { return milli_cpu_; }  // the budget; 0: none

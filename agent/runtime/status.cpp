@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -72,9 +73,18 @@ std::map<std::string, SubjectPtr> subjects_of(const IdentitySnapshot& identity) 
 Json policies_json(const StatusSources& sources) {
   Json list = Json::array();
   const auto decisions = sources.control.decided();
+  const auto limited = sources.aggregator.stats().series_limited;
+  const bool over_budget = sources.overhead.budget().over_budget() ||
+                           std::ranges::any_of(sources.overhead.steps(), [](auto s) { return s != OverheadStep::Full; });
   for (const PolicyStatus& status : policy_status(sources.control.policies(), decisions, sources.control.context())) {
+    Json conditions = Json::array();
+    if (status.expired) conditions.push_back("Expired");
+    if (!status.overridden.empty()) conditions.push_back("Overridden");
+    if (std::ranges::find(limited, status.name) != limited.end()) conditions.push_back("SeriesLimited");
+    if (status.matched && status.mode == Mode::Monitor && over_budget) conditions.push_back("OverBudget");
     list.push_back({{"name", status.name},
                     {"source", status.source},
+                    {"conditions", std::move(conditions)},
                     {"mode", status.mode == Mode::Exclude ? "Exclude" : "Monitor"},
                     {"expired", status.expired},
                     {"matched", status.matched},
@@ -85,8 +95,10 @@ Json policies_json(const StatusSources& sources) {
 
 Json exporters_json(const Outputs& outputs) {
   Json list = Json::array();
-  for (const ExportStats& stats : outputs.stats()) {
+  for (const auto& [stats, destination, last_error] : outputs.reports()) {
     list.push_back({{"name", stats.exporter},
+                    {"destination", destination},
+                    {"last_error", last_error},
                     {"batches", stats.batches},
                     {"points_sent", stats.points_sent},
                     {"points_rejected", stats.points_rejected},

@@ -64,7 +64,7 @@ TEST_F(AgentPolicyTest, FilesComeChangeBreakAndGoWithinTwoSeconds) {
 
   remove_policy("mine");
   EXPECT_TRUE(await([&] { return shown(box.path(), "sonde.file.io").series == 0; }, kPromised + 1)) << "removed";
-  EXPECT_EQ(problems(), "[]");
+  EXPECT_TRUE(await([&] { return problems() == "[]"; }, 3)) << problems();
   box.run([] { read_bytes(kBlock); });
   steady.run([] { read_bytes(50 * kBlock); });
   EXPECT_TRUE(await([&] { return bytes_read(steady) == 150 * kBlock; })) << bytes_read(steady);
