@@ -288,6 +288,7 @@ TEST_F(IoExactnessTest, WhatWasRememberedBeforeAPauseIsForgotten) {
 
 #if defined(__x86_64__)
 // i386: five reads of one byte from descriptor 9 by int 0x80, then exit(0).
+// clang-format off: a line is an instruction or a header
 constexpr unsigned char kReader32[] = {
     0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,           // 32 bits, little endian
     2, 0, 3, 0, 1, 0, 0, 0, 0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0,       // executable, i386, entry 0x8048054
@@ -301,6 +302,7 @@ constexpr unsigned char kReader32[] = {
     0xba, 1, 0, 0, 0,                                                  // mov edx, 1
     0xcd, 0x80, 0x4e, 0x75, 0xe7,                                      // int 0x80; dec esi; jnz
     0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+// clang-format on
 
 TEST_F(IoExactnessTest, CallsOf32BitProgramsAreNamedAsLost) {
   Cgroup& box = selected("box", kIoStandard);
