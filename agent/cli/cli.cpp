@@ -64,10 +64,6 @@ void add_output_flag(CLI::App& command, std::string& format) {
       ->default_str("table");
 }
 
-void add_address_flag(CLI::App& command, std::string& address) {
-  command.add_option("--address", address, "Where the agent listens on loopback, host:port")->default_str(address);
-}
-
 int run(int argc, char** argv) {
   Context context;
   CLI::App app{

@@ -41,8 +41,6 @@ void set_up_log(const LogConfig& log);
 
 // `-o, --output table|json`.
 void add_output_flag(CLI::App& command, std::string& format);
-// `--address host:port` of the running agent's loopback listener.
-void add_address_flag(CLI::App& command, std::string& address);
 
 int run(int argc, char** argv);
 

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sonde pods`: pod → container → cgroup → processes.
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
-#include "agent/api/http_client.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/agent_answer.h"
 #include "agent/cli/terminal.h"
 
 namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr uint64_t kTimeoutNs = 5'000'000'000;
 constexpr std::size_t kPidsShown = 6;
 constexpr std::size_t kShortId = 12;
 
@@ -38,32 +35,20 @@ std::string container_text(const Json& subject) {
   return (name.empty() ? "" : name + ":") + id.substr(0, kShortId);
 }
 
+void print_pods(const Json& json) {
+  Table table({{"CGROUP", false}, {"POD", false}, {"CONTAINER", false}, {"PROCESSES", false}});
+  for (const Json& subject : json) {
+    table.add({subject.value("cgroup", ""), pod_text(subject), container_text(subject), pids_text(subject)});
+  }
+  fmt::print("{}", table.text(is_terminal() ? terminal_size().columns : 0));
+}
+
 }  // namespace
 
 void add_pods_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("pods", "Pods, containers and cgroups that the running agent knows, with their processes");
-  struct Flags {
-    std::string format = "table";
-    std::string address = "127.0.0.1:18081";
-  };
-  auto flags = std::make_shared<Flags>();
-  add_output_flag(*command, flags->format);
-  add_address_flag(*command, flags->address);
-  command->callback([flags, &context] {
-    auto answer = get_from_agent(flags->address, "/pods", kTimeoutNs);
-    if (!answer) return context.fail(answer.error().message(), kFailed);
-    if (flags->format == "json") {
-      fmt::print("{}", *answer);
-      return;
-    }
-    const Json json = Json::parse(*answer, nullptr, false);
-    if (!json.is_array()) return context.fail("the answer of " + flags->address + " is not an agent's", kFailed);
-    Table table({{"CGROUP", false}, {"POD", false}, {"CONTAINER", false}, {"PROCESSES", false}});
-    for (const Json& subject : json) {
-      table.add({subject.value("cgroup", ""), pod_text(subject), container_text(subject), pids_text(subject)});
-    }
-    fmt::print("{}", table.text(is_terminal() ? terminal_size().columns : 0));
-  });
+  auto flags = add_agent_flags(*command);
+  command->callback([flags, &context] { show_answer(*flags, "/pods", context, print_pods); });
 }
 
 }  // namespace sonde::cli

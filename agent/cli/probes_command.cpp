@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sonde probes`: what can be measured, from the same tables that the exporters use; beside a running agent also the
 // state of each probe here.
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
 #include "agent/base/text.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/agent_answer.h"
 #include "agent/cli/terminal.h"
 #include "agent/module/module.h"
 #include "agent/policy/estimate.h"
@@ -96,13 +95,7 @@ void print_table(const Json& probes) {
 
 void add_probes_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("probes", "What can be measured, by which hooks, and what each needs");
-  struct Flags {
-    std::string format = "table";
-    std::string address = "127.0.0.1:18081";
-  };
-  auto flags = std::make_shared<Flags>();
-  add_output_flag(*command, flags->format);
-  add_address_flag(*command, flags->address);
+  auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     (void)context;
     const Json status = running_modules(flags->address);

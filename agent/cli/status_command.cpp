@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sonde status`: what the running agent says about itself.
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
-#include "agent/api/http_client.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/agent_answer.h"
 #include "agent/cli/terminal.h"
 
 namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr uint64_t kTimeoutNs = 5'000'000'000;
 
 Colour colour_of(const std::string& health) {
   if (health == "ok") return Colour::None;
@@ -32,12 +29,7 @@ void print_modules(const Json& modules) {
   std::vector<std::string> troubles;
   for (const Json& module : modules) {
     if (module["name"] == "core" && module["losses"].empty()) continue;
-    int attached = 0;
-    int failed = 0;
-    for (const Json& program : module["programs"]) {
-      attached += program["state"] == "attached";
-      failed += program["state"] == "failed";
-    }
+    const auto [attached, failed] = count_programs(module);
     uint64_t lost = 0;
     for (const Json& n : module["losses"]) lost += n.get<uint64_t>();
     const std::string name = module["name"];
@@ -119,24 +111,8 @@ void print_status(const Json& json) {
 
 void add_status_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("status", "Probes, policies, outputs and losses of the running agent");
-  struct Flags {
-    std::string format = "table";
-    std::string address = "127.0.0.1:18081";
-  };
-  auto flags = std::make_shared<Flags>();
-  add_output_flag(*command, flags->format);
-  add_address_flag(*command, flags->address);
-  command->callback([flags, &context] {
-    auto answer = get_from_agent(flags->address, "/statusz", kTimeoutNs);
-    if (!answer) return context.fail(answer.error().message(), kFailed);
-    if (flags->format == "json") {
-      fmt::print("{}", *answer);
-      return;
-    }
-    const Json json = Json::parse(*answer, nullptr, false);
-    if (!json.is_object()) return context.fail("the answer of " + flags->address + " is not an agent's", kFailed);
-    print_status(json);
-  });
+  auto flags = add_agent_flags(*command);
+  command->callback([flags, &context] { show_answer(*flags, "/statusz", context, print_status); });
 }
 
 }  // namespace sonde::cli

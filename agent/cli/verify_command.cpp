@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sonde verify`: six steps from "the agent runs" to "somebody can read the numbers".
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/cli/agent_answer.h"
 #include "agent/cli/checks.h"
-#include "agent/cli/cli.h"
 
 namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr uint64_t kTimeoutNs = 5'000'000'000;
 
 Check step(std::string name, bool ok, std::string finding, std::string remedy) {
   return {std::move(name), ok ? Verdict::Ok : Verdict::Failure, std::move(finding), ok ? "" : std::move(remedy)};
@@ -22,10 +20,9 @@ Check probes_step(const Json& status) {
   int attached = 0;
   int failed = 0;
   for (const Json& module : status["modules"]) {
-    for (const Json& program : module["programs"]) {
-      attached += program["state"] == "attached";
-      failed += program["state"] == "failed";
-    }
+    const ProgramCount count = count_programs(module);
+    attached += count.attached;
+    failed += count.failed;
   }
   Check check = step("probes attached", attached > 0, fmt::format("{} programs, {} failed", attached, failed),
                      "run `sonde doctor`");
@@ -52,7 +49,7 @@ Check output_step(const Json& status) {
 
 std::vector<Check> verify(const std::string& address) {
   std::vector<Check> checks;
-  auto answer = get_from_agent(address, "/statusz", kTimeoutNs);
+  auto answer = get_from_agent(address, "/statusz", kAnswerTimeoutNs);
   const Json status = answer ? Json::parse(*answer, nullptr, false) : Json();
   if (!status.is_object()) {
     checks.push_back(step("agent runs", false, answer ? "the answer is not an agent's" : answer.error().message(),
@@ -71,7 +68,7 @@ std::vector<Check> verify(const std::string& address) {
   checks.push_back(step("kernel counts", samples > 0, fmt::format("{} samples", samples),
                         "wait for the first interval; if it stays 0 nothing that is measured has happened"));
   checks.push_back(output_step(status));
-  auto metrics = get_from_agent(address, "/metrics", kTimeoutNs);
+  auto metrics = get_from_agent(address, "/metrics", kAnswerTimeoutNs);
   const bool served = metrics && metrics->find("sonde_") != std::string::npos;
   checks.push_back(step("metrics served", served,
                         served ? fmt::format("{} bytes at http://{}/metrics", metrics->size(), address)
@@ -84,13 +81,7 @@ std::vector<Check> verify(const std::string& address) {
 
 void add_verify_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("verify", "Six steps: agent, target, probes, counts, output, metrics");
-  struct Flags {
-    std::string format = "table";
-    std::string address = "127.0.0.1:18081";
-  };
-  auto flags = std::make_shared<Flags>();
-  add_output_flag(*command, flags->format);
-  add_address_flag(*command, flags->address);
+  auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     const auto checks = verify(flags->address);
     fmt::print("{}", flags->format == "json" ? checks_json(checks) : checks_text(checks));

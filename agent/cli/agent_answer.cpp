@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cli/agent_answer.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include "agent/api/http_client.h"
+
+namespace sonde::cli {
+
+std::shared_ptr<AgentFlags> add_agent_flags(CLI::App& command) {
+  auto flags = std::make_shared<AgentFlags>();
+  add_output_flag(command, flags->format);
+  command.add_option("--address", flags->address, "Where the agent listens on loopback, host:port")
+      ->default_str(flags->address);
+  return flags;
+}
+
+void show_answer(const AgentFlags& flags, const std::string& path, Context& context,
+                 const std::function<void(const nlohmann::ordered_json&)>& print) {
+  auto answer = get_from_agent(flags.address, path, kAnswerTimeoutNs);
+  if (!answer) return context.fail(answer.error().message(), kFailed);
+  if (flags.format == "json") {
+    fmt::print("{}", *answer);
+    return;
+  }
+  try {
+    print(nlohmann::ordered_json::parse(*answer));
+  } catch (const nlohmann::json::exception&) {  // no JSON, or without what an agent says
+    context.fail("the answer of " + flags.address + " is not an agent's", kFailed);
+  }
+}
+
+ProgramCount count_programs(const nlohmann::ordered_json& module) {
+  ProgramCount count;
+  for (const auto& program : module["programs"]) {
+    count.attached += program["state"] == "attached";
+    count.failed += program["state"] == "failed";
+  }
+  return count;
+}
+
+}  // namespace sonde::cli
