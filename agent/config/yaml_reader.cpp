@@ -129,20 +129,25 @@ std::optional<std::size_t> MapReader::word(std::string_view field, std::span<con
   return {};
 }
 
-std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_t most) {
-  std::vector<const YamlNode*> result;
+const std::vector<YamlNode>& MapReader::list(std::string_view field, std::size_t most) {
+  static const std::vector<YamlNode> none;
   const YamlNode* value = find(field);
-  if (!value) return result;
+  if (!value) return none;
   if (value->kind != YamlNode::Kind::Sequence) {
     refuse(*value, field, "a list");
-    return result;
+    return none;
   }
   if (value->items.size() > most) {
     problems_->add(*value,
                    fmt::format("{} has {} entries, at most {} are allowed", name_of(field), value->items.size(), most));
-    return result;
+    return none;
   }
-  for (const YamlNode& item : value->items) {
+  return value->items;
+}
+
+std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_t most) {
+  std::vector<const YamlNode*> result;
+  for (const YamlNode& item : list(field, most)) {
     if (item.kind == YamlNode::Kind::Scalar && !item.text.empty()) {
       result.push_back(&item);
     } else {
@@ -175,19 +180,9 @@ std::optional<std::map<std::string, std::string>> MapReader::labels(std::string_
 
 std::vector<MapReader> MapReader::maps(std::string_view field, std::size_t most) {
   std::vector<MapReader> result;
-  const YamlNode* value = find(field);
-  if (!value) return result;
-  if (value->kind != YamlNode::Kind::Sequence) {
-    refuse(*value, field, "a list");
-    return result;
-  }
-  if (value->items.size() > most) {
-    problems_->add(*value,
-                   fmt::format("{} has {} entries, at most {} are allowed", name_of(field), value->items.size(), most));
-    return result;
-  }
-  for (std::size_t i = 0; i < value->items.size(); ++i) {
-    result.emplace_back(value->items[i], fmt::format("{}[{}]", name_of(field), i), *problems_);
+  const std::vector<YamlNode>& entries = list(field, most);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    result.emplace_back(entries[i], fmt::format("{}[{}]", name_of(field), i), *problems_);
   }
   return result;
 }

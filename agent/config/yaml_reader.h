@@ -65,6 +65,8 @@ class MapReader {
  private:
   std::string title() const;
   void refuse(const YamlNode& at, std::string_view field, const std::string& wanted);
+  // Empty if it is absent, no list, or too long, which is then told.
+  const std::vector<YamlNode>& list(std::string_view field, std::size_t most);
 
   const YamlNode* node_;  // an empty map if it was none: that problem has been told
   std::string path_;
