@@ -227,12 +227,13 @@ void add_machine(std::vector<Setting>& t) {
                                     {"kubelet", IdentitySource::Kubelet},
                                     {"apiServer", IdentitySource::ApiServer},
                                     {"cgroup", IdentitySource::Cgroup}},
-                                   "Who knows the pods; cgroup: only what the paths tell"));
+                                   "Who knows the pods. This build has cgroup only, what the paths tell; the others mean the "
+                                   "same"));
   t.push_back(text("nodeName", "node-name", SONDE_FIELD(node_name), "Name of this node; empty: the host name"));
   t.push_back(text("clusterName", "cluster-name", SONDE_FIELD(cluster_name), "Exported as k8s.cluster.name"));
   t.push_back(resource_attributes());
   t.push_back(boolean("tenancy.allowUserFunctions", "allow-user-functions", SONDE_FIELD(allow_user_functions),
-                      "May a MonitorPolicy of a namespace measure functions"));
+                      "May a MonitorPolicy of a namespace measure functions, where the build has the probe"));
   t.push_back(address("listen.http", "http", SONDE_FIELD(listen.http),
                       "Health, and /metrics where prometheus is exported", {.alias = "HTTP_PORT"}));
   t.push_back(address("listen.httpLocal", "http-local", SONDE_FIELD(listen.http_local),
