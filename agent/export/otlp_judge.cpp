@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "agent/base/duration.h"
 #include "agent/export/otlp_sender.h"
 #include "agent/export/utf8.h"
 #include "google/rpc/error_details.pb.h"
@@ -16,9 +17,8 @@ namespace sonde {
 namespace {
 
 using Verdict = SendResult::Verdict;
-constexpr uint64_t kNsPerSecond = 1'000'000'000;
 // Whoever asks for more is asked again after this.
-constexpr uint64_t kLongestRetryAfter = 3600 * kNsPerSecond;
+constexpr uint64_t kLongestRetryAfter = 3600 * kSecond;
 constexpr size_t kLongestMessage = 512;
 
 // What a receiver says goes into logs and status: bounded, one line.
@@ -62,8 +62,8 @@ std::optional<uint64_t> retry_info(const std::string& details) {
     if (!detail.Is<google::rpc::RetryInfo>() || !detail.UnpackTo(&info)) continue;
     const auto& delay = info.retry_delay();
     if (delay.seconds() < 0 || delay.nanos() < 0) return 0;
-    if (static_cast<uint64_t>(delay.seconds()) >= kLongestRetryAfter / kNsPerSecond) return kLongestRetryAfter;
-    return static_cast<uint64_t>(delay.seconds()) * kNsPerSecond + static_cast<uint64_t>(delay.nanos());
+    if (static_cast<uint64_t>(delay.seconds()) >= kLongestRetryAfter / kSecond) return kLongestRetryAfter;
+    return static_cast<uint64_t>(delay.seconds()) * kSecond + static_cast<uint64_t>(delay.nanos());
   }
   return std::nullopt;
 }
@@ -113,17 +113,17 @@ std::optional<uint64_t> parse_retry_after(std::string_view text, uint64_t now_ns
   uint64_t seconds = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (end == text.data() + text.size() && end != text.data()) {
-    if (error != std::errc() || seconds > kLongestRetryAfter / kNsPerSecond) return kLongestRetryAfter;
-    return seconds * kNsPerSecond;
+    if (error != std::errc() || seconds > kLongestRetryAfter / kSecond) return kLongestRetryAfter;
+    return seconds * kSecond;
   }
   tm date{};
   const std::string copy(text);
   const char* rest = ::strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
   if (rest == nullptr || *rest != '\0') return std::nullopt;
   const time_t then = ::timegm(&date);
-  const auto now = static_cast<time_t>(now_ns / kNsPerSecond);
+  const auto now = static_cast<time_t>(now_ns / kSecond);
   if (then <= now) return 0;
-  return std::min(static_cast<uint64_t>(then - now) * kNsPerSecond, kLongestRetryAfter);
+  return std::min(static_cast<uint64_t>(then - now) * kSecond, kLongestRetryAfter);
 }
 
 SendResult judge_http(const HttpResponse& response, uint64_t now_ns) {

@@ -13,6 +13,7 @@
 #include <random>
 
 #include "agent/base/clock.h"
+#include "agent/base/duration.h"
 #include "agent/base/text.h"
 #include "agent/config/settings.h"
 #include "agent/identity/cgroup_root.h"
@@ -22,8 +23,6 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
 constexpr uint64_t kPoliciesEvery = kSecond;       // where no descriptor tells of changes, and for activeForSeconds
 constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks

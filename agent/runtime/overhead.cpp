@@ -2,11 +2,11 @@
 #include "agent/runtime/overhead.h"
 
 #include "agent/base/clock.h"
+#include "agent/base/duration.h"
 
 namespace sonde {
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kSampleNs = kSecond;
 constexpr uint64_t kFirstSampleNs = 2 * kSecond;
 constexpr uint64_t kCycleNs = 60 * kSecond;

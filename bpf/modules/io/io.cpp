@@ -10,10 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <string>
 
+#include "agent/base/clock.h"
 #include "agent/base/fd.h"
 #include "agent/module/module.h"
 #include "bpf/modules/io/names.h"
@@ -206,9 +206,7 @@ class IoModule : public Module {
 
   Result<void> begin(bpf_object* object) const override {
     const bpf_map* variables = bpf_object__find_map_by_name(object, ".bss");
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const uint64_t ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    const uint64_t ns = monotonic_ns();
     const uint32_t key = 0;
     if (!variables || bpf_map__value_size(variables) != sizeof(ns)) return Error("the io object has no begin time");
     if (bpf_map_update_elem(bpf_map__fd(variables), &key, &ns, BPF_ANY))
