@@ -62,6 +62,7 @@ enum class SelfMetric : uint8_t {
   ExportPoints,
   ExportPointsRejected,
   ExportPointsDropped,
+  ExportPointsSuperseded,
   ExportRetries,
   ExportBytes,
   ExportFailures,

@@ -69,6 +69,7 @@ void report(SelfSink& sink, const ExportStats& stats) {
   sink.value(SelfMetric::ExportPoints, stats.points_sent, {name});
   sink.value(SelfMetric::ExportPointsRejected, stats.points_rejected, {name});
   sink.value(SelfMetric::ExportPointsDropped, stats.points_dropped, {name});
+  sink.value(SelfMetric::ExportPointsSuperseded, stats.points_superseded, {name});
   sink.value(SelfMetric::ExportRetries, stats.retries, {name});
   sink.value(SelfMetric::ExportBytes, stats.bytes_sent, {name});
   for (const auto& [code, times] : stats.failures) sink.value(SelfMetric::ExportFailures, times, {name, code});

@@ -79,6 +79,8 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.export.points", "{point}", kCounter, "Points that the receiver took.", kExporter),
     whole("sonde.agent.export.points.rejected", "{point}", kCounter, "Points that the receiver refused.", kExporter),
     whole("sonde.agent.export.points.dropped", "{point}", kCounter, "Points given up before they were sent.", kExporter),
+    whole("sonde.agent.export.points.superseded", "{point}", kCounter,
+          "Points replaced by a newer one of the same series before they were sent: the totals stay right.", kExporter),
     whole("sonde.agent.export.retries", "{request}", kCounter, "Requests sent again.", kExporter),
     whole("sonde.agent.export.io", "By", kCounter, "Bytes sent on the wire.", kExporter),
     whole("sonde.agent.export.failures", "{request}", kCounter, "Requests that failed, by code.", kFailure),
@@ -86,8 +88,8 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.export.queue.memory", "By", kGauge, "Memory or disk of what waits in the exporter.", kExporter),
     real("sonde.agent.collection.duration", "s", kHistogram, "One pass of reading the kernel's rows."),
     real("sonde.agent.export.duration", "s", kHistogram, "Handing one batch to all exporters."),
-    real("sonde.agent.overhead.usage", "{milli_cpu}", kGauge, "CPU of the agent and its BPF programs."),
-    real("sonde.agent.overhead.budget", "{milli_cpu}", kGauge, "What the configuration allows."),
+    real("sonde.agent.overhead.usage", "{cpu}", kGauge, "CPUs that the agent and its BPF programs use."),
+    real("sonde.agent.overhead.budget", "{cpu}", kGauge, "CPUs that the configuration allows them; 0: any."),
 };
 static_assert(std::size(kSpecs) == static_cast<std::size_t>(SelfMetric::Count));
 

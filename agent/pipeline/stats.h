@@ -107,6 +107,7 @@ struct ExportStats {
   uint64_t points_sent = 0;
   uint64_t points_rejected = 0;
   uint64_t points_dropped = 0;
+  uint64_t points_superseded = 0;
   uint64_t retries = 0;
   uint64_t bytes_sent = 0;
   uint64_t queued_batches = 0;

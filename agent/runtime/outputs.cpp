@@ -44,6 +44,7 @@ ExportStats as_pipeline_stats(const Exporter& exporter) {
   to.points_sent = from.points_sent;
   to.points_rejected = from.points_rejected;
   to.points_dropped = from.points_dropped;
+  to.points_superseded = from.points_superseded;
   to.retries = from.retries;
   to.bytes_sent = from.bytes_sent;
   to.queued_batches = from.queued_batches;

@@ -103,6 +103,7 @@ Json exporters_json(const Outputs& outputs) {
                     {"points_sent", stats.points_sent},
                     {"points_rejected", stats.points_rejected},
                     {"points_dropped", stats.points_dropped},
+                    {"points_superseded", stats.points_superseded},
                     {"retries", stats.retries},
                     {"bytes_sent", stats.bytes_sent},
                     {"queued_batches", stats.queued_batches},
