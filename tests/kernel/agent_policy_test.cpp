@@ -58,7 +58,9 @@ TEST_F(AgentPolicyTest, FilesComeChangeBreakAndGoWithinTwoSeconds) {
   EXPECT_TRUE(await([&] { return shown(box.path(), "sonde.file.operation.duration").series == 0; }, kPromised + 1)) << "changed";
   EXPECT_TRUE(counts_soon(box)) << "bytes are still asked for";
 
-  policy_text("mine", "apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: mine}\nspec: {presett: Minimal}\n");
+  policy_text("mine",
+              "apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: mine}\n"
+              "spec: {presett: Minimal}\n");
   EXPECT_TRUE(await([&] { return problems().find("preset") != std::string::npos; }, 5)) << problems();
   EXPECT_TRUE(counts_soon(box)) << "the last good version stays in force";
 
