@@ -81,8 +81,8 @@ void print_exporters(const Json& json) {
   Table table({{"OUTPUT", false}, {"TO", false}, {"SENT", true}, {"REJECTED", true}, {"DROPPED", true}, {"RETRIES", true},
                {"WAITING", true}});
   for (const Json& exporter : json["exporters"]) {
-    table.add({exporter["name"], exporter.value("destination", ""), count_text(exporter["points_sent"]), count_text(exporter["points_rejected"]),
-               count_text(exporter["points_dropped"]), count_text(exporter["retries"]),
+    table.add({exporter["name"], exporter.value("destination", ""), count_text(exporter["points_sent"]),
+               count_text(exporter["points_rejected"]), count_text(exporter["points_dropped"]), count_text(exporter["retries"]),
                bytes_text(exporter["queued_bytes"])});
   }
   fmt::print("\n{}", table.text());
