@@ -2,6 +2,8 @@
 #include "agent/cli/cli.h"
 
 #include <cstdio>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/base/text.h"
@@ -30,6 +32,13 @@ const CLI::App& innermost(const CLI::App& app) {
   return chosen.empty() ? app : innermost(*chosen.front());
 }
 
+// "policy check", without the program's own name.
+std::string full_name(const CLI::App& app) {
+  if (!app.get_parent()) return "";
+  const std::string above = full_name(*app.get_parent());
+  return above.empty() ? app.get_name() : above + " " + app.get_name();
+}
+
 std::string with_hint(std::string sentence, const std::string& word, const std::vector<std::string>& candidates) {
   const auto near = nearest(word, std::span<const std::string>(candidates));
   if (!near.empty()) sentence += "; did you mean " + std::string(near) + "?";
@@ -43,12 +52,47 @@ std::string sentence_of(const CLI::App& app, const CLI::ParseError& error) {
   if (!extras.empty()) {
     const std::string word = extras.front().substr(0, extras.front().find('='));
     if (word.starts_with("-")) {
-      return with_hint("`" + command.get_name() + "` has no flag " + word, word, flags_of(command));
+      return with_hint("`" + full_name(command) + "` has no flag " + word, word, flags_of(command));
     }
     if (&command == &app) return with_hint("there is no command \"" + word + "\"", word, commands_of(app));
-    return "`" + command.get_name() + "` does not take \"" + word + "\"";
+    return "`" + full_name(command) + "` does not take \"" + word + "\"";
+  }
+  if (error.get_name() == "RequiredError" && !command.get_subcommands({}).empty()) {
+    return "`" + full_name(command) + "` needs one of: " + join(commands_of(command), ", ");
   }
   return error.what();
+}
+
+constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
+    {"agent",
+     "  sonde agent --export file --file metrics.jsonl --interval 5s     into a file\n"
+     "  sonde agent --otlp-endpoint http://collector:4317                to a collector\n"
+     "  sonde agent --export prometheus                                  http://localhost:18080/metrics\n"
+     "  sonde agent --policies /etc/sonde/policies                       who is measured, and what\n"
+     "  sonde agent --target-pid 1234 --duration 1m                      one process tree, one minute\n"
+     "  kill -HUP $(pidof sonde)                                         reads the configuration again"},
+    {"top", "  sonde top           every container and cgroup, as it happens\n"
+            "  sonde top -o json   one measurement, for scripts"},
+    {"status", "  sonde status                          of the agent on this machine\n"
+               "  sonde status -o json | jq .modules    why a probe does not work, and what it costs"},
+    {"pods", "  sonde pods           who is known: pod, container, cgroup, processes\n"
+             "  sonde pods -o json   for scripts"},
+    {"probes", "  sonde probes           what can be measured here\n"
+               "  sonde probes -o json   with every metric and what it needs"},
+    {"doctor", "  sudo sonde doctor           can this machine run each probe, and if not, what to do\n"
+               "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all"},
+    {"verify", "  sonde verify   six steps from a running agent to served metrics; the first that fails says what to do"},
+    {"check", "  sonde policy check databases.yaml             is it right? exit code 0 or 2\n"
+              "  sonde policy check --estimate policies/       and what would it cost?"},
+};
+
+void add_examples(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands({})) {
+    for (const auto& [name, text] : kExamples) {
+      if (command->get_name() == name) command->footer("Examples:\n" + std::string(text));
+    }
+    add_examples(*command);
+  }
 }
 
 }  // namespace
@@ -60,7 +104,9 @@ void Context::fail(const std::string& sentence, int exit_code) {
 
 void add_output_flag(CLI::App& command, std::string& format) {
   command.add_option("-o,--output", format, "Form of the answer: table or json")
-      ->check(CLI::IsMember({"table", "json"}))
+      ->check([](const std::string& word) {
+        return word == "table" || word == "json" ? "" : "must be table or json, not '" + word + "'";
+      })
       ->default_str("table");
 }
 
@@ -80,6 +126,7 @@ int run(int argc, char** argv) {
   add_doctor_command(app, context);
   add_policy_command(app, context);
   add_verify_command(app, context);
+  add_examples(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -88,7 +135,7 @@ int run(int argc, char** argv) {
     return app.exit(version);
   } catch (const CLI::ParseError& error) {
     context.fail(sentence_of(app, error) + " (see `sonde " +
-                 (&innermost(app) == &app ? "" : innermost(app).get_name() + " ") + "--help`)");
+                 (&innermost(app) == &app ? "" : full_name(innermost(app)) + " ") + "--help`)");
     return context.code;
   }
   if (app.get_subcommands().empty()) std::fputs(app.help().c_str(), stdout);

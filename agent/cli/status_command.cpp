@@ -64,7 +64,9 @@ void print_policies(const Json& json) {
       conditions += (conditions.empty() ? "" : ", ") + condition.get<std::string>();
     }
     table.add({policy["name"], over ? "Expired" : policy["mode"].get<std::string>(),
-               std::to_string(policy["matched"].get<uint64_t>()), conditions.empty() ? "-" : conditions, policy["source"]},
+               
+               std::to_string(policy["matched"].get<uint64_t>()),
+               conditions.empty() ? "-" : conditions, policy["source"]},
               over ? Colour::Grey : Colour::None);
   }
   fmt::print("\n{}", table.text());
