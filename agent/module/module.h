@@ -59,6 +59,7 @@ struct ModuleInfo {
   uint16_t histograms = 0;
   uint16_t gauges = 0;
   bool cells = false;
+  bool samples_histograms = false;  // the kernel side heeds sampleHistogramsEvery
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
 

@@ -240,6 +240,7 @@ void Aggregator::Impl::start_from_zero(Stream& stream) {
 
 // A restarted container: what the old one had sent goes on from zero, so that no line is left hanging.
 void Aggregator::Impl::carry_on(Stream& fresh, const Stream& old) {
+  fresh.ratios |= old.ratios;
   for (const Accumulator& series : old.groups.front()->series()) {
     if (!series.emitted || !fresh.plan || !fresh.plan->asked[series.ordinal]) continue;
     if (catalog_[series.ordinal].source == Source::Gauge || fresh.own().find_key(series.key)) continue;

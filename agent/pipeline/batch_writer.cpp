@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pipeline/batch_writer.h"
 
+#include <sonde/abi.h>
 #include <sonde/histogram.h>
 
 #include <algorithm>
@@ -8,6 +9,24 @@
 #include <cmath>
 
 namespace sonde {
+namespace {
+
+constexpr AttributeSpec kRatioAttributes[] = {{"sonde.probe", "name of the probe"}};
+constexpr MetricSpec kRatio{.name = "sonde.histogram.sample.ratio",
+                            .unit = "1",
+                            .instrument = Instrument::Gauge,
+                            .description = "Part of the operations that the probe's histograms take. Not sent while it is 1.",
+                            .attributes = kRatioAttributes,
+                            .integer = false};
+static_assert(SONDE_MAX_MODULES <= 32, "Stream::ratios has a bit for each");
+
+uint16_t sample_every(const Catalog& catalog, const Stream& stream, std::size_t module) {
+  if (!stream.decision || module >= stream.decision->probes.size()) return 1;
+  const ProbeDecision& probe = stream.decision->probes[module];
+  return probe.metrics && catalog.module(module).samples_histograms ? probe.sample_every : 1;
+}
+
+}  // namespace
 
 void BatchWriter::begin(const ResourcePtr& resource) {
   batch_.resources.push_back({resource, static_cast<uint32_t>(batch_.points.size()), 0});
@@ -84,6 +103,23 @@ void BatchWriter::write_marks(Stream& stream) {
   sorted(stream, stream.continued ? 1 : 0);
   for (const Entry& entry : entries_) {
     if (entry.series->emitted) write_mark(*entry.series, stream.last_time_ns + kEndMarkDelay);
+  }
+}
+
+void BatchWriter::write_ratios(Stream& stream, bool live) {
+  if (live && batch_.points.size() == batch_.resources.back().begin) return;
+  for (std::size_t module = 0; module < catalog_.modules(); ++module) {
+    const uint32_t bit = 1U << module;
+    const uint16_t every = live ? sample_every(catalog_, stream, module) : 1;
+    if (every <= 1 && !(stream.ratios & bit)) continue;
+    Point& point = batch_.points.emplace_back();
+    point.metric = &kRatio;
+    point.attributes = catalog_.probe(module);
+    point.start_ns = stream.start_ns;
+    point.time_ns = live ? stream.last_time_ns : stream.last_time_ns + kEndMarkDelay;
+    if (every > 1) point.real = 1.0 / every;
+    point.no_recorded_value = every <= 1;
+    stream.ratios = every > 1 ? stream.ratios | bit : stream.ratios & ~bit;
   }
 }
 

@@ -26,6 +26,9 @@ class BatchWriter {
   std::size_t write(Stream& stream, bool values);
   // End marks of all series; of a continued stream only those of its processes.
   void write_marks(Stream& stream);
+  // sonde.histogram.sample.ratio of each probe that samples the stream's histograms; its end mark where one did, or if
+  // not `live`. Last on the Resource, and never alone.
+  void write_ratios(Stream& stream, bool live);
 
  private:
   struct Entry {

@@ -42,6 +42,7 @@ AttributeSetPtr join_attributes(const AttributeSetPtr& own, const AttributeSet& 
 Catalog::Catalog(std::span<const ModuleEntry> modules) : modules_(modules) {
   for (std::size_t m = 0; m < modules.size(); ++m) {
     const ModuleInfo& info = modules[m].module->info();
+    probes_.push_back(std::make_shared<const AttributeSet>(AttributeSet{{"sonde.probe", std::string(info.name)}}));
     first_.emplace_back(static_cast<int>(series_.size()), static_cast<int>(info.series.size()));
     for (std::size_t s = 0; s < info.series.size(); ++s) {
       const SeriesSpec& spec = info.series[s];

@@ -46,6 +46,8 @@ class Catalog {
   const CatalogSeries& operator[](std::size_t ordinal) const { return series_[ordinal]; }
   const ModuleInfo& module(std::size_t index) const { return modules_[index].module->info(); }
   std::size_t modules() const { return modules_.size(); }
+  // {sonde.probe: its name}
+  const AttributeSetPtr& probe(std::size_t module) const { return probes_[module]; }
 
   // Number of the series; -1 if no module has it.
   int ordinal(SeriesId id) const {
@@ -77,6 +79,7 @@ class Catalog {
   std::unordered_map<uint64_t, Located> cells_;  // by module, series, cell
   std::map<std::pair<uint16_t, std::string>, Located> named_cells_;  // by ordinal and attribute values
   AttributeSetPtr overflow_;
+  std::vector<AttributeSetPtr> probes_;
 };
 
 // Attributes of both, sorted.

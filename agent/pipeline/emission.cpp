@@ -78,8 +78,10 @@ void Aggregator::Impl::emit_stream(BatchWriter& writer, Stream& stream, Now now,
   writer.begin(stream.resource);
   if (stream.state == StreamState::Marking) {
     writer.write_marks(stream);
+    if (!stream.continued) writer.write_ratios(stream, false);
   } else if (values || stream.marks) {
     series_ -= writer.write(stream, values);
+    if (values) writer.write_ratios(stream, true);
   }
   writer.end();
   if (values) {

@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::size_t kMaxRemembered = 256;
 
-bool same_probe(const ProbeDecision& a, const ProbeDecision& b) { return a.level == b.level && a.metrics == b.metrics; }
+bool same_probe(const ProbeDecision& a, const ProbeDecision& b) {
+  return a.level == b.level && a.metrics == b.metrics && a.sample_every == b.sample_every;
+}
 
 }  // namespace
 

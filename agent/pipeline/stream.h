@@ -38,6 +38,7 @@ struct Stream {
   bool emitted = false;       // something of it has left
   bool marks = false;         // some series wait for their end mark
   bool folded = false;        // some samples went to overflow: what gets a series later, counts from then on
+  uint32_t ratios = 0;        // modules whose ratio of sampled histograms has been sent, as bits
   bool done = false;          // nothing is left to send
   bool due = false;           // at the next emission, whatever the period
   bool continued = false;     // a successor has the same Resource: no end marks

@@ -135,6 +135,7 @@ constexpr ModuleInfo kInfo = {
     .histograms = IO_HISTOGRAMS,
     .gauges = IO_GAUGES,
     .cells = true,
+    .samples_histograms = true,
     .notes = kNotes,
 };
 

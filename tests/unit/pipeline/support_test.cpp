@@ -48,7 +48,7 @@ class TestModule final : public Module {
  public:
   const ModuleInfo& info() const override {
     static const std::vector<SeriesSpec> series = make_series();
-    static const ModuleInfo info{.name = "test", .metrics = kMetrics, .series = series};
+    static const ModuleInfo info{.name = "test", .metrics = kMetrics, .series = series, .samples_histograms = true};
     return info;
   }
   CellSeries decode_cell(uint32_t key) const override {
