@@ -73,6 +73,8 @@ AggregatorOptions Agent::aggregator_options(const std::string& host) const {
   // Nodes that start together must not send together. Short intervals are for people, who want no surprise.
   if (config_.interval_ns >= 10 * kSecond) options.phase_ns = std::random_device{}() % config_.interval_ns;
   options.max_slots = config_.limits.slots;
+  options.max_series =
+      std::max<std::size_t>(options.max_series, static_cast<std::size_t>(config_.ceilings.series_per_node));
   return options;
 }
 
