@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
 #include "agent/runtime/agent.h"
 
@@ -51,7 +52,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
   }
   set_up_log(loaded->config.log);
   for (const auto& warning : loaded->warnings) spdlog::warn("{}", warning);
-  if (geteuid() != 0) {
+  if (!may_load_programs()) {
     return context.fail("the agent loads BPF programs: run it as root, or with the capabilities BPF and PERFMON", kFailed);
   }
   // Each thread would get a heap of its own otherwise, and what one has freed is of no use to the others.

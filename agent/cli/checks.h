@@ -23,6 +23,8 @@ std::string checks_json(const std::vector<Check>& checks);
 // 0 all well, 1 warnings, 2 failures.
 int checks_code(const std::vector<Check>& checks);
 
+// May this process load BPF programs: by BPF and PERFMON, or SYS_ADMIN in place of them, whoever its user is.
+bool may_load_programs();
 // Of this machine: kernel, rights, cgroups. Reads files only.
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
 // Of the probes: loads each for a moment.

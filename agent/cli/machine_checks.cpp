@@ -44,9 +44,10 @@ uint64_t effective_capabilities() {
   return 0;
 }
 
+bool has_capability(int capability) { return (effective_capabilities() >> capability & 1) != 0; }
+
 Check rights_check() {
-  const uint64_t has = effective_capabilities();
-  const auto bit = [&](int capability) { return (has >> capability & 1) != 0; };
+  const auto bit = has_capability;
   if (bit(CAP_BPF) && bit(CAP_PERFMON)) return {"capabilities", Verdict::Ok, "BPF and PERFMON", ""};
   if (bit(CAP_SYS_ADMIN)) return {"capabilities", Verdict::Ok, "SYS_ADMIN stands in for BPF and PERFMON", ""};
   std::vector<std::string> missing;
@@ -103,6 +104,10 @@ Check check_of(const ModuleReport& report) {
 }
 
 }  // namespace
+
+bool may_load_programs() {
+  return (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)) || has_capability(CAP_SYS_ADMIN);
+}
 
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {
   return {kernel_check(), btf_check(),      rights_check(), cgroup_check(cgroup_root, proc_root),

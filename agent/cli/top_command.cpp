@@ -16,6 +16,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/terminal.h"
 #include "agent/cli/top_rows.h"
@@ -77,8 +78,9 @@ struct TopFlags {
 };
 
 std::string table_of(const std::vector<TopRow>& rows, std::size_t most, int width) {
-  Table table({{"CGROUP OR CONTAINER", false}, {"READ/S", true}, {"WRITE/S", true}, {"FILE OPS/S", true},
-               {"OPS P99", true}, {"ERR/S", true}, {"CPU WAITS/S", true}, {"WAIT P99", true}});
+  // Short titles: 80 columns hold all of them and some 20 of the name. What an operation and a wait are, the footer says.
+  Table table({{"CGROUP OR CONTAINER", false}, {"READ/S", true}, {"WRITE/S", true}, {"OPS/S", true},
+               {"OPS P99", true}, {"ERR/S", true}, {"WAITS/S", true}, {"WAIT P99", true}});
   for (std::size_t i = 0; i < rows.size() && i < most; ++i) {
     const TopRow& row = rows[i];
     table.add({row.name, bytes_text(row.read), bytes_text(row.write), count_text(row.operations),
@@ -115,7 +117,7 @@ void show(const std::vector<TopRow>& rows, double seconds, const TopFlags& flags
     const auto room = static_cast<std::size_t>(std::max(size.rows - 4, 3));
     fmt::print("\x1b[H\x1b[2J{}{}", table_of(rows, room, size.columns),
                rows.empty() ? "nothing has happened yet\n" : "");
-    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} shown, by {}; keys: n r w o l e s p to sort, q to leave",
+    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; ops: files, waits: CPU; sort: n r w o l e s p, quit: q",
                                                        std::min(room, rows.size()), rows.size(), sorted)));
   }
   std::fflush(stdout);
@@ -180,7 +182,9 @@ void run_top(const TopFlags& flags, Context& context) {
   settings["interval"] = flags.every;
   auto loaded = read_config(settings, flags.file, &options.inputs);
   if (!loaded) return context.fail(loaded.error().message());
-  if (geteuid() != 0) return context.fail("`sonde top` loads BPF programs: run it as root (sudo sonde top)", kFailed);
+  if (!may_load_programs()) {
+    return context.fail("`sonde top` loads BPF programs: run it as root (sudo sonde top), or with BPF and PERFMON", kFailed);
+  }
   options.loaded = std::move(*loaded);
   options.loaded.config.exports.to.clear();
   options.loaded.config.ceilings.min_period_ms = 100;

@@ -43,8 +43,13 @@ Check output_step(const Json& status) {
   }
   if (!any) return {"output written", Verdict::Ok, "nothing is pushed: the numbers are only served", ""};
   const std::string error = status["export_errors"].empty() ? "" : ": " + status["export_errors"][0].get<std::string>();
-  return step("output written", sent > 0, fmt::format("{} points{}", sent, error),
-              "wait for the first interval; then check the endpoint or file named by `sonde status`");
+  Check check = step("output written", sent > 0, fmt::format("{} points{}", sent, error),
+                     "wait for the first interval; then check the endpoint or file named by `sonde status`");
+  if (sent > 0 && !error.empty()) {  // one output works and another does not, or it did until now
+    check.verdict = Verdict::Warning;
+    check.remedy = "`sonde status` shows which output it is";
+  }
+  return check;
 }
 
 std::vector<Check> verify(const std::string& address) {

@@ -154,6 +154,8 @@ void apply_sonde_variables(Loading& loading, const GetEnv& env, const std::vecto
   }
   for (const std::string& name : names) {
     if (!name.starts_with("SONDE_") || is_service_variable(name)) continue;
+    // No settings: the command reads them, to show what a broken program does and to choose how a probe attaches.
+    if (name == "SONDE_BREAK_PROGRAM" || name == "SONDE_ALTERNATIVE") continue;
     if (std::ranges::find(known, name) != known.end()) continue;
     std::string_view near = nearest(name, known);
     loading.warnings.push_back(fmt::format("the variable {} has no effect{}", name.substr(0, 80),
