@@ -57,6 +57,8 @@ void run_agent(const AgentFlags& flags, Context& context) {
   }
   // Each thread would get a heap of its own otherwise, and what one has freed is of no use to the others.
   mallopt(M_ARENA_MAX, 2);
+  // Requests and the like, megabytes for a moment each, go back to the system: glibc would raise this bound by itself.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
   options.loaded = std::move(*loaded);
   if (const char* program = std::getenv("SONDE_BREAK_PROGRAM")) options.break_program = program;
   if (const char* name = std::getenv("SONDE_ALTERNATIVE")) options.alternative = name;

@@ -62,7 +62,11 @@ std::string Receiver::endpoint() const { return "https://localhost:" + std::to_s
 
 Received Receiver::take() {
   const std::lock_guard lock(mutex_);
-  received_.collections = times_.size();
+  // Whoever begins or ends has points of a time of its own: only what most have is a collection.
+  uint64_t most = 0;
+  for (const auto& [time, containers] : times_) most = std::max(most, containers);
+  received_.collections =
+      static_cast<uint64_t>(std::ranges::count_if(times_, [&](const auto& entry) { return entry.second * 2 > most; }));
   times_.clear();
   const uint64_t map_bytes = received_.map_bytes;
   const Received taken = std::exchange(received_, {});
@@ -79,7 +83,7 @@ grpc::Status Receiver::Export(grpc::ServerContext*, const Request* request,
                                                [](const auto& attribute) { return attribute.key() == "container.id"; });
     if (container) {
       ++received_.resources;
-      if (const uint64_t time = time_of(resource)) times_.insert(time);
+      if (const uint64_t time = time_of(resource)) ++times_[time];
     }
     for (const auto& scope : resource.scope_metrics()) {
       for (const Metric& metric : scope.metrics()) {

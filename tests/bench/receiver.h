@@ -5,9 +5,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.grpc.pb.h"
@@ -38,7 +38,7 @@ class Receiver final : public opentelemetry::proto::collector::metrics::v1::Metr
 
   std::mutex mutex_;
   Received received_;
-  std::set<uint64_t> times_;
+  std::map<uint64_t, uint64_t> times_;  // containers by time of their points
   std::string authority_file_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
