@@ -117,6 +117,7 @@ ModuleFlags Engine::asked_flags() const {
 
 void Engine::sync_programs() {
   const std::lock_guard lock(mutex_);
+  slots_->dissolve();
   const ModuleFlags asked = asked_flags();
   const auto taken = slots_->taken();
   const bool processes = std::ranges::any_of(taken, [&](uint32_t slot) { return slots_->config(slot)->per_process; });
@@ -196,6 +197,7 @@ void Engine::flush_modules() {
 
 // With the lock held, after the released slots were drained.
 void Engine::retire_released(uint64_t now) {
+  slots_->dissolve();
   std::erase_if(released_, [&](const Released& released) {
     if (now < released.at_ns + kGraceNs) return false;
     for (const auto& module : modules_) {

@@ -146,6 +146,8 @@ void Slots::release_process(uint32_t slot, const sonde_slot_info& owner) {
 
 // The table of processes is keyed by the container's slot, which the next holder must find empty.
 void Slots::unlink_processes(uint32_t slot, uint64_t cgroup_id) {
+  sonde_process_key first{};
+  if (bpf_map_get_next_key(core_.map_fd("sonde_processes"), nullptr, &first)) return;  // there are none
   for (const uint32_t other : taken()) {
     const auto* process = info(other);
     if (!process || !process->tgid || process->cgroup_id != cgroup_id || unlinked_[other]) continue;
@@ -164,24 +166,34 @@ void Slots::release_cgroup(uint32_t slot, const sonde_slot_info& owner) {
   }
   // It lives on, unselected, and so do directories inside a container, which share the slot.
   sonde_subject entry{};
-  if (owner.kind == SONDE_KIND_TREE) {
-    if (!find(owner.cgroup_id, entry) || entry.slot != slot) return;
+  if (find(owner.cgroup_id, entry) && entry.slot == slot) {
     entry.slot = SONDE_SLOT_IGNORED;
     const uint64_t id = owner.cgroup_id;
     bpf_map_update_elem(subjects, &id, &entry, BPF_EXIST);
-    return;
   }
+  if (owner.kind != SONDE_KIND_TREE) dissolving_.insert(slot);
+}
+
+void Slots::dissolve() {
+  if (dissolving_.empty()) return;
+  const int subjects = core_.map_fd("sonde_subjects");
   std::vector<std::pair<uint64_t, sonde_subject>> entries;
   uint64_t key = 0;
   uint64_t next = 0;
-  for (int end = bpf_map_get_next_key(subjects, nullptr, &next); !end; end = bpf_map_get_next_key(subjects, &key, &next)) {
+  sonde_subject entry{};
+  // A key that is deleted meanwhile sends the walk back to the beginning, so it is bounded.
+  uint64_t left = uint64_t{capacity()} * 16;
+  for (int end = bpf_map_get_next_key(subjects, nullptr, &next); !end && left > 0;
+       end = bpf_map_get_next_key(subjects, &key, &next), --left) {
     key = next;
-    if (find(key, entry) && entry.slot == slot) entries.emplace_back(key, entry);
+    if (find(key, entry) && dissolving_.contains(entry.slot)) entries.emplace_back(key, entry);
   }
   for (auto& [id, found] : entries) {
     found.slot = SONDE_SLOT_IGNORED;
     bpf_map_update_elem(subjects, &id, &found, BPF_EXIST);
   }
+  dissolving_.clear();
+  raise_generation();
 }
 
 void Slots::give_back(uint32_t slot) {

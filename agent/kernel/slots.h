@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,9 @@ class Slots {
   // Takes the slot from its holder: tasks that ask from now on get another answer. A cgroup that lives on becomes
   // ignored. Reused only after give_back().
   void release(uint32_t slot);
+  // Directories inside released containers that live on become ignored, too: one walk for all that were released.
+  // To be called before one of them is given back.
+  void dissolve();
   bool released(uint32_t slot) const { return released_[slot]; }
   // Its rows were read and emptied: it is free.
   void give_back(uint32_t slot);
@@ -69,6 +73,7 @@ class Slots {
   void unlink_processes(uint32_t slot, uint64_t cgroup_id);
 
   Core& core_;
+  std::set<uint32_t> dissolving_;
   std::vector<bool> released_;
   std::vector<bool> unlinked_;  // process slots that the table of processes does not lead to any more
 };
