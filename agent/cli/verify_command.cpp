@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/text.h"
 #include "agent/cli/agent_answer.h"
 #include "agent/cli/checks.h"
 
@@ -19,14 +20,17 @@ Check step(std::string name, bool ok, std::string finding, std::string remedy) {
 Check probes_step(const Json& status) {
   int attached = 0;
   int failed = 0;
+  std::vector<std::string> off;  // probes that do not work at all
   for (const Json& module : status["modules"]) {
     const ProgramCount count = count_programs(module);
     attached += count.attached;
     failed += count.failed;
+    if (module["health"] == "failed") off.push_back(module["name"]);
   }
-  Check check = step("probes attached", attached > 0, fmt::format("{} programs, {} failed", attached, failed),
+  const std::string without = off.empty() ? "" : "; off: " + join(off);
+  Check check = step("probes attached", attached > 0, fmt::format("{} programs, {} failed{}", attached, failed, without),
                      "run `sonde doctor`");
-  if (attached > 0 && failed > 0) {
+  if (attached > 0 && (failed > 0 || !off.empty())) {
     check.verdict = Verdict::Warning;
     check.remedy = "`sonde status` names each with its reason";
   }

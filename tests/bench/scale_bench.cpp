@@ -204,10 +204,11 @@ int run(const std::string& binary, const std::vector<Case>& cases, const char* j
   Receiver receiver;
   Json rows = Json::array();
   bool good = true;
-  fmt::print("{:>10} {:<9} {:>9} {:>12} {:>9} {:>8} {:>10} {:>8} {:>8} {:>9} {:>9}\n", "", "", "", "CPU ms per", "us per", "idle %",
-             "% of core", "RSS", "of it", "kernel", "workload");
-  fmt::print("{:>10} {:<9} {:>9} {:>12} {:>9} {:>8} {:>10} {:>8} {:>8} {:>9} {:>9}\n", "containers", "preset", "points", "collection",
-             "point", "of core", "at 30 s", "MiB", "anon", "maps MiB", "ms");
+  constexpr const char* kTitles = "{:>10} {:<9} {:>9} {:>12} {:>9} {:>8} {:>10} {:>8} {:>8} {:>9} {:>9}\n";
+  fmt::print(fmt::runtime(kTitles), "", "", "", "CPU ms per", "us per", "idle %", "% of core", "RSS", "of it", "kernel",
+             "workload");
+  fmt::print(fmt::runtime(kTitles), "containers", "preset", "points", "collection", "point", "of core", "at 30 s", "MiB",
+             "anon", "maps MiB", "ms");
   for (const Case& one : cases) {
     if (auto grown = containers->grow(one.containers); !grown) {
       fmt::print(stderr, "bench_scale: {}\n", grown.error().message());

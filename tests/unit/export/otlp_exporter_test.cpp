@@ -229,8 +229,11 @@ TEST(OtlpExporterTest, EndedStreamsBeyondTheLimitAreDroppedOldestFirstAndCounted
     exporter->push(builder.build());
     if (i % 30 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  ASSERT_TRUE(eventually([&] { return exporter->stats().queued_bytes < 600'000; }));
-  EXPECT_GT(exporter->stats().points_dropped, 1'000U);
+  EXPECT_TRUE(eventually([&] {
+    const ExporterStats stats = exporter->stats();
+    return stats.queued_bytes < 600'000 && stats.points_dropped > 1'000;
+  })) << exporter->stats().queued_bytes
+      << " bytes wait, " << exporter->stats().points_dropped << " points dropped";
   EXPECT_EQ(exporter->stats().points_superseded, 0U);
 }
 
