@@ -16,12 +16,6 @@ void count(Tally& tally, uint64_t samples, uint64_t amount) {
   tally.value += amount;
 }
 
-std::string owner_of_node_limit(const Decision& decision) {
-  auto winner = decision.winners.find("seriesPerNode");
-  if (winner != decision.winners.end()) return winner->second;
-  return decision.policies.empty() ? std::string() : decision.policies.front();
-}
-
 }  // namespace
 
 Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
@@ -127,7 +121,7 @@ Accumulator* Aggregator::Impl::credit(Stream& stream, Group& group, const Locate
   const bool hard = series_ >= options_.max_series;
   // The one series of a metric without attributes is no combination in excess.
   const bool plain = located.attributes->empty() && group.extra().empty();
-  if (node_full && limited_.size() < kMaxLimited) limited_.insert(owner_of_node_limit(decision));
+  if (node_full && limited_.size() < kMaxLimited) limited_.insert(series_limit_owner(decision));
   if (hard || ((node_full || full) && !plain)) {
     const Detour why = hard ? Detour::HardLimit : full ? Detour::SeriesPerContainer : Detour::SeriesPerNode;
     return fold(stream, located, why, samples, amount);

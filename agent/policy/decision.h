@@ -47,6 +47,9 @@ struct Decision {
 };
 using DecisionPtr = std::shared_ptr<const Decision>;
 
+// The policy whose seriesPerNode is in force for this subject; the first one if none says so.
+std::string series_limit_owner(const Decision& decision);
+
 // Published beside the IdentitySnapshot.
 struct PolicySnapshot {
   std::unordered_map<uint32_t, DecisionPtr> slots;  // no entry: not selected

@@ -242,4 +242,10 @@ Decision resolve_alone(const Policy& policy, const ResolveContext& context) {
   return Resolver({&policy}, context).run();
 }
 
+std::string series_limit_owner(const Decision& decision) {
+  const auto winner = decision.winners.find("seriesPerNode");
+  if (winner != decision.winners.end()) return winner->second;
+  return decision.policies.empty() ? std::string() : decision.policies.front();
+}
+
 }  // namespace sonde

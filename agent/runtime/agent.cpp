@@ -254,6 +254,12 @@ void Agent::collect(bool everything) {
   aggregator_->end_collection(now);
   if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now)) outputs_->push(std::move(batch));
   settle();
+  if (series_limit_.tick(aggregator_->stats().series_limited, now.boot_ns, 2 * config_.interval_ns)) {
+    control_->set_lowered(series_limit_.lowered());
+    for (const auto& [policy, levels] : series_limit_.lowered()) {
+      spdlog::warn("policy {} is {} level(s) lower than it asks: seriesPerNode is reached", policy, levels);
+    }
+  }
   control_->expire_idle(now.boot_ns);
   next_collect_ns_ = std::max(aggregator_->next_due(now.boot_ns), now.boot_ns + kMillisecond);
 }

@@ -21,6 +21,7 @@
 #include "agent/runtime/outputs.h"
 #include "agent/runtime/overhead.h"
 #include "agent/runtime/policies.h"
+#include "agent/runtime/series_limit.h"
 #include "agent/runtime/servers.h"
 
 namespace sonde {
@@ -82,6 +83,7 @@ class Agent {
   std::unique_ptr<Control> control_;
   std::unique_ptr<Overhead> overhead_;
   std::unique_ptr<Policies> policies_;
+  SeriesLimit series_limit_;
   std::unique_ptr<Servers> servers_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME

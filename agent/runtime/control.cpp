@@ -104,6 +104,12 @@ void Control::set_steps(const std::vector<OverheadStep>& steps) {
   decide_all(policies_, context_);
 }
 
+void Control::set_lowered(std::map<std::string, int> lowered) {
+  if (lowered == lowered_) return;
+  lowered_ = std::move(lowered);
+  decide_all(policies_, context_);
+}
+
 // Directories that were there before the kernel side watched, or that nobody had asked for until now.
 void Control::walk() {
   next_walk_ns_ = boottime_ns() + kWalkAgain;
@@ -417,6 +423,12 @@ DecisionPtr Control::decision_for(const Subject& subject, uint32_t tgid, const s
 }
 
 Decision Control::adjusted(Decision decision) const {
+  const auto limited = lowered_.empty() ? lowered_.end() : lowered_.find(series_limit_owner(decision));
+  for (std::size_t i = 0; limited != lowered_.end() && i < decision.probes.size(); ++i) {
+    ProbeDecision& probe = decision.probes[i];
+    const int level = std::max(static_cast<int>(probe.level) - limited->second, static_cast<int>(Level::Minimal));
+    if (probe.level > Level::Minimal) lower(probe, context_.modules[i].module->info(), static_cast<Level>(level));
+  }
   for (std::size_t i = 0; i < steps_.size() && i < decision.probes.size(); ++i) {
     ProbeDecision& probe = decision.probes[i];
     if (probe.level == Level::None && !probe.metrics) continue;

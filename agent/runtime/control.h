@@ -50,6 +50,9 @@ class Control {
   void decide_all(std::vector<Policy> policies, const ResolveContext& context);
   // What the overhead budget allows per module; decides anew if that changed.
   void set_steps(const std::vector<OverheadStep>& steps);
+  // Policies that fall back levels because of their seriesPerNode (series_limit.h); decides anew if that changed.
+  void set_lowered(std::map<std::string, int> lowered);
+  const std::map<std::string, int>& lowered() const { return lowered_; }
 
   // Takes note of what the kernel side told since the last call; true if the snapshots changed.
   bool follow();
@@ -114,6 +117,7 @@ class Control {
   std::vector<Policy> policies_;
   ResolveContext context_;
   std::vector<OverheadStep> steps_;
+  std::map<std::string, int> lowered_;
   bool commands_matter_ = false;
   bool machine_pids_ = false;  // /proc shows the pids that the kernel side reports
 

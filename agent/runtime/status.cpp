@@ -80,7 +80,8 @@ Json policies_json(const StatusSources& sources) {
     Json conditions = Json::array();
     if (status.expired) conditions.push_back("Expired");
     if (!status.overridden.empty()) conditions.push_back("Overridden");
-    if (std::ranges::find(limited, status.name) != limited.end()) conditions.push_back("SeriesLimited");
+    const bool in_the_way = std::ranges::find(limited, status.name) != limited.end();
+    if (in_the_way || sources.control.lowered().contains(status.name)) conditions.push_back("SeriesLimited");
     if (status.matched && status.mode == Mode::Monitor && over_budget) conditions.push_back("OverBudget");
     list.push_back({{"name", status.name},
                     {"source", status.source},
