@@ -2,7 +2,6 @@
 """Kernel to Collector: known work arrives as exactly what it was."""
 
 import json
-import time
 
 from support import agent, machine, otlp
 from support.case import Case
@@ -14,12 +13,17 @@ KNOWN = (10_000, 4096, 37, 11, 500)
 
 
 class Export(Case):
+    def arrive_again(self, collector, batches=2):
+        """Waits for that many more requests."""
+        before = collector.metrics().requests
+        wait_for(lambda: collector.metrics().requests >= before + batches, 60, "more requests arrive")
+
     def known_work(self, collector, endpoint, protocol, env=None, preset="Detailed", collection=""):
         group, other = self.cgroup(), self.cgroup("unselected")
         sonde = self.otlp_agent(endpoint, group, protocol=protocol, env=env, preset=preset, collection=collection)
         busy = Workload(other, "load", self.file_for_work() + "2")
         Workload(group, "io", self.file_for_work(), *KNOWN).finish()
-        time.sleep(2.5)  # two collections, so that more than one batch speaks of it
+        self.arrive_again(collector)  # more than one batch speaks of it
         busy.stop()
         self.assertEqual(sonde.stop(), 0, sonde.log())
         metrics = collector.finish()
@@ -58,7 +62,7 @@ class Export(Case):
                                      "OTEL_EXPORTER_OTLP_INSECURE": "true"})
         for _ in range(3):
             Workload(group, "io", self.file_for_work(), 1000, 4096, 0, 0, 0).finish()
-            time.sleep(1.5)
+            self.arrive_again(collector)
         self.assertEqual(sonde.stop(), 0, sonde.log())
         collector.finish()
         total = 0
@@ -80,7 +84,7 @@ class Export(Case):
         child = machine.Cgroup(parent.path[1:] + "/short")
         Workload(child, "io", self.file_for_work(), 100, 4096, 0, 0, 0).finish()
         child.remove()
-        wait_for(lambda: collector.metrics().has_ended(child.path), 20, "the end of its streams is told")
+        wait_for(lambda: collector.metrics().has_ended(child.path), 60, "the end of its streams is told")
         self.assertEqual(sonde.stop(), 0, sonde.log())
         self.assertEqual(collector.finish().total("sonde.file.io", child.path, disk__io__direction="write"), 100 * 4096)
 
@@ -91,7 +95,7 @@ class Export(Case):
         policies = agent.policy_directory(self.directory, group.path)
         sonde = self.agent("--export", "file", "--file", path, "--interval", "1s", policies=policies)
         Workload(group, "io", self.file_for_work(), *KNOWN).finish()
-        time.sleep(1.5)
+        wait_for(lambda: otlp.Metrics.read(path).requests >= 2, 60, "two batches are written")
         self.assertEqual(sonde.stop(), 0, sonde.log())
         self.assert_known_io(otlp.Metrics.read(path), group.path)
 
@@ -100,7 +104,7 @@ class Export(Case):
             "receivers:\n", f'receivers:\n  otlp_json_file: {{include: ["{path}"], start_at: beginning}}\n', 1)
         collector.config.write_text(config.replace("receivers: [otlp]", "receivers: [otlp, otlp_json_file]"))
         self.start(collector).start()
-        wait_for(lambda: collector.metrics().points >= otlp.Metrics.read(path).points, 20, "the Collector has read the file")
+        wait_for(lambda: collector.metrics().points >= otlp.Metrics.read(path).points, 60, "the Collector has read the file")
         self.assert_known_io(collector.metrics(), group.path)
 
     def test_one_process_of_a_shared_cgroup(self):

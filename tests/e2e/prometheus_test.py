@@ -3,7 +3,6 @@
 
 import math
 import subprocess
-import time
 
 from support import agent, machine, otlp
 from support.case import Case
@@ -24,10 +23,17 @@ class FromPrometheus(Case):
         return self.agent("--export", ",".join(("file", *exports)), "--file", self.directory + "/own.jsonl", "--interval", "1s",
                           policies=policies)
 
+    def own(self, ready):
+        """The agent's file, once ready(metrics): it may be written a moment after others have the same batch."""
+        def read():
+            metrics = otlp.Metrics.read(self.directory + "/own.jsonl")
+            return metrics if ready(metrics) else None
+        return wait_for(read, 60, "the agent's file has it too")
+
     def own_histogram(self, group):
-        point = otlp.Metrics.read(self.directory + "/own.jsonl").select(
-            "sonde.file.operation.duration", group.path, sonde__file__operation="read")
-        return point[0] if point else None
+        def reads(metrics):
+            return metrics.select("sonde.file.operation.duration", group.path, sonde__file__operation="read")
+        return reads(self.own(lambda metrics: any(otlp.number(point) == 2000 for point in reads(metrics))))[0]
 
     def assert_p99(self, prometheus, series, group, truth):
         """Prometheus' p99 lies in the bucket that holds it, and near what the program measured."""
@@ -35,8 +41,8 @@ class FromPrometheus(Case):
             found = prometheus.query(f"histogram_quantile(0.99, {series})")
             return found if found and not math.isnan(float(found[0][1])) else None
         wait_for(lambda: prometheus.query(f"histogram_count({series}) == 2000") or
-                 prometheus.query(f"{series.replace('_seconds{', '_seconds_count{')} == 2000"), 30, "all reads are there")
-        answer = query()
+                 prometheus.query(f"{series.replace('_seconds{', '_seconds_count{')} == 2000"), 60, "all reads are there")
+        answer = wait_for(query, 30, "a p99")
         self.assertEqual(len(answer), 1, answer)
         p99 = float(answer[0][1])
         low, high = otlp.quantile_bounds(self.own_histogram(group), 0.99)
@@ -58,9 +64,9 @@ class FromPrometheus(Case):
         self.assertEqual([t["health"] for t in prometheus.targets()], ["up"], prometheus.targets())
         native = prometheus.query(series)
         self.assertEqual(native[0][1].get("count"), "2000", "not a native histogram")
-        metrics = otlp.Metrics.read(self.directory + "/own.jsonl")
         counted = prometheus.query(f'sonde_file_io_bytes_total{{disk_io_direction="read",sonde_cgroup_path="{group.path}"}}')
-        self.assertEqual(float(counted[0][1]), metrics.total("sonde.file.io", group.path, disk__io__direction="read"))
+        self.own(lambda metrics: metrics.total("sonde.file.io", group.path, disk__io__direction="read") ==
+                 float(counted[0][1]))
 
     def test_scrapes_classic_histograms(self):
         """A Prometheus that asks for no native histograms gets buckets."""
@@ -70,7 +76,7 @@ class FromPrometheus(Case):
         truth = self.work(group)
         selector = READS + f',sonde_cgroup_path="{group.path}"}}'
         count = selector.replace("_seconds{", "_seconds_count{")
-        wait_for(lambda: prometheus.query(f"{count} == 2000"), 30, "all reads are there")
+        wait_for(lambda: prometheus.query(f"{count} == 2000"), 60, "all reads are there")
         answer = prometheus.query(f"histogram_quantile(0.99, {selector.replace('_seconds{', '_seconds_bucket{')})")
         p99 = float(answer[0][1])
         # Twelve buckets for everything: within a factor of ten is all that one can ask.
@@ -84,7 +90,7 @@ class FromPrometheus(Case):
         self.agent("--export", "otlp,file", "--file", self.directory + "/own.jsonl", "--otlp-endpoint", prometheus.otlp(),
                    "--interval", "1s", policies=policies, env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
         truth = self.work(group)
-        instance = wait_for(lambda: prometheus.query(READS + "}"), 30, "reads arrive")[0][0].get("instance", "")
+        instance = wait_for(lambda: prometheus.query(READS + "}"), 60, "reads arrive")[0][0].get("instance", "")
         self.assertIn(group.path, instance)
         self.assert_p99(prometheus, READS + f',instance="{instance}"}}', group, truth)
 
@@ -98,18 +104,20 @@ class FromPrometheus(Case):
         child = machine.Cgroup(parent.path[1:] + "/ends")
         Workload(child, "io", self.file_for_work(), 100, 4096, 0, 0, 0).finish()
         series = f'sonde_file_io_bytes_total{{instance=~".*{child.path}"}}'
-        wait_for(lambda: prometheus.query(series), 20, "the series is there")
+        wait_for(lambda: prometheus.query(series), 60, "the series is there")
         child.remove()
-        wait_for(lambda: not prometheus.query(series), 30, "the series is stale")
+        wait_for(lambda: not prometheus.query(series), 60, "the series is stale")
 
     def test_text_formats_are_well_formed(self):
         group = self.cgroup()
         sonde = self.file_agent(group, "prometheus")
         self.work(group)
-        time.sleep(1.5)
-        status, text = sonde.get("/metrics")
-        self.assertEqual(status, 200)
-        self.assertIn(group.path, text)
+
+        def scraped():
+            status, text = sonde.get("/metrics")
+            self.assertEqual(status, 200)
+            return text if group.path in text else None
+        text = wait_for(scraped, 60, "the work is on /metrics")
         check = subprocess.run([machine.tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
         # 3: well formed, with advice on names
         self.assertIn(check.returncode, (0, 3), check.stderr[-3000:])

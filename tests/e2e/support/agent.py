@@ -44,7 +44,7 @@ class Agent:
             argv += ["--policies", policies]
         self.service = machine.Service(directory, name, argv, env)
 
-    def wait_ready(self, seconds=30):
+    def wait_ready(self, seconds=90):
         self.service.wait_until(self._ready, seconds, "the agent is ready")
         return self
 
@@ -59,7 +59,7 @@ class Agent:
         port = self.local if local else self.http
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
@@ -70,7 +70,7 @@ class Agent:
         assert status == 200, body
         return next(e for e in json.loads(body)["exporters"] if e["name"] == name)
 
-    def stop(self, seconds=30):
+    def stop(self, seconds=60):
         return self.service.stop(seconds=seconds)
 
     def kill(self):

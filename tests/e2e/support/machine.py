@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -18,10 +19,24 @@ def tool(name):
     return str(pathlib.Path(os.environ["SONDE_E2E_TOOLS"]) / name)
 
 
+_given = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Never given twice, and below those that the kernel gives to connections: nobody takes it before it is used."""
+    first, last = 12_000, 32_000
+    while True:
+        port = random.randrange(first, last)
+        if port in _given:
+            continue
+        _given.add(port)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass  # somebody listens there
 
 
 def wait_for(condition, seconds, what):
@@ -84,7 +99,7 @@ class Service:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"{self.name} has no VmRSS")
 
-    def stop(self, sig=signal.SIGTERM, seconds=20):
+    def stop(self, sig=signal.SIGTERM, seconds=60):
         """Its exit code; negative: the signal that ended it."""
         if self.alive():
             self.process.send_signal(sig)
@@ -123,7 +138,7 @@ class Cgroup:
     def remove(self):
         for pid in (self.directory / "cgroup.procs").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
-        wait_for(self._rmdir, 10, f"rmdir {self.directory}")
+        wait_for(self._rmdir, 60, f"rmdir {self.directory}")
 
     def _rmdir(self):
         try:
@@ -156,7 +171,7 @@ class Workload:
         self.process.send_signal(signal.SIGTERM)
         return self.finish()
 
-    def finish(self, seconds=120):
+    def finish(self, seconds=300):
         """What it printed."""
         code = self.process.wait(seconds)
         out, err = self.process.stdout.read(), self.process.stderr.read()

@@ -42,7 +42,7 @@ class Collector:
 
     def start(self):
         self.service = machine.Service(self.directory, "collector", [machine.tool("collector"), f"--config={self.config}"])
-        self.service.wait_until(lambda: machine.listens(self.grpc) and machine.listens(self.http), 30, "the Collector listens")
+        self.service.wait_until(lambda: machine.listens(self.grpc) and machine.listens(self.http), 90, "the Collector listens")
         return self
 
     def metrics(self):
@@ -63,7 +63,7 @@ class Moody:
         self.port = machine.free_port()
         argv = [machine.tool("moody"), "-listen", f"127.0.0.1:{self.port}", "-answers", answers]
         self.service = machine.Service(directory, "moody", argv + (["-http"] if http else []))
-        self.service.wait_until(lambda: machine.listens(self.port), 10, "moody listens")
+        self.service.wait_until(lambda: machine.listens(self.port), 60, "moody listens")
 
     def requests(self):
         return [json.loads(line) for line in self.service.out().splitlines() if line.endswith("}")]
@@ -90,10 +90,10 @@ class Prometheus:
         self.service = machine.Service(directory, "prometheus", [
             machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver"])
-        self.service.wait_until(self._ready, 60, "Prometheus is ready")
+        self.service.wait_until(self._ready, 120, "Prometheus is ready")
 
     def _get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return answer.read()
 
     def _ready(self):
