@@ -103,7 +103,7 @@ struct sonde_histogram {
 
 /* Counters whose key is not known beforehand (an errno, an opcode): a few cells per slot, claimed by the first
  * event with that key. Events that find no cell go to `other`, which is exported as such: nothing is lost. */
-#define SONDE_CELLS 16
+#define SONDE_CELLS 24
 struct sonde_cells {
 	uint32_t key[SONDE_CELLS]; /* 0: free; module's key + 1 otherwise */
 	uint64_t count[SONDE_CELLS];
@@ -117,6 +117,6 @@ SONDE_ASSERT(sizeof(struct sonde_subject) == 8, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_slot_config) == 56, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_slot_info) == 312, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_histogram) == 600, "shared layout");
-SONDE_ASSERT(sizeof(struct sonde_cells) == 200, "shared layout");
+SONDE_ASSERT(sizeof(struct sonde_cells) == 296, "shared layout");
 
 #endif

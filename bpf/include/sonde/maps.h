@@ -119,6 +119,7 @@ struct sonde_task {
 	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption */
 	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
 	uint8_t reserved[6];
+	uint64_t pending[SONDE_MAX_MODULES]; /* task-local scratch, one per module; 0: nothing */
 };
 
 struct {

@@ -113,7 +113,7 @@ sonde_inline void sonde_observe_at(uint32_t *index, uint64_t ns)
 			sonde_observe_at(&_index[which], ns);              \
 	} while (0)
 
-/* Keys are few and events with them rare (errors), so a scan of sixteen is cheap enough. */
+/* Keys are few and events with them rare (errors), so a scan of all cells is cheap enough. */
 sonde_slow int sonde_count_cell(struct sonde_cells *cells, uint32_t key, uint64_t n)
 {
 	uint32_t i, wanted = key + 1, seen;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Who is running, which slot has it, and what is it measured for?
  *
- * Two ways to ask:
+ * Three ways to ask:
  *   sonde_who(regs)        system calls: the per-CPU context, checked against the address of the caller's registers;
  *                          some 2 ns when the same task asked last on this CPU.
  *   sonde_task_of(task)    any other hook, any task: its storage, some 18 ns.
- * Both check the generation, so an answer is never older than the last policy change or move between cgroups. The
+ *   sonde_slot_of_cgroup   hooks where no task is to be charged, but a socket's, a bio's or a memcg's cgroup.
+ * The first two check the generation: an answer is never older than the last policy change or move between cgroups. The
  * check is needed: not every context switch is seen by BPF, and a task can move itself without a switch.
  *
  * The cgroup is read from task->cgroups->dfl_cgrp (v2 tree, also below a hybrid mount), not by helper: the helper
@@ -27,6 +28,25 @@ sonde_inline struct sonde_globals *sonde_global(void)
 sonde_inline uint64_t sonde_cgroup_of(struct task_struct *task)
 {
 	return task->cgroups->dfl_cgrp->kn->id;
+}
+
+/* This module's flags of a slot; 0: not measured. */
+sonde_inline uint8_t sonde_flags_of(uint32_t slot)
+{
+	struct sonde_slot_config *config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
+
+	return config ? config->flags[SONDE_MODULE_ID] : 0;
+}
+
+/* The slot of the subject whose cgroup (v2 id) this is, and this module's flags of it. Processes are not told apart:
+ * no task is known. Two look-ups, some 30 ns: ask only where the task's own storage cannot say it. */
+sonde_inline uint32_t sonde_slot_of_cgroup(uint64_t cgroup_id, uint8_t *flags)
+{
+	struct sonde_subject *subject = bpf_map_lookup_elem(&sonde_subjects, &cgroup_id);
+	uint32_t slot = subject ? subject->slot : SONDE_SLOT_UNATTRIBUTED;
+
+	*flags = sonde_flags_of(slot);
+	return slot;
 }
 
 /* The slot of a process of a subject whose policy asks for processes; the container's own slot if there is none left. */
