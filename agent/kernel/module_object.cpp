@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "agent/kernel/libbpf_log.h"
+#include "agent/kernel/perf_events.h"
 
 namespace sonde {
 namespace {
@@ -94,9 +95,7 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
 ModuleObject::~ModuleObject() { close(); }
 
 void ModuleObject::close() {
-  for (Program& program : programs_) {
-    if (program.link) bpf_link__destroy(program.link);
-  }
+  for (Program& program : programs_) detach(program);
   programs_.clear();
   rows_ = Rows();
   if (object_) bpf_object__close(object_);
@@ -166,7 +165,8 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
     bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
     if (!program) return Error("program " + std::string(spec.program) + " is not in the object");
     ProgramReport& report = report_of(spec);
-    const bool ours = spec.alternative == kEveryAlternative || spec.alternative == alternative;
+    const bool ours = (spec.alternative == kEveryAlternative || spec.alternative == alternative) &&
+                      (!spec.needed || spec.needed(features));
     if (report.state != ProgramState::Failed || (ours && spec.gap.empty())) {
       report.state = ours ? ProgramState::Idle : ProgramState::Unused;
     }
@@ -188,13 +188,29 @@ Result<void> ModuleObject::finish_load() {
       continue;
     }
     if (report.state == ProgramState::Unused) continue;
-    programs_.push_back({&spec, bpf_object__find_program_by_name(object_, report.name.c_str())});
+    programs_.push_back({&spec, bpf_object__find_program_by_name(object_, report.name.c_str()), {}});
   }
   return {};
 }
 
 bool ModuleObject::attached() const {
-  return std::ranges::any_of(programs_, [](const Program& program) { return program.link != nullptr; });
+  return std::ranges::any_of(programs_, [](const Program& program) { return !program.links.empty(); });
+}
+
+Result<std::vector<bpf_link*>> ModuleObject::attach_program(const Program& program) {
+  if (bpf_program__type(program.handle) == BPF_PROG_TYPE_PERF_EVENT) {
+    auto event = parse_perf_event(program.spec->hook);
+    if (!event) return event.error();
+    return attach_perf_event(program.handle, *event);
+  }
+  bpf_link* link = bpf_program__attach(program.handle);
+  if (!link) return Error::system("the kernel refuses it", errno);
+  return std::vector<bpf_link*>{link};
+}
+
+void ModuleObject::detach(Program& program) {
+  for (bpf_link* link : program.links) bpf_link__destroy(link);
+  program.links.clear();
 }
 
 void ModuleObject::attach(uint8_t flags) {
@@ -209,19 +225,19 @@ void ModuleObject::attach(uint8_t flags) {
     ProgramReport& report = report_of(*program.spec);
     if (bpf_program__expected_attach_type(program.handle) == BPF_TRACE_ITER) continue;  // run by Module::refresh
     const bool wanted = (program.spec->flags & flags) != 0;
-    if (!wanted && program.link) {
-      bpf_link__destroy(program.link);
-      program.link = nullptr;
+    if (!wanted && !program.links.empty()) {
+      detach(program);
       report.state = ProgramState::Idle;
     }
-    if (!wanted || program.link || report.state == ProgramState::Failed) continue;
+    if (!wanted || !program.links.empty() || report.state == ProgramState::Failed) continue;
     LogCapture log;
-    program.link = bpf_program__attach(program.handle);
-    if (program.link) {
+    auto links = attach_program(program);
+    if (links) {
+      program.links = std::move(*links);
       report.state = ProgramState::Attached;
       continue;
     }
-    set_failed(report.name, Error::system("cannot attach to " + report.hook, errno).message());
+    set_failed(report.name, links.error().with("cannot attach to " + report.hook).message());
     report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
     report_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
     spdlog::warn("{}: {}", report_.name, report_.reasons.back());

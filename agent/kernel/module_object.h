@@ -91,8 +91,10 @@ class ModuleObject {
   struct Program {
     const ProgramSpec* spec;
     bpf_program* handle = nullptr;
-    bpf_link* link = nullptr;
+    std::vector<bpf_link*> links;  // empty: not attached; several: one per CPU
   };
+  static Result<std::vector<bpf_link*>> attach_program(const Program& program);
+  static void detach(Program& program);
   bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
   Result<void> open(int alternative, const Features& features, const LoadOptions& options);
   Result<void> finish_load();

@@ -37,13 +37,16 @@ inline constexpr int kEveryAlternative = -1;
 
 struct ProgramSpec {
   std::string_view program;  // function name in the BPF object
-  std::string_view hook;     // for people: "tp_btf/sys_enter"
+  // For people: "tp_btf/sys_enter". "perf_event/software/page-faults-maj[/period]" is what such a program is attached to.
+  std::string_view hook;
   uint8_t flags = 0xff;      // attached while any subject asks one of these
   int alternative = kEveryAlternative;
   // What is missing if it does not load or attach, a sentence for status. Empty: the module fails without it.
   std::string_view gap{};
   bool needs_context = false;  // uses sonde_who(): the core's context-switch program must be attached
   uint16_t cost_ns = 0;        // added to each run of the hook for a selected subject; 0: the usual figure of its type
+  // Left out, without a word, where this says no: another program of the module does the same here. Null: never.
+  bool (*needed)(const Features&) = nullptr;
 };
 
 struct ModuleInfo {
