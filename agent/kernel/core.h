@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "agent/base/result.h"
-#include "agent/kernel/mapped.h"
+#include "agent/module/mapped.h"
 
 struct bpf_link;
 struct bpf_object;

@@ -2,7 +2,6 @@
 #include "agent/kernel/rows.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include <array>
 #include <cstring>
@@ -31,14 +30,6 @@ uint64_t change(T* value, T& last, bool clear) {
   return delta;
 }
 
-Result<Mapped> map_if_there(bpf_object* object, const std::string& name) {
-  const bpf_map* found = bpf_object__find_map_by_name(object, name.c_str());
-  if (!found) return Mapped();
-  auto mapped = Mapped::map(bpf_map__fd(found), bpf_map__value_size(found), bpf_map__max_entries(found));
-  if (!mapped) return mapped.error().with(name);
-  return mapped;
-}
-
 std::vector<uint16_t> by_index(const ModuleInfo& info, Source source, std::size_t length) {
   std::vector<uint16_t> series(length, kNoSeries);
   for (std::size_t i = 0; i < info.series.size(); ++i) {
@@ -64,7 +55,7 @@ Result<Rows> Rows::map(bpf_object* object, const ModuleInfo& info, uint16_t modu
                       {rows.cells_, "_cells"},
                       {rows.gauges_, "_gauges"}};
   for (const auto& one : wanted) {
-    auto mapped = map_if_there(object, name + one.suffix);
+    auto mapped = Mapped::map(object, name + one.suffix);
     if (!mapped) return mapped.error();
     one.target = std::move(*mapped);
   }

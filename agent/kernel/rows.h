@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "agent/kernel/core.h"
-#include "agent/kernel/mapped.h"
+#include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
 

@@ -4,17 +4,15 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <string>
 
 #include "agent/base/clock.h"
-#include "agent/base/fd.h"
+#include "agent/module/bpf_run.h"
+#include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "bpf/modules/io/names.h"
 #include "bpf/modules/io/programs.h"
@@ -139,50 +137,6 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
-// A map of rows, mapped for reading and writing.
-class MappedRows {
- public:
-  explicit MappedRows(const bpf_map* map)
-      : stride_((bpf_map__value_size(map) + 7) & ~7U),
-        rows_(bpf_map__max_entries(map)),
-        memory_(mmap(nullptr, size(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0)) {}
-  ~MappedRows() {
-    if (*this) munmap(memory_, size());
-  }
-  MappedRows(const MappedRows&) = delete;
-  MappedRows& operator=(const MappedRows&) = delete;
-
-  explicit operator bool() const { return memory_ != MAP_FAILED; }
-  std::size_t rows() const { return rows_; }
-  int64_t* at(std::size_t row) const {
-    return reinterpret_cast<int64_t*>(static_cast<char*>(memory_) + row * stride_);
-  }
-
- private:
-  std::size_t size() const { return stride_ * rows_; }
-  std::size_t stride_;
-  std::size_t rows_;
-  void* memory_;
-};
-
-struct DestroyLink {
-  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
-};
-
-// Runs an iterator program over everything it iterates.
-Result<void> run_iterator(const bpf_program* program) {
-  const std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach_iter(program, nullptr));
-  if (!link) return Error::system("cannot attach the iterator over open files", errno);
-  const Fd iterator(bpf_iter_create(bpf_link__fd(link.get())));
-  if (!iterator) return Error::system("cannot create the iterator over open files", errno);
-  std::array<char, 64> nothing;
-  for (;;) {
-    const ssize_t n = read(iterator.get(), nothing.data(), nothing.size());
-    if (n == 0) return {};
-    if (n < 0 && errno != EAGAIN && errno != EINTR) return Error::system("cannot iterate over open files", errno);
-  }
-}
-
 class IoModule : public Module {
  public:
   const ModuleInfo& info() const override { return kInfo; }
@@ -217,15 +171,13 @@ class IoModule : public Module {
 
   // The iterator adds up beside the published value, which changes only when the count is complete.
   Result<void> refresh(bpf_object* object) const override {
-    const bpf_program* program = bpf_object__find_program_by_name(object, "io_open_files");
-    const bpf_map* gauges = bpf_object__find_map_by_name(object, "io_gauges");
-    if (!program || bpf_program__fd(program) < 0 || !gauges) return {};  // named as a gap
-    const MappedRows rows(gauges);
-    if (!rows) return Error::system("cannot map io_gauges", errno);
-    for (std::size_t slot = 0; slot < rows.rows(); slot++) rows.at(slot)[IO_OPEN_FILES_NEXT] = 0;
-    if (auto ran = run_iterator(program); !ran) return ran;
-    for (std::size_t slot = 0; slot < rows.rows(); slot++) {
-      int64_t* row = rows.at(slot);
+    if (program_fd(object, "io_open_files") < 0) return {};  // named as a gap
+    auto rows = Mapped::map(object, "io_gauges");
+    if (!rows) return rows.error();
+    for (uint32_t slot = 0; slot < rows->entries(); slot++) rows->at<int64_t>(slot)[IO_OPEN_FILES_NEXT] = 0;
+    if (auto ran = run_iterator(object, "io_open_files"); !ran) return ran;
+    for (uint32_t slot = 0; slot < rows->entries(); slot++) {
+      auto* row = rows->at<int64_t>(slot);
       __atomic_store_n(&row[IO_OPEN_FILES], row[IO_OPEN_FILES_NEXT], __ATOMIC_RELAXED);
     }
     return {};

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sched.h"
 
-#include <bpf/bpf.h>
 #include <bpf/btf.h>
-#include <bpf/libbpf.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <string>
 
-#include "agent/base/fd.h"
+#include "agent/module/bpf_run.h"
 #include "agent/module/module.h"
 
 namespace sonde {
@@ -178,63 +174,18 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
-// Runs a program that is attached to nothing: here, or on a CPU of choice (in an interrupt, over the task that runs).
-int run(int program, int cpu) {
-  LIBBPF_OPTS(bpf_test_run_opts, options);
-  if (cpu >= 0) {
-    options.flags = BPF_F_TEST_RUN_ON_CPU;
-    options.cpu = static_cast<__u32>(cpu);
-  }
-  return bpf_prog_test_run_opts(program, &options);
-}
-
-// -1 if it was not loaded: its absence is in status already.
-int descriptor(bpf_object* object, const char* name) {
-  const bpf_program* program = bpf_object__find_program_by_name(object, name);
-  return program ? bpf_program__fd(program) : -1;
-}
-
 class SchedModule final : public Module {
  public:
   const ModuleInfo& info() const override { return kInfo; }
 
   Result<void> begin(bpf_object* object) const override {
-    if (const int error = run(descriptor(object, "sched_begin"), -1)) {
-      return Error::system("cannot run sched_begin, nothing will be counted", -error);
-    }
-    if (auto seeded = seed(object); !seeded) return seeded;
+    if (auto begun = run_program(object, "sched_begin"); !begun) return begun.error().with("nothing will be counted");
+    // Takes note of how every thread stands. Threads of other pid namespaces are not seen if the agent has its own.
+    if (auto seeded = run_iterator(object, "sched_seed"); !seeded) return seeded;
     return flush(object);
   }
 
-  Result<void> flush(bpf_object* object) const override {
-    const int program = descriptor(object, "sched_flush");
-    if (program < 0) return {};
-    const int cpus = libbpf_num_possible_cpus();
-    for (int cpu = 0; cpu < cpus; ++cpu) {
-      const int error = run(program, cpu);
-      if (error && error != -ENXIO) return Error::system("cannot run sched_flush", -error);  // ENXIO: CPU is offline
-    }
-    return {};
-  }
-
- private:
-  // Takes note of how every thread stands. Threads of other pid namespaces are not seen if the agent has its own.
-  static Result<void> seed(bpf_object* object) {
-    const bpf_program* program = bpf_object__find_program_by_name(object, "sched_seed");
-    if (!program || bpf_program__fd(program) < 0) return {};
-    bpf_link* link = bpf_program__attach_iter(program, nullptr);
-    if (!link) return Error::system("cannot go through the threads", errno);
-    const Fd iterator(bpf_iter_create(bpf_link__fd(link)));
-    bpf_link__destroy(link);
-    if (!iterator) return Error::system("cannot go through the threads", errno);
-    std::array<char, 64> nothing{};
-    ssize_t got = 0;
-    do {
-      got = ::read(iterator.get(), nothing.data(), nothing.size());
-    } while (got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN)));
-    if (got < 0) return Error::system("cannot go through the threads", errno);
-    return {};
-  }
+  Result<void> flush(bpf_object* object) const override { return run_on_each_cpu(object, "sched_flush"); }
 };
 
 }  // namespace

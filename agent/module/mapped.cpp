@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/kernel/mapped.h"
+#include "agent/module/mapped.h"
 
+#include <bpf/libbpf.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,6 +18,14 @@ Result<Mapped> Mapped::map(int map_fd, std::size_t value_size, uint32_t entries)
   void* data = mmap(nullptr, mapped.length_, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (data == MAP_FAILED) return Error::system("cannot map a BPF array into memory", errno);
   mapped.data_ = data;
+  return mapped;
+}
+
+Result<Mapped> Mapped::map(bpf_object* object, const std::string& name) {
+  const bpf_map* found = bpf_object__find_map_by_name(object, name.c_str());
+  if (!found) return Mapped();
+  auto mapped = map(bpf_map__fd(found), bpf_map__value_size(found), bpf_map__max_entries(found));
+  if (!mapped) return mapped.error().with(name);
   return mapped;
 }
 

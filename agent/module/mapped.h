@@ -5,9 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "agent/base/result.h"
+
+struct bpf_object;
 
 namespace sonde {
 
@@ -15,6 +18,8 @@ class Mapped {
  public:
   Mapped() = default;
   static Result<Mapped> map(int map_fd, std::size_t value_size, uint32_t entries);
+  // The map of that name in a loaded object; empty if it has none.
+  static Result<Mapped> map(bpf_object* object, const std::string& name);
   Mapped(Mapped&& other) noexcept { swap(other); }
   Mapped& operator=(Mapped&& other) noexcept {
     swap(other);
