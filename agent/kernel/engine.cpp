@@ -80,7 +80,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   engine->moved_ns_.resize(options.slots);
   engine->doorbell_ = ring_buffer__new(
       engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
-  const LoadOptions load{options.alternative, options.break_program};
+  const LoadOptions load{options.alternative, options.break_program, options.cgroup_root};
   uint16_t id = 0;
   for (const ModuleEntry& entry : sonde::modules()) {
     const bool off = options.disabled_modules.contains(std::string(entry.module->info().name));
@@ -96,6 +96,10 @@ Engine::~Engine() { ring_buffer__free(doorbell_); }
 
 void Engine::configure(uint32_t slot, const SlotSetting& setting) {
   const std::lock_guard lock(mutex_);
+  const auto* before = slots_->config(slot);
+  for (std::size_t i = 0; i < gained_.size(); ++i) {
+    gained_[i] = static_cast<uint8_t>(gained_[i] | (setting.flags[i] & ~before->flags[i]));
+  }
   slots_->configure(slot, setting);
 }
 
@@ -129,8 +133,9 @@ void Engine::sync_programs() {
   if (auto done = core_->attach_context(context); !done) spdlog::error("{}", done.error().message());
   if (auto done = core_->attach_process_exit(processes); !done) spdlog::error("{}", done.error().message());
   for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (modules_[i]) modules_[i]->attach(asked[i]);
+    if (modules_[i]) modules_[i]->attach(asked[i], gained_[i] != 0);
   }
+  gained_ = {};
 }
 
 CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gauges) {

@@ -36,6 +36,7 @@ struct EngineOptions {
   uint32_t processes = 8192;  // processes with a slot of their own
   std::set<std::string> disabled_modules;
   std::string alternative;    // take the alternative of this name where a module has it; empty: the first usable
+  std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
   // Fault injection: this program's code is replaced by one that the verifier refuses.
   std::string break_program;
 };
@@ -112,6 +113,7 @@ class Engine {
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
+  ModuleFlags gained_{};  // by module: flags that a slot did not have before, since the last sync_programs()
   ring_buffer* doorbell_ = nullptr;
 };
 

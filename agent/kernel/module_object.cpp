@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/libbpf_log.h"
 #include "agent/kernel/perf_events.h"
 
@@ -67,7 +68,7 @@ void break_program(bpf_object* object, const std::string& name) {
 
 ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, const Features& features,
                            const LoadOptions& options)
-    : entry_(entry), id_(id), core_(core) {
+    : entry_(entry), id_(id), core_(core), cgroup_root_(options.cgroup_root) {
   const ModuleInfo& info = module().info();
   report_.name = info.name;
   for (const auto& spec : info.programs) {
@@ -197,11 +198,14 @@ bool ModuleObject::attached() const {
   return std::ranges::any_of(programs_, [](const Program& program) { return !program.links.empty(); });
 }
 
-Result<std::vector<bpf_link*>> ModuleObject::attach_program(const Program& program) {
+Result<std::vector<bpf_link*>> ModuleObject::attach_program(const Program& program) const {
   if (bpf_program__type(program.handle) == BPF_PROG_TYPE_PERF_EVENT) {
     auto event = parse_perf_event(program.spec->hook);
     if (!event) return event.error();
     return attach_perf_event(program.handle, *event);
+  }
+  if (bpf_program__type(program.handle) == BPF_PROG_TYPE_CGROUP_SKB) {
+    return attach_to_root_cgroup(program.handle, cgroup_root_);
   }
   bpf_link* link = bpf_program__attach(program.handle);
   if (!link) return Error::system("the kernel refuses it", errno);
@@ -213,8 +217,9 @@ void ModuleObject::detach(Program& program) {
   program.links.clear();
 }
 
-void ModuleObject::attach(uint8_t flags) {
-  const bool begins = !attached() && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
+void ModuleObject::attach(uint8_t flags, bool gained) {
+  const bool was_attached = attached();
+  const bool begins = !was_attached && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
   if (begins) {
     if (auto begun = module().begin(object_); !begun) {
       report_.health = ModuleHealth::Degraded;
@@ -242,6 +247,8 @@ void ModuleObject::attach(uint8_t flags) {
     report_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
     spdlog::warn("{}: {}", report_.name, report_.reasons.back());
   }
+  if (!was_attached || !gained) return;
+  if (auto done = module().selected(object_); !done) spdlog::warn("{}: {}", report_.name, done.error().message());
 }
 
 bool ModuleObject::needs_context(uint8_t flags) const {

@@ -64,6 +64,7 @@ struct MapReport {
 struct LoadOptions {
   std::string alternative;    // by name; empty: first usable
   std::string break_program;  // fault injection, see EngineOptions
+  std::string cgroup_root;    // likewise
 };
 
 class ModuleObject {
@@ -81,8 +82,9 @@ class ModuleObject {
   bpf_object* object() const { return object_; }
   Rows& rows() { return rows_; }
 
-  // Attaches what these flags (the union over all slots) ask for and detaches the rest.
-  void attach(uint8_t flags);
+  // Attaches what these flags (the union over all slots) ask for and detaches the rest. `gained`: some slot has flags of
+  // this module that it did not have before.
+  void attach(uint8_t flags, bool gained);
   // Do the programs attached for these flags need the core's context-switch program?
   bool needs_context(uint8_t flags) const;
   void add_program_stats(std::vector<ProgramRuns>& out) const;
@@ -93,7 +95,7 @@ class ModuleObject {
     bpf_program* handle = nullptr;
     std::vector<bpf_link*> links;  // empty: not attached; several: one per CPU
   };
-  static Result<std::vector<bpf_link*>> attach_program(const Program& program);
+  Result<std::vector<bpf_link*>> attach_program(const Program& program) const;
   static void detach(Program& program);
   bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
   Result<void> open(int alternative, const Features& features, const LoadOptions& options);
@@ -105,6 +107,7 @@ class ModuleObject {
   ModuleEntry entry_;
   uint16_t id_;
   Core& core_;
+  std::string cgroup_root_;
   ModuleReport report_;
   bpf_object* object_ = nullptr;
   Rows rows_;

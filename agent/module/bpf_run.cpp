@@ -21,17 +21,9 @@ struct DestroyLink {
 
 Error cannot_run(const char* name, int error) { return Error::system(std::string("cannot run ") + name, error); }
 
-}  // namespace
-
-int program_fd(bpf_object* object, const char* name) {
+Result<void> run_iterator(bpf_object* object, const char* name, const bpf_iter_attach_opts* options) {
   const bpf_program* program = bpf_object__find_program_by_name(object, name);
-  return program ? bpf_program__fd(program) : -1;
-}
-
-Result<void> run_iterator(bpf_object* object, const char* name) {
-  if (program_fd(object, name) < 0) return {};
-  const bpf_program* program = bpf_object__find_program_by_name(object, name);
-  const std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach_iter(program, nullptr));
+  const std::unique_ptr<bpf_link, DestroyLink> link(bpf_program__attach_iter(program, options));
   if (!link) return cannot_run(name, errno);
   const Fd iterator(bpf_iter_create(bpf_link__fd(link.get())));
   if (!iterator) return cannot_run(name, errno);
@@ -41,6 +33,28 @@ Result<void> run_iterator(bpf_object* object, const char* name) {
     if (n == 0) return {};
     if (n < 0 && errno != EAGAIN && errno != EINTR) return cannot_run(name, errno);
   }
+}
+
+}  // namespace
+
+int program_fd(bpf_object* object, const char* name) {
+  const bpf_program* program = bpf_object__find_program_by_name(object, name);
+  return program ? bpf_program__fd(program) : -1;
+}
+
+Result<void> run_iterator(bpf_object* object, const char* name) {
+  if (program_fd(object, name) < 0) return {};
+  return run_iterator(object, name, nullptr);
+}
+
+Result<void> run_map_iterator(bpf_object* object, const char* name, const char* map) {
+  if (program_fd(object, name) < 0) return {};
+  bpf_iter_link_info info{};
+  info.map.map_fd = static_cast<__u32>(bpf_object__find_map_fd_by_name(object, map));
+  LIBBPF_OPTS(bpf_iter_attach_opts, options);
+  options.link_info = &info;
+  options.link_info_len = sizeof(info);
+  return run_iterator(object, name, &options);
 }
 
 Result<void> run_program(bpf_object* object, const char* name) {

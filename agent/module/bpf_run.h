@@ -17,6 +17,9 @@ int program_fd(bpf_object* object, const char* name);
 // Runs an iterator program (SEC("iter/…")) over everything it iterates.
 Result<void> run_iterator(bpf_object* object, const char* name);
 
+// Likewise for one that iterates over a map of the object (SEC("iter/bpf_sk_storage_map") and its kind).
+Result<void> run_map_iterator(bpf_object* object, const char* name, const char* map);
+
 // Runs a program once, without arguments, on this CPU.
 Result<void> run_program(bpf_object* object, const char* name);
 

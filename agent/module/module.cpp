@@ -13,6 +13,8 @@ Result<void> Module::begin(bpf_object*) const { return {}; }
 
 Result<void> Module::flush(bpf_object*) const { return {}; }
 
+Result<void> Module::selected(bpf_object*) const { return {}; }
+
 Result<void> Module::refresh(bpf_object*) const { return {}; }
 
 int find_module(std::string_view name) {

@@ -85,6 +85,8 @@ class Module {
   // Before the first of its programs is attached, and again before the first after all were detached: what the kernel
   // side remembered of tasks is old, take note of how things stand now.
   virtual Result<void> begin(bpf_object* object) const;
+  // After begin(), when subjects that were there before are measured for more than they were until now.
+  virtual Result<void> selected(bpf_object* object) const;
   // Before each collection while one of its programs is attached: bring what is pending in the kernel into the rows.
   virtual Result<void> flush(bpf_object* object) const;
   // Before each collection in which a gauge of this module is due: bring <module>_gauges up to date.

@@ -58,6 +58,7 @@ EngineOptions Agent::engine_options() const {
   options.processes = config_.limits.processes;
   options.alternative = options_.alternative;
   options.break_program = options_.break_program;
+  options.cgroup_root = cgroup_root_;
   return options;
 }
 

@@ -6,6 +6,7 @@
 // Each object is tried twice where the kernel has bpf_rdonly_cast, since that chooses between two ways through the code.
 // Plain C, statically linked: it is cross-compiled for arm64.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -96,13 +97,14 @@ static bool needs_trampoline(const struct bpf_program *program)
 	       (type == BPF_TRACE_FENTRY || type == BPF_TRACE_FEXIT || type == BPF_MODIFY_RETURN);
 }
 
-// Programs of these kinds have no hook of their own: user space aims them (uprobe, perf event) or runs them (syscall).
+// Programs of these kinds have no hook of their own: user space aims them (uprobe, perf event, iterators
+// over a map) or runs them (syscall).
 static bool attaches_by_itself(const struct bpf_program *program)
 {
 	const char *section = bpf_program__section_name(program);
 
 	return strchr(section, '/') && strncmp(section, "uprobe", 6) && strncmp(section, "uretprobe", 9) &&
-	       strncmp(section, "usdt", 4);
+	       strncmp(section, "usdt", 4) && strncmp(section, "iter/bpf_", 9);
 }
 
 // Sets `const volatile bool sonde_have_cast` in .rodata; false if the object has none.
@@ -159,6 +161,20 @@ static const char *last_line(void)
 	return line ? line + 1 : last_log;
 }
 
+static struct bpf_link *attach_to_root_cgroup(const struct bpf_program *program)
+{
+	int directory = open("/sys/fs/cgroup/unified", O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
+	struct bpf_link *link;
+
+	if (directory < 0)
+		directory = open("/sys/fs/cgroup", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	link = bpf_program__attach_cgroup(program, directory);
+	error = errno;
+	close(directory);
+	errno = error;
+	return link;
+}
+
 static void attach(const char *name, const struct bpf_program *program, const char *note)
 {
 	struct bpf_link *link;
@@ -168,7 +184,7 @@ static void attach(const char *name, const struct bpf_program *program, const ch
 		report("pass", name, bpf_program__name(program), "loaded%s", note);
 		return;
 	}
-	link = bpf_program__attach(program);
+	link = bpf_program__type(program) == BPF_PROG_TYPE_CGROUP_SKB ? attach_to_root_cgroup(program) : bpf_program__attach(program);
 	if (!link) {
 		error = errno;
 		if (needs_trampoline(program) && (error == kNotSupported || error == EPERM || error == EOPNOTSUPP))
