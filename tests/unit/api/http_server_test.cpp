@@ -9,7 +9,6 @@
 
 #include "agent/api/endpoints.h"
 #include "agent/api/http_address.h"
-#include "agent/base/clock.h"
 #include "tests/unit/api/socket_support.h"
 
 namespace sonde::api_test {
@@ -104,10 +103,8 @@ TEST_F(HttpServerTest, SlowAndSilentPeersAreDropped) {
   Fd silent = connect_to(port);
   Fd slow = connect_to(port);
   send_all(slow, "GET /echo HT");
-  uint64_t begin = monotonic_ns();
-  EXPECT_EQ(read_all(silent), "");
-  EXPECT_EQ(read_all(slow), "");
-  EXPECT_LT(monotonic_ns() - begin, 3'000'000'000u);
+  EXPECT_TRUE(closed_by_peer(silent));
+  EXPECT_TRUE(closed_by_peer(slow));
 }
 
 TEST_F(HttpServerTest, TooManyConnectionsAreTurnedAway) {
@@ -124,7 +121,7 @@ TEST_F(HttpServerTest, TooManyConnectionsAreTurnedAway) {
   first = Fd();
   // The end of a connection is noticed a moment later.
   std::string status;
-  for (int i = 0; i < 200 && status != "200"; i++) {
+  for (int i = 0; i < 3'000 && status != "200"; i++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     status = status_of(get(port, "/echo"));
   }
@@ -148,9 +145,11 @@ TEST_F(HttpServerTest, StopLetsTheRunningAnswerEnd) {
   server.reset();
   HttpServer own({.address = "127.0.0.1:0"});
   std::promise<void> entered;
+  std::atomic<bool> answered{false};
   own.route("/slow", [&](const WebRequest&) {
     entered.set_value();
     std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    answered = true;
     return WebReply{.body = "done"};
   });
   ASSERT_TRUE(own.start());
@@ -158,11 +157,10 @@ TEST_F(HttpServerTest, StopLetsTheRunningAnswerEnd) {
   std::future<std::string> answer = std::async(std::launch::async, [&] { return get(at, "/slow"); });
   Fd idle = connect_to(at);
   entered.get_future().wait();
-  uint64_t begin = monotonic_ns();
   own.stop();
-  EXPECT_GT(monotonic_ns() - begin, 50'000'000u);
-  EXPECT_EQ(read_all(idle), "");  // closed
-  answer.wait();
+  EXPECT_TRUE(answered);
+  EXPECT_TRUE(closed_by_peer(idle));
+  EXPECT_EQ(body_of(answer.get()), "done");
   EXPECT_FALSE(connect_to(at));  // nobody listens any more
 }
 

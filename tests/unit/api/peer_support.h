@@ -101,7 +101,7 @@ class TestPeer {
     if (context_) {
       ssl = SSL_new(context_);
       SSL_set_fd(ssl, fd);
-      timeval limit{2, 0};
+      timeval limit{30, 0};
       ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     }
     if (!ssl || SSL_accept(ssl) == 1) converse(fd, ssl);

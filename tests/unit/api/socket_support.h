@@ -9,6 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,7 +21,7 @@ namespace sonde::api_test {
 inline Fd connect_to(uint16_t port, const char* address = "127.0.0.1") {
   bool v6 = std::string_view(address).find(':') != std::string_view::npos;
   Fd fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  timeval limit{5, 0};
+  timeval limit{60, 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   int failed;
@@ -49,7 +50,7 @@ inline bool send_all(const Fd& fd, std::string_view text) {
   return true;
 }
 
-// Until the peer closes, or five seconds.
+// Until the peer closes, or is silent for a minute.
 inline std::string read_all(const Fd& fd) {
   std::string out;
   char buffer[4096];
@@ -58,6 +59,13 @@ inline std::string read_all(const Fd& fd) {
     if (got <= 0) return out;
     out.append(buffer, static_cast<std::size_t>(got));
   }
+}
+
+// It says nothing more and closes, within a minute.
+inline bool closed_by_peer(const Fd& fd) {
+  char byte;
+  const ssize_t got = ::recv(fd.get(), &byte, 1, 0);
+  return got == 0 || (got < 0 && errno == ECONNRESET);
 }
 
 // The raw answer to a raw request; the connection must be closed by the server.

@@ -157,15 +157,17 @@ TEST_F(FileExporterTest, APipeThatNobodyReadsDoesNotBlockForLong) {
   std::string text;
   std::thread drain([&] {
     char buffer[4096];
-    const uint64_t until = 200;
-    for (uint64_t i = 0; i < until; i++) {
+    for (;;) {
       const ssize_t got = ::read(reader.get(), buffer, sizeof(buffer));
       if (got > 0) text.append(buffer, static_cast<size_t>(got));
+      if (got == 0) return;  // the exporter has closed it
       if (got < 0) ::usleep(5'000);
     }
   });
-  exporter->flush(2'000'000'000);
+  exporter->flush(30'000'000'000);
   exporter->push(many_sums(1, 1, 3));
+  exporter->flush(30'000'000'000);
+  exporter.reset();
   drain.join();
   std::ofstream(directory_ / "copy") << text;
   auto points = read(directory_ / "copy");
