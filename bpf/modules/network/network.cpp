@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The network probe in user space: its tables, and the programs that are run instead of attached.
+#include "bpf/modules/network/network.h"
+
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include <memory>
+#include <string>
+
+#include "agent/module/bpf_run.h"
+#include "agent/module/mapped.h"
+#include "agent/module/module.h"
+#include "bpf/modules/network/tables.h"
+
+namespace sonde {
+namespace {
+
+constexpr std::string_view kNotes[] = {
+    "Charged to the cgroup of the process that made the socket; what a listener accepts is the listener's.",
+    "transmit is what the application handed over, also if the connection breaks before all of it is delivered.",
+    "A segment sent again is no payload; bytes that are peeked at count once, when they come.",
+    "Subjects with granularity Process: sockets belong to the container, not to a process.",
+    "Attached at the root of the cgroup tree (CAP_NET_ADMIN); a container's own cgroup programs that were attached without "
+    "BPF_F_ALLOW_MULTI hide its packets.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "network",
+    .summary = "TCP and UDP: payload, connections and why they fail, retransmits, round trips, DNS, drops",
+    .metrics = network::kMetrics,
+    .series = network::kSeries,
+    .programs = network::kPrograms,
+    .needs = "BTF, socket storage for tracing programs (Linux 5.11); CAP_BPF, CAP_PERFMON, for packets CAP_NET_ADMIN",
+    .counters = NETWORK_COUNTERS,
+    .histograms = NETWORK_HISTOGRAMS,
+    .gauges = NETWORK_GAUGES,
+    .notes = kNotes,
+};
+
+// Parameters of a tracepoint, without the one that is always there.
+int parameters_of(const btf* types, const char* tracepoint) {
+  const std::string name = std::string("btf_trace_") + tracepoint;
+  const int id = btf__find_by_name_kind(types, name.c_str(), BTF_KIND_TYPEDEF);
+  if (id < 0) return 0;
+  const btf_type* type = btf__type_by_id(types, btf__type_by_id(types, static_cast<__u32>(id))->type);
+  if (type && btf_is_ptr(type)) type = btf__type_by_id(types, type->type);
+  return type && btf_is_func_proto(type) ? btf_vlen(type) - 1 : 0;
+}
+
+// Where a variable of the object's read-only data is, before it is loaded; null if its code does not use it.
+bool* read_only_flag(bpf_object* object, std::string_view wanted) {
+  bpf_map* map = bpf_object__find_map_by_name(object, ".rodata");
+  const btf* types = bpf_object__btf(object);
+  const int section = types ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -1;
+  std::size_t size = 0;
+  auto* data = map ? static_cast<char*>(const_cast<void*>(bpf_map__initial_value(map, &size))) : nullptr;
+  if (!data || section < 0) return nullptr;
+  const btf_type* datasec = btf__type_by_id(types, static_cast<__u32>(section));
+  const btf_var_secinfo* variables = btf_var_secinfos(datasec);
+  for (int i = 0; i < btf_vlen(datasec); ++i) {
+    const btf_type* variable = btf__type_by_id(types, variables[i].type);
+    if (wanted == btf__name_by_offset(types, variable->name_off) && variables[i].offset < size) {
+      return reinterpret_cast<bool*>(data + variables[i].offset);
+    }
+  }
+  return nullptr;
+}
+
+class NetworkModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  Result<void> prepare(bpf_object* object, const Features&, int) const override {
+    const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
+    if (!kernel) return {};
+    if (bool* flag = read_only_flag(object, "network_retransmit_has_error")) {
+      *flag = parameters_of(kernel.get(), "tcp_retransmit_skb") > 2;
+    }
+    return {};
+  }
+
+  Result<void> begin(bpf_object* object) const override {
+    if (auto begun = run_program(object, "network_begin"); !begun) return begun.error().with("nothing will be counted");
+    return selected(object);
+  }
+
+  Result<void> selected(bpf_object* object) const override { return run_iterator(object, "network_seed"); }
+
+  Result<void> flush(bpf_object* object) const override {
+    return run_map_iterator(object, "network_flush", "network_sockets");
+  }
+
+  // The iterator adds up beside the published value, which changes only when the count is complete.
+  Result<void> refresh(bpf_object* object) const override {
+    const auto gauges = Mapped::map(object, "network_gauges");
+    if (!gauges) return gauges.error();
+    const auto row = [&](uint32_t slot) { return gauges->at<int64_t>(slot); };
+    for (uint32_t slot = 0; slot < gauges->entries(); slot++) row(slot)[NETWORK_OPEN_NEXT] = 0;
+    if (auto ran = flush(object); !ran) return ran;
+    for (uint32_t slot = 0; slot < gauges->entries(); slot++) {
+      __atomic_store_n(&row(slot)[NETWORK_OPEN], row(slot)[NETWORK_OPEN_NEXT], __ATOMIC_RELAXED);
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_network() {
+  static const NetworkModule module;
+  return module;
+}
+
+}  // namespace sonde

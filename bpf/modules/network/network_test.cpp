@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "agent/module/module.h"
+#include "bpf/modules/network/network.h"
+
+namespace sonde {
+namespace {
+
+const ModuleInfo& info() { return modules()[static_cast<std::size_t>(find_module("network"))].module->info(); }
+
+TEST(NetworkTables, MinimalIsThePayloadOfTcpAndNothingPerPacket) {
+  for (const SeriesSpec& series : info().series) {
+    const bool payload = info().metrics[series.metric].name == "sonde.tcp.io";
+    EXPECT_EQ(series.level == Level::Minimal, payload) << info().metrics[series.metric].name;
+    EXPECT_EQ(series.flag == NETWORK_TCP_IO, payload);
+  }
+  for (const ProgramSpec& program : info().programs) {
+    if (program.flags & NETWORK_TCP_IO) {
+      EXPECT_EQ(program.hook, "tp_btf/inet_sock_set_state");
+    }
+  }
+}
+
+TEST(NetworkTables, ErrorsShowFromTheBeginningForBothRoles) {
+  std::set<std::string> seen;
+  for (const SeriesSpec& series : info().series) {
+    const MetricSpec& metric = info().metrics[series.metric];
+    if (metric.name != "sonde.tcp.connection.errors") continue;
+    EXPECT_TRUE(metric.from_zero);
+    seen.insert(std::string(series.values[0]) + " " + std::string(series.values[1]));
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"client refused", "client reset", "client timed_out", "client host_unreachable",
+                                         "client net_unreachable", "client _OTHER", "server reset", "server timed_out",
+                                         "server _OTHER"}));
+}
+
+// A program that one kernel or another does not take must not take the module with it.
+TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
+  std::set<std::string_view> indispensable;
+  for (const ProgramSpec& program : info().programs) {
+    if (program.gap.empty()) indispensable.insert(program.program);
+  }
+  EXPECT_EQ(indispensable, (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_flush"}));
+}
+
+}  // namespace
+}  // namespace sonde

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Single events of TCP: retransmits, resets, round trips. */
+#ifndef SONDE_NETWORK_SEGMENTS_H
+#define SONDE_NETWORK_SEGMENTS_H
+
+#include "charge.h"
+#include "socket.h"
+
+/* The tracepoint says since 6.16 whether the segment got out (and fires also if not). Set before loading. */
+const volatile bool network_retransmit_has_error = false;
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(network_retransmit, struct sock *sk, struct sk_buff *skb)
+{
+	struct tcp_skb_cb *control = (struct tcp_skb_cb *)skb->cb;
+	uint16_t segments = 0;
+	uint32_t slot;
+	uint8_t flags;
+
+	if (network_retransmit_has_error && (int)ctx[2])
+		return 0;
+	slot = network_charge_socket(sk, &flags);
+	if (!(flags & NETWORK_TROUBLE))
+		return 0;
+	bpf_core_read(&segments, sizeof(segments), &control->tcp_gso_segs); /* the verifier takes cb for plain characters */
+	sonde_count(&network_counters, slot, NETWORK_RETRANSMITS, segments ? segments : 1);
+	return 0;
+}
+
+/* SYN-ACK; the socket is the listener. */
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(network_retransmit_synack, struct sock *sk)
+{
+	uint8_t flags;
+	uint32_t slot = network_charge_socket(sk, &flags);
+
+	if (flags & NETWORK_TROUBLE)
+		sonde_count(&network_counters, slot, NETWORK_RETRANSMITS, 1);
+	return 0;
+}
+
+/* No socket: somebody asked for a port that nobody listens at, or a connection that is gone. */
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(network_send_reset, struct sock *sk)
+{
+	uint32_t slot = SONDE_SLOT_UNATTRIBUTED;
+	uint8_t flags;
+
+	if (sk && network_is_full(sk))
+		slot = network_charge_socket(sk, &flags);
+	else
+		flags = sonde_flags_of(slot);
+	if (flags & NETWORK_DETAIL)
+		sonde_count(&network_counters, slot, NETWORK_RESETS_TRANSMIT, 1);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(network_receive_reset, struct sock *sk)
+{
+	uint8_t flags;
+	uint32_t slot = network_charge_socket(sk, &flags);
+
+	if (flags & NETWORK_DETAIL)
+		sonde_count(&network_counters, slot, NETWORK_RESETS_RECEIVE, 1);
+	return 0;
+}
+
+/* Each segment that comes for an established connection. The round-trip time is smoothed (RFC 6298), in 1/8 us. */
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(network_probe, struct sock *sk)
+{
+	uint8_t flags;
+	uint32_t slot = network_charge_socket(sk, &flags), srtt;
+	struct tcp_sock *tcp;
+
+	if (!(flags & NETWORK_RTT))
+		return 0;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return 0;
+	srtt = tcp->srtt_us;
+	if (srtt)
+		sonde_observe(&network_histograms, slot, NETWORK_ROUND_TRIP, (uint64_t)srtt * 125);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+// What the network probe measures and by which programs.
+#pragma once
+
+#include <array>
+
+#include "agent/module/module.h"
+#include "bpf/modules/network/network.h"
+
+namespace sonde::network {
+
+enum Metric : uint8_t {
+  kTcpIo,
+  kConnect,
+  kOpened,
+  kErrors,
+  kRetransmits,
+  kOverflows,
+  kRoundTrip,
+  kOpen,
+  kSegments,
+  kResets,
+};
+
+constexpr AttributeSpec kDirection[] = {{"network.io.direction", "transmit, receive"}};
+constexpr AttributeSpec kRole[] = {{"network.tcp.handshake.role", "client, server"}};
+constexpr AttributeSpec kErrorAttributes[] = {
+    {"network.tcp.handshake.role", "client, server"},
+    {"error.type", "refused, reset, timed_out, host_unreachable, net_unreachable, _OTHER; server: reset, timed_out, _OTHER"}};
+
+constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.tcp.io",
+     .unit = "By",
+     .level = Level::Minimal,
+     .description = "Payload of TCP: handed over by the application (transmit), come in order from the peer (receive).",
+     .attributes = kDirection},
+    {.name = "sonde.tcp.connect.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .description = "Time from the first SYN to the connection, or to its failure."},
+    {.name = "sonde.tcp.connections.opened",
+     .unit = "{connection}",
+     .description = "Connections established, by who asked for them.",
+     .attributes = kRole},
+    {.name = "sonde.tcp.connection.errors",
+     .unit = "{connection}",
+     .description = "Connections that could not be made, or ended by an error.",
+     .attributes = kErrorAttributes,
+     .from_zero = true},
+    {.name = "sonde.tcp.retransmits",
+     .unit = "{segment}",
+     .description = "Segments sent again, SYN and SYN-ACK included.",
+     .from_zero = true},
+    {.name = "sonde.tcp.accept_queue.overflows",
+     .unit = "{connection}",
+     .description = "Connections that a listener turned away because too many wait to be accepted, each attempt.",
+     .from_zero = true},
+    {.name = "sonde.tcp.rtt",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .description = "Smoothed round-trip time, one sample per segment received on an established connection."},
+    {.name = "sonde.tcp.connection.count",
+     .unit = "{connection}",
+     .instrument = Instrument::UpDownCounter,
+     .level = Level::Detailed,
+     .description = "Connections that the peer has not closed and the application neither."},
+    {.name = "sonde.tcp.segments",
+     .unit = "{segment}",
+     .level = Level::Detailed,
+     .description = "Segments of connections, with and without payload, as TCP_INFO counts them.",
+     .attributes = kDirection},
+    {.name = "sonde.tcp.resets",
+     .unit = "{segment}",
+     .level = Level::Detailed,
+     .description = "Segments with RST.",
+     .attributes = kDirection},
+};
+
+constexpr std::array<std::string_view, 2> kDirections = {"transmit", "receive"};
+constexpr std::array<std::string_view, NETWORK_ERRORS> kErrorNames = {"refused",          "reset",           "timed_out",
+                                                                      "host_unreachable", "net_unreachable", "_OTHER"};
+
+constexpr SeriesSpec counter(Metric metric, uint16_t index, AttributeValues values, Level level, uint8_t flag) {
+  return {metric, Source::Counter, index, values, level, flag};
+}
+
+constexpr auto make_series() {
+  std::array<SeriesSpec, 3 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1> all{};
+  std::size_t n = 0;
+  for (uint16_t i = 0; i < 2; i++) {
+    const auto at = [i](int first) { return static_cast<uint16_t>(first + i); };
+    all[n++] = counter(kTcpIo, at(NETWORK_TCP_TRANSMIT), {kDirections[i]}, Level::Minimal, NETWORK_TCP_IO);
+    all[n++] = counter(kSegments, at(NETWORK_SEGMENTS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
+    all[n++] = counter(kResets, at(NETWORK_RESETS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
+  }
+  const auto standard = Level::Standard;
+  all[n++] = {kConnect, Source::Histogram, NETWORK_CONNECT, {}, standard, NETWORK_CONNECTIONS, 1e-9};
+  all[n++] = {kRoundTrip, Source::Histogram, NETWORK_ROUND_TRIP, {}, standard, NETWORK_RTT, 1e-9};
+  all[n++] = counter(kOpened, NETWORK_OPENED_CLIENT, {"client"}, standard, NETWORK_CONNECTIONS);
+  all[n++] = counter(kOpened, NETWORK_OPENED_SERVER, {"server"}, standard, NETWORK_CONNECTIONS);
+  for (uint16_t error = 0; error < NETWORK_ERRORS; error++) {
+    const auto place = static_cast<uint16_t>(NETWORK_CLIENT_ERROR + error);
+    all[n++] = counter(kErrors, place, {"client", kErrorNames[error]}, standard, NETWORK_CONNECTIONS);
+  }
+  for (const uint16_t error : {NETWORK_RESET, NETWORK_TIMED_OUT, NETWORK_OTHER_ERROR}) {
+    const auto place = static_cast<uint16_t>(NETWORK_SERVER_ERROR + error);
+    all[n++] = counter(kErrors, place, {"server", kErrorNames[error]}, standard, NETWORK_CONNECTIONS);
+  }
+  all[n++] = counter(kRetransmits, NETWORK_RETRANSMITS, {}, standard, NETWORK_TROUBLE);
+  all[n++] = counter(kOverflows, NETWORK_OVERFLOWS, {}, standard, NETWORK_TROUBLE);
+  all[n++] = {kOpen, Source::Gauge, NETWORK_OPEN, {}, Level::Detailed, NETWORK_DETAIL};
+  if (n != all.size()) throw "a place for a series is empty";
+  return all;
+}
+constexpr auto kSeries = make_series();
+
+constexpr ProgramSpec kPrograms[] = {
+    {.program = "network_state", .hook = "tp_btf/inet_sock_set_state", .flags = NETWORK_SOCKETS},
+    {.program = "network_connect_v4",
+     .hook = "fexit/tcp_v4_connect",
+     .flags = NETWORK_CONNECTIONS,
+     .gap = "IPv4 connections that fail before the first SYN (no route) are not in sonde.tcp.connection.errors"},
+    {.program = "network_connect_v6",
+     .hook = "fexit/tcp_v6_connect",
+     .flags = NETWORK_CONNECTIONS,
+     .gap = "IPv6 connections that fail before the first SYN (no route) are not in sonde.tcp.connection.errors"},
+    {.program = "network_retransmit", .hook = "tp_btf/tcp_retransmit_skb", .flags = NETWORK_TROUBLE},
+    {.program = "network_retransmit_synack",
+     .hook = "tp_btf/tcp_retransmit_synack",
+     .flags = NETWORK_TROUBLE,
+     .gap = "sonde.tcp.retransmits does not count SYN-ACKs"},
+    {.program = "network_probe",
+     .hook = "tp_btf/tcp_probe",
+     .flags = NETWORK_RTT,
+     .gap = "sonde.tcp.rtt is not measured"},
+    {.program = "network_send_reset",
+     .hook = "tp_btf/tcp_send_reset",
+     .flags = NETWORK_DETAIL,
+     .gap = "sonde.tcp.resets does not count those sent"},
+    {.program = "network_receive_reset",
+     .hook = "tp_btf/tcp_receive_reset",
+     .flags = NETWORK_DETAIL,
+     .gap = "sonde.tcp.resets does not count those received"},
+    {.program = "network_packet_in",
+     .hook = "cgroup_skb/ingress",
+     .flags = NETWORK_TROUBLE,
+     .gap = "sonde.tcp.accept_queue.overflows is not measured"},
+    {.program = "network_begin", .hook = "run by the agent before the others are attached", .flags = 0},
+    {.program = "network_seed",
+     .hook = "iter/task_file, run by the agent when subjects are selected",
+     .flags = 0,
+     .gap = "connections older than the agent or than their selection are not in sonde.tcp.io, .segments and "
+            ".connection.count"},
+    {.program = "network_flush", .hook = "iter/bpf_sk_storage_map, run by the agent before a collection", .flags = 0},
+};
+
+}  // namespace sonde::network
