@@ -118,7 +118,9 @@ struct sonde_task {
 	uint32_t sched_epoch;  /* sched's programs were attached that often when this was written; 0: never written */
 	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption */
 	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
-	uint8_t reserved[6];
+	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
+	uint8_t in_lock;        /* it announced that it has to wait for a lock of the kernel */
+	uint32_t thread_slot;   /* whose thread time it is since pending[] */
 	uint64_t pending[SONDE_MAX_MODULES]; /* task-local scratch, one per module; 0: nothing */
 };
 

@@ -10,9 +10,14 @@
 
 SONDE_LICENSE;
 
+const volatile bool sonde_have_cast = false;
+
 SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
 
+#include "thread_time.h"
+
 #define TASK_RUNNING 0
+#define LCB_F_SPIN 1 /* include/trace/events/lock.h */
 
 /* Set by sched_begin before the programs are attached. Epoch 0: it never ran, nothing may be counted. */
 uint32_t sched_epoch = 0;
@@ -87,7 +92,11 @@ sonde_slow int first_sight(struct task_struct *task, struct sonde_task *state, b
 			 __builtin_offsetof(struct sonde_task, sched_epoch) -
 				 __builtin_offsetof(struct sonde_task, exec_runtime));
 	state->sched_runnable = 0;
+	state->pending[SONDE_MODULE_ID] = task->start_time;
+	state->thread_slot = THREAD_ANY_SLOT;
+	state->thread_state = SCHED_THREAD_RUNNABLE;
 	if (task->start_time < sched_since) {
+		state->pending[SONDE_MODULE_ID] = 0;
 		state->exec_runtime = task->se.sum_exec_runtime;
 		state->migrations = task->se.nr_migrations;
 		state->voluntary = task->nvcsw;
@@ -103,12 +112,12 @@ sonde_slow int first_sight(struct task_struct *task, struct sonde_task *state, b
 }
 
 /* Charges what the task's own figures rose by since the last time to the subject that has it now. Only for a task that
- * runs on this CPU or is just leaving it: nobody else may write these fields. */
-sonde_inline void account(struct task_struct *task, struct sonde_task *state, bool running)
+ * runs on this CPU or is just leaving it: nobody else may write these fields. The time, if it was needed, else 0. */
+sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state, bool running)
 {
 	uint8_t flags = state->flags[SONDE_MODULE_ID];
-	uint32_t slot = state->slot, voluntary, involuntary, migrations, arrivals = 0, unmeasured;
-	uint64_t exec, wait = 0, value, *row;
+	uint32_t slot = state->slot, voluntary, involuntary, migrations, arrivals = 0, unmeasured, left;
+	uint64_t exec, wait = 0, value, now = 0, *row;
 
 	if (state->sched_epoch != sched_epoch)
 		first_sight(task, state, running);
@@ -122,6 +131,7 @@ sonde_inline void account(struct task_struct *task, struct sonde_task *state, bo
 	state->voluntary += voluntary;
 	involuntary = (uint32_t)task->nivcsw - state->involuntary;
 	state->involuntary += involuntary;
+	left = voluntary + involuntary - !running;
 	if (bpf_core_field_exists(task->sched_info.run_delay)) {
 		value = task->sched_info.run_delay;
 		wait = value - state->run_delay;
@@ -129,22 +139,27 @@ sonde_inline void account(struct task_struct *task, struct sonde_task *state, bo
 		arrivals = (uint32_t)task->sched_info.pcount - state->arrivals;
 		state->arrivals += arrivals;
 		unmeasured = unmeasured_runs(task, running);
+		left = arrivals + unmeasured - state->unmeasured;
 		if (unmeasured != state->unmeasured) {
 			if ((flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)) && (int32_t)(unmeasured - state->unmeasured) > 0)
 				sonde_lose(SONDE_LOSS_UNMEASURED, unmeasured - state->unmeasured);
 			state->unmeasured = unmeasured;
 		}
 	}
+	if (flags & SCHED_FLAG_THREAD)
+		now = charge_thread_time(task, state, exec, wait, left);
+	else if (state->pending[SONDE_MODULE_ID])
+		state->pending[SONDE_MODULE_ID] = 0;
 	if (!flags)
-		return;
+		return now;
 
 	if (arrivals && (flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)))
 		observe_wait(state, flags, arrivals, wait);
 	if (!(flags & (SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU | SCHED_FLAG_MIGRATIONS)))
-		return;
+		return now;
 	row = bpf_map_lookup_elem(&sched_counters, &slot);
 	if (!row)
-		return;
+		return now;
 	if (flags & SCHED_FLAG_ONCPU)
 		add(&row[SCHED_ONCPU], exec);
 	if (flags & SCHED_FLAG_SWITCHES) {
@@ -153,6 +168,7 @@ sonde_inline void account(struct task_struct *task, struct sonde_task *state, bo
 	}
 	if (flags & SCHED_FLAG_MIGRATIONS)
 		add(&row[SCHED_MIGRATIONS], migrations);
+	return now;
 }
 
 /* As account(), where an interrupt or a switch may come between: whoever finds it busy leaves it to the next time. */
@@ -162,23 +178,60 @@ sonde_slow int account_running(struct task_struct *task, struct sonde_task *stat
 		return 0;
 	*(volatile uint8_t *)&state->sched_busy = 1;
 	account(task, state, true);
+	state->thread_state = SCHED_THREAD_RUNNING;
 	*(volatile uint8_t *)&state->sched_busy = 0;
 	return 0;
 }
 
+sonde_inline uint32_t reason_to_leave(struct task_struct *task, struct sonde_task *state, bool preempt)
+{
+	uint32_t asleep = sonde_task_state(task);
+
+	if (preempt || asleep == TASK_RUNNING)
+		return SCHED_THREAD_RUNNABLE;
+	if (asleep & TASK_DEAD) {
+		state->pending[SONDE_MODULE_ID] = 0;
+		return SCHED_THREAD_OTHER;
+	}
+	return wait_reason(task, asleep, state->in_lock);
+}
+
 SEC("tp_btf/sched_switch")
-int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous)
+int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous, struct task_struct *next)
 {
 	struct sonde_task *state;
+	uint64_t now = 0;
 
-	if (!previous->pid) /* the idle task */
+	if (!previous->pid) { /* the idle task */
+		if (sched_threads)
+			note_arrival(next, bpf_ktime_get_ns());
 		return 0;
+	}
 	state = sonde_task_of(previous);
 	if (!state || !sched_epoch)
 		return 0;
 	if (!state->sched_busy)
-		account(previous, state, false);
+		now = account(previous, state, false);
+	if (now) {
+		note_arrival(next, now);
+		state->thread_state = reason_to_leave(previous, state, preempt);
+		state->in_lock = 0;
+	}
 	state->sched_runnable = preempt || sonde_task_state(previous) == TASK_RUNNING;
+	return 0;
+}
+
+/* A lock of the kernel for which this task is going to sleep. There is no hook at its end: leaving the CPU is one. */
+SEC("tp_btf/contention_begin")
+int BPF_PROG(sched_lock, void *lock, unsigned int how)
+{
+	struct sonde_task *state;
+
+	if (how & LCB_F_SPIN)
+		return 0;
+	state = bpf_task_storage_get(&sonde_tasks, bpf_get_current_task_btf(), 0, 0);
+	if (state && (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD))
+		state->in_lock = 1;
 	return 0;
 }
 
@@ -186,7 +239,28 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 {
-	sonde_task_of(child);
+	struct sonde_task *state = sonde_task_of(child);
+
+	/* So that it is one of its subject's before it first leaves a CPU. It does not run yet. */
+	if (state && sched_epoch && state->sched_epoch != sched_epoch)
+		first_sight(child, state, false);
+	return 0;
+}
+
+/* What it slept so far belongs to the subject that it leaves. Its other threads are the new one's from the next time that
+ * they leave a CPU, or the next collection. */
+sonde_slow int moved_by_another(struct task_struct *leader)
+{
+	struct sonde_task *state;
+
+	if (!leader)
+		return 0;
+	state = bpf_task_storage_get(&sonde_tasks, leader, 0, 0);
+	if (!state || state->sched_epoch != sched_epoch)
+		return 0;
+	charge_sleeper(leader, state);
+	if (state->pending[SONDE_MODULE_ID])
+		state->thread_slot = THREAD_ANY_SLOT;
 	return 0;
 }
 
@@ -198,12 +272,14 @@ int BPF_PROG(sched_move, struct cgroup *destination, const char *path, struct ta
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state;
 
-	if (destination->root->hierarchy_id != 0 || leader->tgid != task->tgid || !sched_epoch)
+	if (destination->root->hierarchy_id != 0 || !sched_epoch)
 		return 0;
+	if (leader->tgid != task->tgid)
+		return moved_by_another(leader);
 	state = bpf_task_storage_get(&sonde_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (state)
-		account_running(task, state);
-	else
+	if (state && !account_running(task, state))
+		state->thread_slot = THREAD_ANY_SLOT; /* what comes is the next one's */
+	if (!state)
 		sonde_lose(SONDE_LOSS_TASK_STORAGE, 1);
 	return 0;
 }
@@ -238,6 +314,7 @@ int sched_begin(void *ctx)
 {
 	sched_since = bpf_ktime_get_ns();
 	sched_epoch++;
+	sched_threads = 0;
 	return 0;
 }
 
@@ -253,6 +330,25 @@ int sched_seed(struct bpf_iter__task *ctx)
 	state = sonde_task_of(task);
 	if (state && state->sched_epoch != sched_epoch)
 		first_sight(task, state, task->on_cpu);
+	return 0;
+}
+
+/* At a collection, on every thread that can be seen from here: those that sleep are charged for it up to now. */
+SEC("iter/task")
+int sched_walk(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct sonde_task *state;
+
+	if (!task || !task->pid || task->exit_state || !sched_epoch)
+		return 0;
+	state = sonde_task_of(task);
+	if (!state || state->sched_epoch != sched_epoch) /* it has not left a CPU yet, and sched_seed did not see it */
+		return 0;
+	if (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD)
+		charge_sleeper(task, state);
+	else if (state->pending[SONDE_MODULE_ID] && !task->on_cpu)
+		state->pending[SONDE_MODULE_ID] = 0;
 	return 0;
 }
 

@@ -15,12 +15,21 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kAliases = {"cpu"};
 
-enum Metric : uint8_t { kWait, kSwitches, kMigrations, kWakeups, kOncpu };
+enum Metric : uint8_t { kThread, kWait, kSwitches, kMigrations, kWakeups, kOncpu };
 
 constexpr std::array<AttributeSpec, 1> kCause = {{{"sonde.sched.cause", "wakeup, preemption"}}};
 constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.type", "voluntary, involuntary"}}};
 
-constexpr std::array<MetricSpec, 5> kMetrics = {{
+constexpr std::array<AttributeSpec, 1> kState = {
+    {{"sonde.thread.state", "running, runnable, disk, network, lock, memory, sleep, stopped, other"}}};
+
+constexpr std::array<MetricSpec, 6> kMetrics = {{
+    {.name = "sonde.thread.time",
+     .unit = "s",
+     .level = Level::Minimal,
+     .description = "All time of all threads by what they did with it: the states add up to threads times wall time",
+     .attributes = kState,
+     .integer = false},
     {.name = "sonde.sched.run_queue.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
@@ -49,7 +58,25 @@ constexpr std::array<MetricSpec, 5> kMetrics = {{
 
 constexpr double kNanoseconds = 1e-9;
 
-constexpr std::array<SeriesSpec, 8> kSeries = {{
+constexpr SeriesSpec thread_time(uint16_t state, std::string_view name) {
+  return {.metric = kThread,
+          .index = static_cast<uint16_t>(SCHED_THREAD + state),
+          .values = {name},
+          .level = Level::Minimal,
+          .flag = SCHED_FLAG_THREAD,
+          .scale = kNanoseconds};
+}
+
+constexpr std::array<SeriesSpec, 17> kSeries = {{
+    thread_time(SCHED_THREAD_RUNNING, "running"),
+    thread_time(SCHED_THREAD_RUNNABLE, "runnable"),
+    thread_time(SCHED_THREAD_DISK, "disk"),
+    thread_time(SCHED_THREAD_NETWORK, "network"),
+    thread_time(SCHED_THREAD_LOCK, "lock"),
+    thread_time(SCHED_THREAD_MEMORY, "memory"),
+    thread_time(SCHED_THREAD_SLEEP, "sleep"),
+    thread_time(SCHED_THREAD_STOPPED, "stopped"),
+    thread_time(SCHED_THREAD_OTHER, "other"),
     {.metric = kWait,
      .source = Source::Histogram,
      .index = SCHED_WAIT,
@@ -121,9 +148,9 @@ constexpr std::array<Alternative, 2> kAlternatives = {{
 
 // One set for all but the wakeups: the figures in task storage are only good while no switch-out goes unwatched.
 constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
-                              SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS;
+                              SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS | SCHED_FLAG_THREAD;
 
-constexpr std::array<ProgramSpec, 8> kPrograms = {{
+constexpr std::array<ProgramSpec, 10> kPrograms = {{
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
@@ -133,6 +160,10 @@ constexpr std::array<ProgramSpec, 8> kPrograms = {{
      .flags = kAllFlags,
      .gap = "what a process did since its last context switch is charged to the cgroup that it moves itself to"},
     {.program = "sched_switch", .hook = "tp_btf/sched_switch", .flags = kAllFlags},
+    {.program = "sched_lock",
+     .hook = "tp_btf/contention_begin",
+     .flags = SCHED_FLAG_THREAD,
+     .gap = "waits for locks of the kernel are part of the state that the system call stands for (Linux 5.19 has the hook)"},
     {.program = "sched_wakeup",
      .hook = "tp_btf/sched_wakeup",
      .flags = SCHED_FLAG_WAKEUPS,
@@ -146,6 +177,10 @@ constexpr std::array<ProgramSpec, 8> kPrograms = {{
      .hook = "iter/task, run by the agent before the others are attached",
      .flags = 0,
      .gap = "threads older than the agent count from their first context switch on"},
+    {.program = "sched_walk",
+     .hook = "iter/task, run by the agent before a collection",
+     .flags = 0,
+     .gap = "the time of a thread that sleeps is charged when it wakes up"},
     {.program = "sched_flush",
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
@@ -162,7 +197,7 @@ constexpr std::array<std::string_view, 4> kNotes = {
 
 constexpr ModuleInfo kInfo = {
     .name = "sched",
-    .summary = "Waiting for a CPU and running on one: run queue, context switches, migrations, wakeups, CPU time",
+    .summary = "Thread time by state, run queue, context switches, migrations, wakeups, CPU time",
     .aliases = kAliases,
     .metrics = kMetrics,
     .series = kSeries,
@@ -185,7 +220,13 @@ class SchedModule final : public Module {
     return flush(object);
   }
 
-  Result<void> flush(bpf_object* object) const override { return run_on_each_cpu(object, "sched_flush"); }
+  // Thread time of who is selected now begins now, also of threads that sleep until the next collection and longer.
+  Result<void> selected(bpf_object* object) const override { return flush(object); }
+
+  Result<void> flush(bpf_object* object) const override {
+    if (auto walked = run_iterator(object, "sched_walk"); !walked) return walked;
+    return run_on_each_cpu(object, "sched_flush");
+  }
 };
 
 }  // namespace

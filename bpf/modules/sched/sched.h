@@ -5,13 +5,28 @@
 
 #include <sonde/abi.h>
 
+/* What a thread does with its time. A thread is in exactly one of these at any moment. */
+enum sched_thread_state {
+	SCHED_THREAD_RUNNING = 0,
+	SCHED_THREAD_RUNNABLE, /* waits for a CPU */
+	SCHED_THREAD_DISK,
+	SCHED_THREAD_NETWORK,
+	SCHED_THREAD_LOCK,
+	SCHED_THREAD_MEMORY,
+	SCHED_THREAD_SLEEP,
+	SCHED_THREAD_STOPPED,
+	SCHED_THREAD_OTHER,
+	SCHED_THREAD_STATES,
+};
+
 enum sched_counter {
 	SCHED_VOLUNTARY = 0, /* switches */
 	SCHED_INVOLUNTARY,   /* switches */
 	SCHED_MIGRATIONS,
 	SCHED_WAKEUPS,
 	SCHED_ONCPU, /* ns */
-	SCHED_COUNTERS,
+	SCHED_THREAD, /* ns, one for each enum sched_thread_state */
+	SCHED_COUNTERS = SCHED_THREAD + SCHED_THREAD_STATES,
 };
 
 /* Waiting times on the run queue, ns. A subject feeds either the first or the other two. */
@@ -30,6 +45,7 @@ enum sched_flag {
 	SCHED_FLAG_ONCPU = 8,
 	SCHED_FLAG_MIGRATIONS = 16,
 	SCHED_FLAG_WAKEUPS = 32,
+	SCHED_FLAG_THREAD = 64, /* thread time by state */
 };
 
 #endif

@@ -16,16 +16,24 @@ TEST(SchedTables, CpuIsAnotherNameForIt) {
   EXPECT_EQ(find_module("cpu"), find_module("sched"));
 }
 
-TEST(SchedTables, MinimalIsOneHistogramAndItsFlag) {
-  int minimal = 0;
+TEST(SchedTables, MinimalIsOneHistogramAndTheThreadTime) {
+  int histograms = 0;
+  int states = 0;
   for (const SeriesSpec& series : info().series) {
     if (series.level > Level::Minimal) continue;
-    ++minimal;
+    if (info().metrics[series.metric].name == "sonde.thread.time") {
+      EXPECT_EQ(series.flag, SCHED_FLAG_THREAD);
+      EXPECT_FALSE(series.values[0].empty());
+      ++states;
+      continue;
+    }
     EXPECT_EQ(info().metrics[series.metric].name, "sonde.sched.run_queue.duration");
     EXPECT_EQ(series.flag, SCHED_FLAG_WAIT);
     EXPECT_TRUE(series.values[0].empty());
+    ++histograms;
   }
-  EXPECT_EQ(minimal, 1);
+  EXPECT_EQ(histograms, 1);
+  EXPECT_EQ(states, SCHED_THREAD_STATES);
 }
 
 TEST(SchedTables, EverySeriesHasARowOfItsOwnInsideTheRows) {
