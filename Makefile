@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 10
 export JOBS FUZZ_SECONDS
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test unit kernel vm fuzz bench e2e asan tsan generate fmt tidy deps clean
+.PHONY: help build run test unit kernel vm fuzz bench apps e2e asan tsan generate fmt tidy deps clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ kernel: ## kernel tests on this machine's kernel (needs root)
 
 vm: ## kernel tests on Debian's kernels 6.1 and 6.12, and every BPF object on arm64
 	@tests/run vm
+
+apps: ## real programs (fio, redis, nginx, PostgreSQL, a build) beside what they say of themselves
+	@tests/run apps
 
 e2e: ## with a real Collector, Prometheus and Kubernetes parts
 	@tests/run e2e

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the packages that building and testing Sonde need; only those that are missing. Run it as often as you like.
-#   cmake/deps.sh [build|test|vm|fuzz|e2e|bench|tools|all]…   groups, `all` without any
+#   cmake/deps.sh [build|test|vm|fuzz|apps|e2e|bench|tools|all]…   groups, `all` without any
 #   cmake/deps.sh --list [groups]                        only prints the names
 set -euo pipefail
 
@@ -48,6 +48,14 @@ vm    | libc6-dev-arm64-cross    | -                     | -
 e2e   | python3                  | python3               | python3
 e2e   | golang-go                | golang                | go
 fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
+apps  | python3                  | python3               | python3
+apps  | fio                      | fio                   | fio
+apps  | redis-tools              | redis                 | redis
+apps  | nginx                    | nginx                 | nginx
+apps  | wrk                      | wrk                   | wrk
+apps  | postgresql               | postgresql-server     | postgresql
+apps  | -                        | postgresql-contrib    | postgresql-contrib
+apps  | stress-ng                | stress-ng             | stress-ng
 bench | bpftrace                 | bpftrace              | bpftrace
 bench | libbpf-tools             | libbpf-tools          | libbpf-tools
 tools | clang-format-14          | clang-tools-extra     | clang-extra-tools
@@ -112,6 +120,11 @@ case $system in
     apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -o APT::Color=0 -o Acquire::Retries=3)
     install() { "${apt[@]}" install -y --no-install-recommends "${missing[@]}" | awk '
       /^(Need to get|Get:|Setting up)/ { print "  " substr($0, 1, 110); fflush() }'; }
+    # Debian starts the servers that it installs; here they are only for tests, which start their own.
+    if [ ! -e /usr/sbin/policy-rc.d ] && [[ " ${missing[*]} " == *" nginx "* || " ${missing[*]} " == *" postgresql "* ]]; then
+      printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 755 /dev/stdin /usr/sbin/policy-rc.d
+      trap '"${sudo[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
     # The lists may be absent (a new image) or older than the archive (a package is gone): then, and only then, renew them.
     if ! apt-get install -s -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || ! install; then
       echo "deps: renewing the package lists"

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the loads share: an agent that measures some cgroups into a file, and one more cgroup that nobody selects."""
+
+import glob
+import os
+import pathlib
+import shutil
+import time
+
+from support import machine, otlp
+from support.case import Case
+
+POLICY = """apiVersion: sonde.dev/v1alpha1
+kind: ClusterMonitorPolicy
+metadata: {{name: apps}}
+spec:
+  cgroups: [{cgroups}]
+  preset: Detailed
+  collection: {{periodSeconds: 1, granularity: {granularity}}}
+  limits: {{seriesPerContainer: 1000}}
+"""
+
+
+class AppCase(Case):
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.directory, 0o755)  # servers run as nobody
+        self.programs = 0
+        self.file = os.path.join(self.directory, "sonde.jsonl")
+
+    def need(self, *tools):
+        """Paths of programs; the test is skipped where one is not installed."""
+        path = ":".join([os.environ["PATH"], "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)])
+        found = [shutil.which(tool, path=path) for tool in tools]
+        for tool, where in zip(tools, found):
+            if not where:
+                self.skipTest(f"{tool} is not installed: cmake/deps.sh apps")
+        return found if len(found) > 1 else found[0]
+
+    def measure(self, *groups, granularity="Container", settings=None):
+        """An agent that measures these cgroups and nothing else, ready."""
+        policies = pathlib.Path(self.directory) / "policies"
+        policies.mkdir()
+        paths = ", ".join(f'"{group.path}"' for group in groups)
+        (policies / "apps.yaml").write_text(POLICY.format(cgroups=paths, granularity=granularity))
+        self.sonde = self.agent("--export", "file", "--file", self.file, "--interval", "1s", policies=str(policies),
+                                settings=settings)
+        return self.sonde
+
+    def now(self):
+        """What has been exported so far."""
+        return otlp.Metrics.read(self.file)
+
+    def settled(self, group):
+        """What has been exported of the cgroup, from a collection that began after this call."""
+        begin = time.time_ns()
+
+        def collected():
+            metrics = self.now()
+            times = [int(point["timeUnixNano"]) for (resource, _, _), point in metrics.streams.items()
+                     if any(group.path == value for _, value in resource)]
+            return metrics if times and max(times) > begin else None
+        return machine.wait_for(collected, 30, f"a collection of {group.path}")
+
+    def finish(self, *unselected):
+        """Everything, after the last flush. What the unselected cgroups did appears nowhere, nothing went down."""
+        self.assertEqual(self.sonde.stop(), 0, self.sonde.log())
+        metrics = self.now()
+        for group in unselected:
+            self.assertEqual([r for r in metrics.resources() if any(group.path == value for _, value in r)], [])
+        self.assertEqual(metrics.decreases, [])
+        return metrics
+
+    def losses(self, metrics):
+        """Losses that were not zero, by module and reason; they stand in every message of a difference."""
+        found = {}
+        for (_, name, attributes), point in metrics.streams.items():
+            if name in ("sonde.module.losses", "sonde.module.missed_runs") and otlp.number(point):
+                found[name.split(".")[-1] + " " + " ".join(str(v) for _, v in attributes)] = otlp.number(point)
+        return found
+
+    def compare(self, metrics, rows):
+        """rows: {what: (Sonde's, the truth)}; equal, all of them."""
+        wrong = {what: pair for what, pair in rows.items() if pair[0] != pair[1]}
+        self.assertEqual(wrong, {}, f"Sonde's number, then the truth. Losses: {self.losses(metrics)}")
+
+    def between(self, metrics, what, value, low, high):
+        self.assertTrue(low <= value <= high, f"{what}: {value} is not in {low}..{high}. Losses: {self.losses(metrics)}")
+
+    def assert_scheduling(self, metrics, where, did, threads=0):
+        """CPU time and switches of all processes, as rusage has them when the last has been waited for. Of threads that are
+        not a process's first, rusage lacks the switches after their end was noted: the last one, and at times one before;
+        `threads` is how many there were."""
+        cpu = metrics.total("sonde.sched.oncpu.time", where)
+        # The clock tick divides user and system time; their sum is the scheduler's, but for rounding at each process's end.
+        self.between(metrics, "seconds on a CPU", cpu, did.cpu_seconds * 0.99 - 0.005, did.cpu_seconds * 1.01 + 0.005)
+
+        def switches(kind):
+            return metrics.total("sonde.sched.context_switches", where, process__context_switch__type=kind) or 0
+        self.compare(metrics, {"voluntary switches": (switches("voluntary"), did.voluntary + threads)})
+        self.between(metrics, "involuntary switches", switches("involuntary"), did.involuntary, did.involuntary + threads)
+
+    def assert_processes(self, metrics, where, execs=None, forks=None):
+        """The program that was put into the cgroup is there without a fork; by now all have ended."""
+        def total(name):
+            return metrics.total(f"sonde.process.{name}", where) or 0
+        rows = {"ends": (total("exits"), total("forks") + 1), "lifetimes": (total("lifetime.duration"), total("exits"))}
+        if execs is not None:
+            rows["execs"] = (total("execs"), execs)
+        if forks is not None:
+            rows["forks"] = (total("forks"), forks)
+        self.compare(metrics, rows)
+
+
+def bytes_moved(metrics, where, direction):
+    """What read and write families moved, on files and streams: what the kernel keeps as rchar and wchar."""
+    return sum(metrics.total(name, where, disk__io__direction=direction) or 0 for name in ("sonde.file.io", "sonde.stream.io"))
+
+
+def operations(metrics, where, operation):
+    return metrics.total("sonde.file.operation.duration", where, sonde__file__operation=operation) or 0
