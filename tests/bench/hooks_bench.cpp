@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,19 +16,14 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <bpf/libbpf.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
-#include "agent/identity/cgroup_root.h"
-#include "agent/kernel/engine.h"
-#include "agent/policy/resolve.h"
-#include "tests/bench/worker.h"
+#include "tests/bench/variants.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -39,18 +33,9 @@
 namespace sonde::bench {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr uint64_t kReads = 20'000;
 constexpr uint64_t kSwitches = 10'000;
 constexpr unsigned kToolStart = 3;  // seconds until a tool has attached
-
-struct Variant {
-  std::string name;
-  std::function<bool()> attach;  // false: not on this machine
-  std::function<void()> detach;
-  bool slow = false;  // another process: attached once, for all its rounds
-  std::vector<double> ns{};
-};
 
 class EmptyPrograms {
  public:
@@ -102,107 +87,11 @@ Variant tool(const std::string& name, std::vector<std::string> command) {
           true};
 }
 
-class Sonde {
- public:
-  Sonde(const std::string& directory, const std::string& other)
-      : ids_{*cgroup_id(directory), *cgroup_id(other)} {
-    EngineOptions options;
-    options.slots = 64;
-    auto engine = Engine::start(options);
-    if (!engine) {
-      fmt::print(stderr, "{}\n", engine.error().message());
-      std::exit(1);
-    }
-    engine_ = std::move(*engine);
-    for (int i = 0; i < 2; ++i) slots_[i] = *engine_->slots().enter(ids_[i], 0, "/bench", SONDE_KIND_CONTAINER);
-  }
-
-  // `probe` at this level; measured is the worker's cgroup, or only the other one.
-  Variant variant(const std::string& name, const std::string& probe, Level level, bool selected) {
-    return {name,
-            [this, probe, level, selected] {
-              engine_->configure(slots_[selected ? 0 : 1], setting(probe, level));
-              engine_->configure(slots_[selected ? 1 : 0], {});
-              engine_->sync_programs();
-              return true;
-            },
-            [this] {
-              for (const uint32_t slot : slots_) engine_->configure(slot, {});
-              engine_->sync_programs();
-            }};
-  }
-
- private:
-  static SlotSetting setting(const std::string& probe, Level level) {
-    Policy policy;
-    policy.preset = Level::None;
-    ProbeRequest request;
-    request.name = probe;
-    request.level = level;
-    policy.probes.push_back(request);
-    const Decision decision = resolve_alone(policy, {});
-    SlotSetting setting;
-    for (std::size_t i = 0; i < decision.probes.size(); ++i) setting.flags[i] = decision.probes[i].flags;
-    return setting;
-  }
-
-  uint64_t ids_[2];
-  uint32_t slots_[2] = {0, 0};
-  std::unique_ptr<Engine> engine_;
-};
-
-double quartile(std::vector<double> ns) {
-  if (ns.empty()) return -1;
-  std::ranges::sort(ns);
-  return ns[ns.size() / 4];
-}
-
-void measure(std::vector<Variant>& variants, const Worker& worker, uint64_t n, int rounds) {
-  for (int round = 0; round < rounds; ++round) {
-    for (Variant& variant : variants) {
-      if (variant.slow || !variant.attach()) continue;
-      worker.run(n / 10);
-      variant.ns.push_back(worker.run(n));
-      variant.detach();
-    }
-    if (isatty(STDERR_FILENO)) fmt::print(stderr, "\r  round {} of {} ", round + 1, rounds);
-  }
-  if (isatty(STDERR_FILENO)) fmt::print(stderr, "\r{:30}\r", "");
-  for (Variant& variant : variants) {
-    if (!variant.slow) continue;
-    if (variant.attach()) {
-      for (int round = 0; round < rounds; ++round) variant.ns.push_back(worker.run(n));
-    }
-    variant.detach();
-  }
-}
-
-Json report(const char* title, const std::vector<Variant>& variants) {
-  const double nothing = quartile(variants[0].ns);
-  const double pair = quartile(variants[1].ns) - nothing;
-  Json rows = Json::array();
-  fmt::print("\n{} ({:.0f} ns with nothing attached)\n{:<44}{:>12}{:>10}\n", title, nothing, "", "added ns", "x empty");
-  for (const Variant& variant : variants) {
-    const double ns = quartile(variant.ns);
-    if (ns < 0) {
-      fmt::print("{:<44}{:>12}\n", variant.name, "not here");
-      continue;
-    }
-    fmt::print("{:<44}{:>12.1f}{:>10.2f}\n", variant.name, ns - nothing, (ns - nothing) / pair);
-    rows.push_back({{"variant", variant.name}, {"ns", ns}, {"added_ns", ns - nothing}, {"ratio", (ns - nothing) / pair}});
-  }
-  return rows;
-}
-
 // The tools look tracepoints up in tracefs. Mounted for this process alone, so nothing stays behind.
 void mount_tracefs() {
   if (access("/sys/kernel/tracing/events", F_OK) == 0) return;
   if (unshare(CLONE_NEWNS) || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr)) return;
   if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, nullptr)) fmt::print(stderr, "no tracefs: peers may not run\n");
-}
-
-Variant nothing() {
-  return {"nothing", [] { return true; }, [] {}};
 }
 
 }  // namespace
@@ -217,23 +106,15 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--rounds") == 0) rounds = std::atoi(argv[i + 1]);
     if (std::strcmp(argv[i], "--json") == 0) json_file = argv[i + 1];
   }
-  auto root = find_cgroup_root();
-  if (!root || geteuid() != 0) {
-    fmt::print(stderr, "{}\n", root ? "measuring programs needs root" : root.error().message());
-    return 1;
-  }
   mount_tracefs();
-  const std::string box = root->path + "/sonde-bench-" + std::to_string(getpid());
-  const std::string other = box + "-other";
-  mkdir(box.c_str(), 0755);
-  mkdir(other.c_str(), 0755);
   const int cpu = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1;
   utsname name{};
   uname(&name);
   Json json{{"kernel", name.release}, {"machine", name.machine}, {"rounds", rounds}};
   {
     EmptyPrograms empty;
-    bench::Sonde sonde(box, other);
+    const Boxes boxes;
+    Probes sonde(boxes);
     const std::string hist = "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } tracepoint:raw_syscalls:sys_exit "
                              "/@s[tid]/ { @h[cgroup] = hist(nsecs - @s[tid]); delete(@s[tid]); }";
     const std::string queue = "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; } "
@@ -242,6 +123,7 @@ int main(int argc, char** argv) {
     std::vector<Variant> reads;
     reads.push_back(nothing());
     reads.push_back(empty.variant("two empty programs", {"empty_enter", "empty_exit"}));
+    reads.back().reference = true;
     reads.push_back(empty.variant("the same with a clock read each", {"clock_enter", "clock_exit"}));
     reads.push_back(sonde.variant("Sonde io Standard, selected", "io", Level::Standard, true));
     reads.push_back(sonde.variant("Sonde io Standard, not selected", "io", Level::Standard, false));
@@ -249,22 +131,21 @@ int main(int argc, char** argv) {
     reads.push_back(sonde.variant("Sonde io Minimal, selected", "io", Level::Minimal, true));
     reads.push_back(tool("libbpf-tools syscount -L", {"/usr/sbin/syscount", "-L", "-i", "600"}));
     reads.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", hist}));
-    measure(reads, Worker(Worker::Kind::Read, box, cpu), kReads, rounds);
+    measure(reads, Worker(Workload::Read, boxes.worker(), cpu), kReads, rounds);
     json["read"] = report("read(2) of one byte of a file", reads);
 
     std::vector<Variant> switches;
     switches.push_back(nothing());
     switches.push_back(empty.variant("an empty program", {"empty_switch"}));
+    switches.back().reference = true;
     switches.push_back(sonde.variant("Sonde sched Detailed, selected", "sched", Level::Detailed, true));
     switches.push_back(sonde.variant("Sonde sched Standard, selected", "sched", Level::Standard, true));
     switches.push_back(sonde.variant("Sonde sched Standard, not selected", "sched", Level::Standard, false));
     switches.push_back(tool("libbpf-tools runqlat", {"/usr/sbin/runqlat", "600", "1"}));
     switches.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", queue}));
-    measure(switches, Worker(Worker::Kind::Switch, box, cpu), kSwitches, rounds);
+    measure(switches, Worker(Workload::Switch, boxes.worker(), cpu), kSwitches, rounds);
     json["switch"] = report("context switch of a pipe ping-pong", switches);
   }
-  rmdir(box.c_str());
-  rmdir(other.c_str());
   if (!json_file.empty()) std::ofstream(json_file) << json.dump(2) << "\n";
   return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Processes whose work is timed: one that reads a byte at a time, two that hand a byte to and fro on one CPU. They stand
-// in a cgroup, wait for a number on a pipe, do that much, and answer with nanoseconds.
+// A process whose work is timed. It stands in a cgroup, on one CPU with those that it needs, waits for a number on a pipe,
+// does that much, and answers with nanoseconds.
 #pragma once
 
 #include <sys/types.h>
@@ -8,18 +8,20 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/bench/workloads.h"
+
 namespace sonde::bench {
 
 class Worker {
  public:
-  enum class Kind { Read, Switch };
-  Worker(Kind kind, const std::string& cgroup_directory, int cpu);
+  Worker(Workload kind, const std::string& cgroup_directory, int cpu);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Nanoseconds for each of `n` calls or switches; negative if the worker has died.
+  // Nanoseconds for each of `n` pieces of work; negative if this machine cannot do it.
   double run(uint64_t n) const;
+  pid_t pid() const { return child_; }
 
  private:
   pid_t child_ = -1;
