@@ -151,7 +151,8 @@ void NetworkTest::finish(pid_t child) {
 }
 
 bool NetworkTest::attached(const std::string& program) {
-  for (const ProgramReport& report : engine().modules()[module_id("network")].programs) {
+  const auto modules = engine().modules();  // by value: a loop over a part of it would outlive it
+  for (const ProgramReport& report : modules[module_id("network")].programs) {
     if (report.name == program) return report.state == ProgramState::Attached;
   }
   return false;
