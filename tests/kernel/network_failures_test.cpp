@@ -232,7 +232,8 @@ uint16_t checksum(const unsigned char* data, std::size_t length) {
 // Answers the next SYN as a router does that cannot deliver it. `code` as in ICMP and ICMPv6.
 void answer_as_router(Steps& steps, int family, unsigned char code) {
   const int sniffer = socket(family, SOCK_RAW, IPPROTO_TCP);
-  const int icmp = socket(family, SOCK_RAW, family == AF_INET ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6));
+  const int protocol = family == AF_INET ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6);
+  const int icmp = socket(family, SOCK_RAW, protocol);
   NET_MUST(sniffer >= 0 && icmp >= 0);
   steps.reach(4, 1);
   std::array<unsigned char, 2048> packet{};
@@ -285,7 +286,7 @@ TEST_P(NetworkFamilyTest, WhatARouterSaysIsToldApart) {
     finish(router);
   };
   ask(host, v4 ? 1 : 3, EHOSTUNREACH);
-  ask(net, v4 ? 0 : 0, ENETUNREACH);
+  ask(net, 0, ENETUNREACH);
   steps().reach(1, 1);
   finish(listening);
   collect();

@@ -11,6 +11,7 @@
 #include "agent/module/bpf_run.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
+#include "bpf/modules/network/reasons.h"
 #include "bpf/modules/network/tables.h"
 
 namespace sonde {
@@ -35,6 +36,7 @@ constexpr ModuleInfo kInfo = {
     .counters = NETWORK_COUNTERS,
     .histograms = NETWORK_HISTOGRAMS,
     .gauges = NETWORK_GAUGES,
+    .cells = true,
     .notes = kNotes,
 };
 
@@ -71,12 +73,19 @@ class NetworkModule final : public Module {
  public:
   const ModuleInfo& info() const override { return kInfo; }
 
+  CellSeries decode_cell(uint32_t key) const override {
+    return {network::kDrops, AttributeValues{key == kOtherCells ? "other" : network::drop_reason(key)}};
+  }
+
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
-    if (bool* flag = read_only_flag(object, "network_retransmit_has_error")) {
-      *flag = parameters_of(kernel.get(), "tcp_retransmit_skb") > 2;
-    }
+    const auto set = [object](std::string_view flag, bool value) {
+      if (bool* place = read_only_flag(object, flag)) *place = value;
+    };
+    set("network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);
+    set("network_drop_has_reason", parameters_of(kernel.get(), "kfree_skb") > 2);
+    set("network_drop_has_socket", parameters_of(kernel.get(), "kfree_skb") > 3);
     return {};
   }
 

@@ -44,6 +44,7 @@ TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
   for (const ProgramSpec& program : info().programs) {
     if (program.gap.empty()) indispensable.insert(program.program);
   }
+  // The others are asked for by name or level; without one of them the rest works.
   EXPECT_EQ(indispensable, (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_flush"}));
 }
 

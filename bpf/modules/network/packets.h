@@ -8,6 +8,7 @@
 #include "socket.h"
 
 #define LET_THROUGH 1
+#define UDP_HEADER 8
 
 struct network_packet {
 	uint32_t protocol; /* 0: neither TCP nor UDP */
@@ -67,6 +68,26 @@ sonde_inline void network_listener(struct __sk_buff *skb, const struct network_p
 	sonde_count(&network_counters, slot, NETWORK_OVERFLOWS, 1);
 }
 
+/* Several datagrams that travel as one (UDP_SEGMENT, UDP_GRO) have one header. */
+sonde_inline void network_datagrams(struct __sk_buff *skb, const struct network_packet *packet, bool out)
+{
+	uint32_t headers = packet->header + UDP_HEADER, bytes = skb->len - headers, datagrams = skb->gso_segs, slot;
+	uint8_t flags;
+
+	slot = network_charge(bpf_skb_cgroup_id(skb), &flags);
+	if (!(flags & NETWORK_UDP) || skb->len < headers)
+		return;
+	if (!datagrams)
+		datagrams = 1;
+	if (out) {
+		sonde_count(&network_counters, slot, NETWORK_UDP_TRANSMIT, bytes);
+		sonde_count(&network_counters, slot, NETWORK_DATAGRAMS_TRANSMIT, datagrams);
+	} else {
+		sonde_count(&network_counters, slot, NETWORK_UDP_RECEIVE, bytes);
+		sonde_count(&network_counters, slot, NETWORK_DATAGRAMS_RECEIVE, datagrams);
+	}
+}
+
 SEC("cgroup_skb/ingress")
 int network_packet_in(struct __sk_buff *skb)
 {
@@ -74,6 +95,18 @@ int network_packet_in(struct __sk_buff *skb)
 
 	if (packet.protocol == IPPROTO_TCP)
 		network_listener(skb, &packet);
+	else if (packet.protocol == IPPROTO_UDP)
+		network_datagrams(skb, &packet, false);
+	return LET_THROUGH;
+}
+
+SEC("cgroup_skb/egress")
+int network_packet_out(struct __sk_buff *skb)
+{
+	struct network_packet packet = network_parse(skb);
+
+	if (packet.protocol == IPPROTO_UDP)
+		network_datagrams(skb, &packet, true);
 	return LET_THROUGH;
 }
 

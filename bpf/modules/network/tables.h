@@ -20,6 +20,9 @@ enum Metric : uint8_t {
   kOpen,
   kSegments,
   kResets,
+  kUdpIo,
+  kDatagrams,
+  kDrops,
 };
 
 constexpr AttributeSpec kDirection[] = {{"network.io.direction", "transmit, receive"}};
@@ -27,6 +30,9 @@ constexpr AttributeSpec kRole[] = {{"network.tcp.handshake.role", "client, serve
 constexpr AttributeSpec kErrorAttributes[] = {
     {"network.tcp.handshake.role", "client, server"},
     {"error.type", "refused, reset, timed_out, host_unreachable, net_unreachable, _OTHER; server: reset, timed_out, _OTHER"}};
+
+constexpr AttributeSpec kDropAttributes[] = {
+    {"sonde.network.drop.reason", "the kernel's own, as no_socket, netfilter_drop; at most 8, the rest is other"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.tcp.io",
@@ -74,6 +80,20 @@ constexpr MetricSpec kMetrics[] = {
      .level = Level::Detailed,
      .description = "Segments with RST.",
      .attributes = kDirection},
+    {.name = "sonde.udp.io",
+     .unit = "By",
+     .description = "Payload of UDP: sent (transmit), come for a socket (receive).",
+     .attributes = kDirection},
+    {.name = "sonde.udp.datagrams",
+     .unit = "{datagram}",
+     .level = Level::Detailed,
+     .description = "Datagrams of UDP.",
+     .attributes = kDirection},
+    {.name = "sonde.network.drops",
+     .unit = "{packet}",
+     .level = Level::OptIn,
+     .description = "Packets that the kernel threw away.",
+     .attributes = kDropAttributes},
 };
 
 constexpr std::array<std::string_view, 2> kDirections = {"transmit", "receive"};
@@ -85,12 +105,14 @@ constexpr SeriesSpec counter(Metric metric, uint16_t index, AttributeValues valu
 }
 
 constexpr auto make_series() {
-  std::array<SeriesSpec, 3 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1> all{};
+  std::array<SeriesSpec, 5 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1 + 1> all{};
   std::size_t n = 0;
   for (uint16_t i = 0; i < 2; i++) {
     const auto at = [i](int first) { return static_cast<uint16_t>(first + i); };
     all[n++] = counter(kTcpIo, at(NETWORK_TCP_TRANSMIT), {kDirections[i]}, Level::Minimal, NETWORK_TCP_IO);
     all[n++] = counter(kSegments, at(NETWORK_SEGMENTS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
+    all[n++] = counter(kUdpIo, at(NETWORK_UDP_TRANSMIT), {kDirections[i]}, Level::Standard, NETWORK_UDP);
+    all[n++] = counter(kDatagrams, at(NETWORK_DATAGRAMS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_UDP);
     all[n++] = counter(kResets, at(NETWORK_RESETS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
   }
   const auto standard = Level::Standard;
@@ -109,6 +131,7 @@ constexpr auto make_series() {
   all[n++] = counter(kRetransmits, NETWORK_RETRANSMITS, {}, standard, NETWORK_TROUBLE);
   all[n++] = counter(kOverflows, NETWORK_OVERFLOWS, {}, standard, NETWORK_TROUBLE);
   all[n++] = {kOpen, Source::Gauge, NETWORK_OPEN, {}, Level::Detailed, NETWORK_DETAIL};
+  all[n++] = {kDrops, Source::Cells, 0, {}, Level::OptIn, NETWORK_DROPS};
   if (n != all.size()) throw "a place for a series is empty";
   return all;
 }
@@ -143,8 +166,16 @@ constexpr ProgramSpec kPrograms[] = {
      .gap = "sonde.tcp.resets does not count those received"},
     {.program = "network_packet_in",
      .hook = "cgroup_skb/ingress",
-     .flags = NETWORK_TROUBLE,
-     .gap = "sonde.tcp.accept_queue.overflows is not measured"},
+     .flags = NETWORK_TROUBLE | NETWORK_UDP,
+     .gap = "sonde.tcp.accept_queue.overflows and received UDP are not measured"},
+    {.program = "network_packet_out",
+     .hook = "cgroup_skb/egress",
+     .flags = NETWORK_UDP,
+     .gap = "transmitted UDP is not measured"},
+    {.program = "network_drop",
+     .hook = "tp_btf/kfree_skb",
+     .flags = NETWORK_DROPS,
+     .gap = "sonde.network.drops is not measured"},
     {.program = "network_begin", .hook = "run by the agent before the others are attached", .flags = 0},
     {.program = "network_seed",
      .hook = "iter/task_file, run by the agent when subjects are selected",

@@ -30,6 +30,10 @@ OwnNetwork::~OwnNetwork() {
 }
 
 int64_t network_statistic(const std::string& group, const std::string& name) {
+  std::ifstream v6("/proc/self/net/snmp6");  // one to a line, group and name in one word
+  for (std::string key, number; v6 >> key >> number;) {
+    if (key == group + name) return std::stoll(number);
+  }
   for (const char* path : {"/proc/self/net/snmp", "/proc/self/net/netstat"}) {
     std::ifstream file(path);
     for (std::string names, values; std::getline(file, names) && std::getline(file, values);) {

@@ -46,8 +46,8 @@ class OwnNetwork {
   bool ok_ = false;
 };
 
-// Of the network that the caller is in: "Tcp", "RetransSegs" from /proc/self/net/snmp, "TcpExt", "ListenOverflows" from
-// netstat. -1 if there is no such counter.
+// Of the network that the caller is in: "Tcp", "RetransSegs" from /proc/self/net/snmp, "TcpExt", "ListenOverflows"
+// from netstat, "Udp6", "RcvbufErrors" from snmp6. -1 if there is no such counter.
 int64_t network_statistic(const std::string& group, const std::string& name);
 
 // Memory shared by the processes of a test.
