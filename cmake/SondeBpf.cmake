@@ -35,7 +35,7 @@ function(sonde_bpf_object name source id)
     add_custom_command(
       OUTPUT ${object}
       COMMAND ${SONDE_CLANG} -g -O2 -mcpu=v3 -target bpf -D__TARGET_ARCH_${arch} -DSONDE_MODULE_ID=${id}
-              -I${CMAKE_SOURCE_DIR}/bpf/include -I${CMAKE_SOURCE_DIR}/bpf/vmlinux/${arch} -I${folder}
+              -I${CMAKE_SOURCE_DIR}/bpf/include -I${CMAKE_SOURCE_DIR}/bpf/vmlinux/${arch} -I${folder} -I${CMAKE_SOURCE_DIR}
               -Wall -Wextra -Wno-unused-parameter -Wno-missing-declarations -Werror -c ${source} -o ${object}
       COMMAND ${SONDE_LLVM_STRIP} -g ${object}
       DEPENDS ${own} ${SONDE_BPF_HEADERS} ${CMAKE_SOURCE_DIR}/bpf/vmlinux/${arch}/vmlinux.h

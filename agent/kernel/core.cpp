@@ -55,6 +55,7 @@ Result<std::unique_ptr<Core>> Core::load(const CoreSizes& sizes) {
     if (!mapped) return mapped.error().with(mapping.map);
     mapping.target = std::move(*mapped);
   }
+  core->last_histograms = zeroed<sonde_histogram>(sizes.rows);
   core->globals.at<sonde_globals>(0)->generation = 1;  // 0 in a task's storage means "never resolved"
   if (auto filled = core->fill_free_lists(); !filled) return filled.error();
   return core;

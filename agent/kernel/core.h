@@ -8,7 +8,9 @@
 #include <string_view>
 
 #include "agent/base/result.h"
+#include "agent/kernel/zeroed.h"
 #include "agent/module/mapped.h"
+#include "sonde/abi.h"
 
 struct bpf_link;
 struct bpf_object;
@@ -39,6 +41,8 @@ class Core {
   Result<void> attach_process_exit(bool wanted);
 
   Mapped globals, slot_config, slot_info, histograms, losses;
+  // Values of the histograms when they were last read: by row, of which each has one owner among all modules.
+  Zeroed<sonde_histogram> last_histograms;
 
  private:
   Core() = default;

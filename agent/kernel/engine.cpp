@@ -82,7 +82,8 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
       engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
   const LoadOptions load{options.alternative, options.break_program, options.cgroup_root};
   uint16_t id = 0;
-  for (const ModuleEntry& entry : sonde::modules()) {
+  engine->entries_ = options.modules;
+  for (const ModuleEntry& entry : options.modules) {
     const bool off = options.disabled_modules.contains(std::string(entry.module->info().name));
     engine->modules_.push_back(
         off ? nullptr : std::make_unique<ModuleObject>(entry, id, *engine->core_, engine->features_, load));
@@ -247,7 +248,7 @@ std::vector<ModuleReport> Engine::modules() const {
   std::vector<ModuleReport> states;
   std::size_t i = 0;
   for (const auto& module : modules_) {
-    const auto name = std::string(sonde::modules()[i++].module->info().name);
+    const auto name = std::string(entries_[i++].module->info().name);
     states.push_back(module ? module->report() : ModuleReport{name, ModuleHealth::Disabled, "", {}, {}});
   }
   return states;

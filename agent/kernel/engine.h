@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ namespace sonde {
 inline constexpr uint64_t kGraceNs = 300'000'000;
 
 struct EngineOptions {
+  std::span<const ModuleEntry> modules = sonde::modules();  // must outlive the engine
   uint32_t slots = 1024;      // subjects at a time, processes with slots of their own included
   uint32_t rows = 0;          // histograms at a time; 0: six per slot
   uint32_t processes = 8192;  // processes with a slot of their own
@@ -109,7 +111,8 @@ class Engine {
   Features features_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<Slots> slots_;
-  std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in sonde::modules()
+  std::span<const ModuleEntry> entries_;
+  std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot

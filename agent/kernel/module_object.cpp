@@ -30,7 +30,7 @@ Result<void> size_maps(bpf_object* object, const ModuleInfo& info, Core& core) {
       if (fd < 0) return Error("map " + name + " does not exist in the core object");
       if (const int error = bpf_map__reuse_fd(map, fd)) return Error::system("cannot share map " + name, -error);
     } else if (name == prefix + "_counters" || name == prefix + "_histograms" || name == prefix + "_cells" ||
-               name == prefix + "_gauges") {
+               name == prefix + "_keyed" || name == prefix + "_gauges") {
       bpf_map__set_max_entries(map, core.sizes().slots);
     }
   }

@@ -53,6 +53,7 @@ Result<Rows> Rows::map(bpf_object* object, const ModuleInfo& info, uint16_t modu
   } const wanted[] = {{rows.counters_, "_counters"},
                       {rows.histograms_, "_histograms"},
                       {rows.cells_, "_cells"},
+                      {rows.keyed_, "_keyed"},
                       {rows.gauges_, "_gauges"}};
   for (const auto& one : wanted) {
     auto mapped = Mapped::map(object, name + one.suffix);
@@ -62,12 +63,11 @@ Result<Rows> Rows::map(bpf_object* object, const ModuleInfo& info, uint16_t modu
   rows.series_of_counter_ = by_index(info, Source::Counter, info.counters);
   rows.series_of_histogram_ = by_index(info, Source::Histogram, info.histograms);
   rows.series_of_gauge_ = by_index(info, Source::Gauge, info.gauges);
-  const auto cells = by_index(info, Source::Cells, 1);
-  rows.cell_series_ = cells[0];
+  rows.cell_series_ = by_index(info, Source::Cells, 1)[0];
+  rows.keyed_series_ = by_index(info, Source::KeyedHistogram, 1)[0];
   const uint32_t slots = core.sizes().slots;
   rows.last_counters_ = zeroed<uint64_t>(std::size_t{slots} * info.counters + 1);
   rows.last_cells_ = zeroed<uint64_t>(rows.cells_ ? slots * kCellValues : 1);
-  rows.last_histograms_ = zeroed<sonde_histogram>(info.histograms ? core.sizes().rows : 1);
   return rows;
 }
 
@@ -76,6 +76,7 @@ uint64_t Rows::drain(uint32_t slot, SampleSink& sink, bool clear) {
   if (counters_) moved += drain_counters(slot, sink, clear);
   if (histograms_) moved += drain_histograms(slot, sink, clear);
   if (cells_) moved += drain_cells(slot, sink, clear);
+  if (keyed_) moved += drain_keyed(slot, sink, clear);
   return moved;
 }
 
@@ -94,36 +95,50 @@ uint64_t Rows::drain_counters(uint32_t slot, SampleSink& sink, bool clear) {
 
 uint64_t Rows::drain_histograms(uint32_t slot, SampleSink& sink, bool clear) {
   const auto* numbers = histograms_.at<uint32_t>(slot);
-  std::array<BucketDelta, SONDE_HIST_BUCKETS + 1> buckets;
   uint64_t moved = 0;
   for (uint16_t i = 0; i < info_->histograms; ++i) {
-    const uint32_t number = __atomic_load_n(&numbers[i], __ATOMIC_ACQUIRE);
-    if (number == SONDE_NO_ROW || number >= core_->sizes().rows) continue;
-    auto* row = core_->histograms.at<sonde_histogram>(number);
-    sonde_histogram& last = last_histograms_[number];
-    if (std::memcmp(row, &last, sizeof(last)) == 0) continue;
-    std::size_t used = 0;
-    HistogramDelta delta;
-    // Buckets before the sum: a sample is added to its bucket first, so the sum may be ahead by some samples that the
-    // next collection brings, never behind for good.
-    for (uint16_t bucket = 0; bucket < SONDE_HIST_BUCKETS; ++bucket) {
-      if (const uint64_t n = change(&row->bucket[bucket], last.bucket[bucket], clear)) {
-        buckets[used++] = {bucket, n};
-        delta.count += n;
-      }
-    }
-    if (const uint64_t n = change(&row->overflow, last.overflow, clear)) {
-      buckets[used++] = {SONDE_HIST_BUCKETS, n};
-      delta.count += n;
-    }
-    delta.sum = change(&row->sum, last.sum, clear);
-    delta.buckets = {buckets.data(), used};
-    if ((delta.count || delta.sum) && series_of_histogram_[i] != kNoSeries) {
-      sink.histogram(slot, {module_, series_of_histogram_[i], 0}, delta);
-      ++moved;
-    }
+    moved += drain_row(slot, {module_, series_of_histogram_[i], 0}, &numbers[i], sink, clear);
   }
   return moved;
+}
+
+uint64_t Rows::drain_keyed(uint32_t slot, SampleSink& sink, bool clear) {
+  const auto* keyed = keyed_.at<sonde_keyed>(slot);
+  uint64_t moved = 0;
+  for (std::size_t i = 0; i < SONDE_CELLS; ++i) {
+    const uint32_t key = __atomic_load_n(&keyed->key[i], __ATOMIC_ACQUIRE);
+    if (!key) break;  // claimed in order
+    moved += drain_row(slot, {module_, keyed_series_, key}, &keyed->row[i], sink, clear);
+  }
+  return moved + drain_row(slot, {module_, keyed_series_, 0}, &keyed->other_row, sink, clear);
+}
+
+uint64_t Rows::drain_row(uint32_t slot, SeriesId id, const uint32_t* place, SampleSink& sink, bool clear) {
+  const uint32_t number = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+  if (number == SONDE_NO_ROW || number >= core_->sizes().rows) return 0;
+  auto* row = core_->histograms.at<sonde_histogram>(number);
+  sonde_histogram& last = core_->last_histograms[number];
+  if (std::memcmp(row, &last, sizeof(last)) == 0) return 0;
+  std::array<BucketDelta, SONDE_HIST_BUCKETS + 1> buckets;
+  std::size_t used = 0;
+  HistogramDelta delta;
+  // Buckets before the sum: a sample is added to its bucket first, so the sum may be ahead by some samples that the
+  // next collection brings, never behind for good.
+  for (uint16_t bucket = 0; bucket < SONDE_HIST_BUCKETS; ++bucket) {
+    if (const uint64_t n = change(&row->bucket[bucket], last.bucket[bucket], clear)) {
+      buckets[used++] = {bucket, n};
+      delta.count += n;
+    }
+  }
+  if (const uint64_t n = change(&row->overflow, last.overflow, clear)) {
+    buckets[used++] = {SONDE_HIST_BUCKETS, n};
+    delta.count += n;
+  }
+  delta.sum = change(&row->sum, last.sum, clear);
+  delta.buckets = {buckets.data(), used};
+  if ((!delta.count && !delta.sum) || id.series == kNoSeries) return 0;
+  sink.histogram(slot, id, delta);
+  return 1;
 }
 
 uint64_t Rows::drain_cells(uint32_t slot, SampleSink& sink, bool clear) {
@@ -164,16 +179,26 @@ void Rows::forget(uint32_t slot) {
     std::memset(&last_cells_[std::size_t{slot} * kCellValues], 0, sizeof(uint64_t) * kCellValues);
   }
   if (gauges_) std::memset(gauges_.at<int64_t>(slot), 0, sizeof(int64_t) * info_->gauges);
-  if (!histograms_) return;
-  auto* numbers = histograms_.at<uint32_t>(slot);
-  for (uint16_t i = 0; i < info_->histograms; ++i) {
-    const uint32_t number = numbers[i];
-    if (number == SONDE_NO_ROW) continue;
-    numbers[i] = SONDE_NO_ROW;
-    std::memset(core_->histograms.at<sonde_histogram>(number), 0, sizeof(sonde_histogram));
-    std::memset(&last_histograms_[number], 0, sizeof(sonde_histogram));
-    bpf_map_update_elem(core_->map_fd("sonde_free_rows"), nullptr, &number, BPF_ANY);
+  if (histograms_) {
+    auto* numbers = histograms_.at<uint32_t>(slot);
+    for (uint16_t i = 0; i < info_->histograms; ++i) forget_row(&numbers[i]);
   }
+  if (keyed_) {
+    auto* keyed = keyed_.at<sonde_keyed>(slot);
+    for (uint32_t& number : keyed->row) forget_row(&number);
+    forget_row(&keyed->other_row);
+    std::memset(keyed, 0, sizeof(*keyed));
+  }
+}
+
+// Gives it back to the pool.
+void Rows::forget_row(uint32_t* place) {
+  const uint32_t number = *place;
+  if (number == SONDE_NO_ROW || number >= core_->sizes().rows) return;
+  *place = SONDE_NO_ROW;
+  std::memset(core_->histograms.at<sonde_histogram>(number), 0, sizeof(sonde_histogram));
+  std::memset(&core_->last_histograms[number], 0, sizeof(sonde_histogram));
+  bpf_map_update_elem(core_->map_fd("sonde_free_rows"), nullptr, &number, BPF_ANY);
 }
 
 }  // namespace sonde

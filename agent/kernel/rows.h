@@ -5,23 +5,21 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "agent/kernel/core.h"
+#include "agent/kernel/zeroed.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
 
 struct bpf_object;
-struct sonde_histogram;
 
 namespace sonde {
 
 class Rows {
  public:
-  // Maps what the module's object has of <module>_counters, _histograms, _cells and _gauges.
+  // Maps what the module's object has of <module>_counters, _histograms, _cells, _keyed and _gauges.
   static Result<Rows> map(bpf_object* object, const ModuleInfo& info, uint16_t module_id, Core& core);
 
   // Hands over everything that changed on this slot since the last call; returns how many series moved.
@@ -31,29 +29,21 @@ class Rows {
   void forget(uint32_t slot);
 
  private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  template <typename T>
-  using Zeroed = std::unique_ptr<T[], Free>;  // calloc: pages that nobody touches take no memory
-  template <typename T>
-  static Zeroed<T> zeroed(std::size_t n) {
-    return Zeroed<T>(static_cast<T*>(std::calloc(n, sizeof(T))));
-  }
-
   uint64_t drain_counters(uint32_t slot, SampleSink& sink, bool clear);
   uint64_t drain_histograms(uint32_t slot, SampleSink& sink, bool clear);
   uint64_t drain_cells(uint32_t slot, SampleSink& sink, bool clear);
+  uint64_t drain_keyed(uint32_t slot, SampleSink& sink, bool clear);
+  // Of one row of the pool; 1 if it moved.
+  uint64_t drain_row(uint32_t slot, SeriesId id, const uint32_t* place, SampleSink& sink, bool clear);
+  void forget_row(uint32_t* place);
 
   const ModuleInfo* info_ = nullptr;
   uint16_t module_ = 0;
   Core* core_ = nullptr;
-  Mapped counters_, histograms_, cells_, gauges_;
+  Mapped counters_, histograms_, cells_, keyed_, gauges_;
   std::vector<uint16_t> series_of_counter_, series_of_histogram_, series_of_gauge_;
-  uint16_t cell_series_ = 0;
-  // Last values, by slot. Those of histograms stand behind each index of the slot's row of row numbers.
-  Zeroed<uint64_t> last_counters_, last_cells_;
-  Zeroed<sonde_histogram> last_histograms_;  // by row of the pool; rows have one owner, so modules never collide
+  uint16_t cell_series_ = 0, keyed_series_ = 0;
+  Zeroed<uint64_t> last_counters_, last_cells_;  // by slot
 };
 
 }  // namespace sonde

@@ -45,8 +45,14 @@ enum class Source : uint8_t {
   Counter,    // <module>_counters[slot][index]
   Histogram,  // sonde_histograms[<module>_histograms[slot][index]]
   Cells,      // <module>_cells[slot]: attribute values by Module::decode_cell
+  // A histogram per key: <module>_keyed[slot], attribute values by Module::decode_keyed. It says the same as the plain
+  // histograms (Histogram) of its metric whose level is lower: where it is asked they are neither counted nor exported.
+  KeyedHistogram,
   Gauge,      // <module>_gauges[slot][index], int64, refreshed by Module::refresh
 };
+
+constexpr bool is_keyed(Source source) { return source == Source::Cells || source == Source::KeyedHistogram; }
+constexpr bool is_histogram(Source source) { return source == Source::Histogram || source == Source::KeyedHistogram; }
 
 struct SeriesSpec {
   uint8_t metric = 0;  // index into ModuleInfo::metrics

@@ -6,6 +6,7 @@
 namespace sonde {
 
 CellSeries Module::decode_cell(uint32_t) const { return {}; }
+CellSeries Module::decode_keyed(uint32_t) const { return {}; }
 
 Result<void> Module::prepare(bpf_object*, const Features&, int) const { return {}; }
 

@@ -62,6 +62,7 @@ struct ModuleInfo {
   uint16_t histograms = 0;
   uint16_t gauges = 0;
   bool cells = false;
+  bool keyed_histograms = false;
   bool samples_histograms = false;  // the kernel side heeds sampleHistogramsEvery
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
@@ -71,7 +72,7 @@ struct CellSeries {
   uint8_t metric = 0;
   AttributeValues values{};
 };
-inline constexpr uint32_t kOtherCells = 0xffffffff;  // key under which sonde_cells.other is decoded
+inline constexpr uint32_t kOtherCells = 0xffffffff;  // key under which what found no cell is decoded
 
 class Module {
  public:
@@ -80,6 +81,8 @@ class Module {
 
   // Key as given to sonde_count_key, or kOtherCells.
   virtual CellSeries decode_cell(uint32_t key) const;
+  // Key as given to sonde_observe_key, or kOtherCells. Names found at run time: intern() (agent/module/intern.h).
+  virtual CellSeries decode_keyed(uint32_t key) const;
   // Set rodata and program options between open and load. `alternative` is the index taken, or -1.
   virtual Result<void> prepare(bpf_object* object, const Features& features, int alternative) const;
   // Before the first of its programs is attached, and again before the first after all were detached: what the kernel

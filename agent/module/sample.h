@@ -10,7 +10,7 @@ namespace sonde {
 struct SeriesId {
   uint16_t module = 0;  // index into modules()
   uint16_t series = 0;  // index into ModuleInfo::series
-  uint32_t cell = 0;    // Source::Cells: the key + 1 (0 for kOtherCells)
+  uint32_t cell = 0;    // of a keyed source: the key + 1 (0 for kOtherCells)
   friend bool operator==(const SeriesId&, const SeriesId&) = default;
 };
 

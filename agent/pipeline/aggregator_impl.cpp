@@ -74,7 +74,7 @@ Accumulator* Aggregator::Impl::route(uint32_t number, SeriesId id, Source source
   if (ordinal < 0) return discard(Discard::UnknownSeries, 1, amount);
   const Source declared = catalog_[ordinal].source;
   const bool fits = source == Source::Counter ? declared == Source::Counter || declared == Source::Cells
-                                              : declared == source;
+                                              : is_histogram(declared);
   if (!fits) return discard(Discard::UnknownSeries, 1, amount);
 
   const Located located = catalog_.locate(ordinal, id);

@@ -13,7 +13,7 @@ constexpr std::size_t kMaxCells = 65536;  // keys are the kernel's: errnos, opco
 AttributeSetPtr attributes_of(const MetricSpec& metric, const AttributeValues& values) {
   auto set = std::make_shared<AttributeSet>();
   for (std::size_t i = 0; i < metric.attributes.size() && i < values.size(); ++i) {
-    if (!values[i].empty()) add_attribute(*set, std::string(metric.attributes[i].key), std::string(values[i]));
+    if (!values[i].empty()) add_attribute(*set, std::string(metric.attributes[i].key), clean_text(values[i]));
   }
   return set;
 }
@@ -58,7 +58,7 @@ Catalog::Catalog(std::span<const ModuleEntry> modules) : modules_(modules) {
 
 Located Catalog::locate(int ordinal, SeriesId id) {
   const CatalogSeries& series = series_[ordinal];
-  if (series.source == Source::Cells) return locate_cell(ordinal, id);
+  if (is_keyed(series.source)) return locate_cell(ordinal, id);
   return {static_cast<uint16_t>(ordinal), series.key, series.attributes};
 }
 
@@ -68,13 +68,16 @@ Located Catalog::locate_cell(int ordinal, SeriesId id) {
   if (auto found = cells_.find(name); found != cells_.end()) return found->second;
 
   const ModuleInfo& info = module(id.module);
-  const CellSeries cell = modules_[id.module].module->decode_cell(id.cell ? id.cell - 1 : kOtherCells);
+  const Module& decoder = *modules_[id.module].module;
+  const Source source = series_[ordinal].source;
+  const uint32_t cell_key = id.cell ? id.cell - 1 : kOtherCells;
+  const CellSeries cell = source == Source::Cells ? decoder.decode_cell(cell_key) : decoder.decode_keyed(cell_key);
   Located located{static_cast<uint16_t>(ordinal), 0, nullptr};
   if (cell.metric < info.metrics.size() && cell.metric != series_[ordinal].metric_index) {
     // One row of cells may feed several metrics: the series of the decoded one says scale and level.
     const auto [begin, count] = first_[id.module];
     for (int other = begin; other < begin + count; ++other) {
-      if (series_[other].source == Source::Cells && series_[other].metric_index == cell.metric) {
+      if (series_[other].source == source && series_[other].metric_index == cell.metric) {
         located.ordinal = static_cast<uint16_t>(other);
       }
     }
@@ -103,7 +106,7 @@ const SeriesSpec& Catalog::spec(std::size_t ordinal) const {
 bool Catalog::refines(std::size_t fine, std::size_t coarse) const {
   const CatalogSeries& a = series_[fine];
   const CatalogSeries& b = series_[coarse];
-  return a.metric == b.metric && a.source == b.source && a.source != Source::Cells &&
+  return a.metric == b.metric && a.source == b.source && !is_keyed(a.source) &&
          finer(spec(fine).values, spec(coarse).values);
 }
 
@@ -114,9 +117,10 @@ bool Catalog::asked(std::size_t ordinal, const Decision& decision) const {
   const ModuleInfo& info = module(series.module);
   const SeriesSpec& own = spec(ordinal);
   if (!exports(probe, info, own)) return false;
-  if (own.source == Source::Cells) return true;
+  if (is_keyed(own.source)) return true;
+  if (covered(probe, info, own)) return false;
   return std::ranges::none_of(info.series, [&](const SeriesSpec& other) {
-    return other.metric == own.metric && other.source != Source::Cells && other.level > own.level &&
+    return other.metric == own.metric && !is_keyed(other.source) && other.level > own.level &&
            exports(probe, info, other) && finer(other.values, own.values);
   });
 }

@@ -32,7 +32,7 @@ Accumulator& Group::insert(const Located& located, const Catalog& catalog, uint6
   fresh.start_ns = started;
   fresh.attributes = join_attributes(located.attributes, extra_);
   fresh.ordinal = located.ordinal;
-  if (catalog[located.ordinal].source == Source::Histogram) fresh.histogram = std::make_unique<HistogramState>();
+  if (is_histogram(catalog[located.ordinal].source)) fresh.histogram = std::make_unique<HistogramState>();
   place = series_.insert(place, std::move(fresh));
   if (places_.size() < catalog.size()) places_.resize(catalog.size());
   place_from(static_cast<std::size_t>(place - series_.begin()));

@@ -28,6 +28,12 @@ inline bool exports(const ProbeDecision& decision, const ModuleInfo& info, const
   return series.level <= decision.level || series.level <= info.metrics[series.metric].level;
 }
 
+// A plain histogram whose metric a keyed one of a higher level says with more attributes.
+bool covered(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series);
+
+// For the kernel side: the bits of all series that are exported.
+uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info);
+
 struct Decision {
   bool selected = false;
   std::vector<ProbeDecision> probes;  // one per module, index as in modules()

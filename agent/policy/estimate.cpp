@@ -62,9 +62,9 @@ ProbeEstimate estimate_probe(const ProbeDecision& decision, const ModuleInfo& in
   estimate.probe = info.name;
   estimate.level = decision.level;
   for (const SeriesSpec& series : info.series) {
-    if (!exports(decision, info, series)) continue;
+    if (!exports(decision, info, series) || covered(decision, info, series)) continue;
     if (info.metrics[series.metric].node) continue;
-    if (series.source == Source::Cells) {
+    if (is_keyed(series.source)) {
       estimate.keyed_series = true;
       continue;
     }
@@ -110,6 +110,7 @@ uint64_t kernel_bytes(const KernelLimits& limits, const Decision& decision, std:
     if (info.histograms) bytes += array_bytes(slots, info.histograms * sizeof(uint32_t));
     if (info.gauges) bytes += array_bytes(slots, info.gauges * sizeof(int64_t));
     if (info.cells) bytes += array_bytes(slots, sizeof(sonde_cells));
+    if (info.keyed_histograms) bytes += array_bytes(slots, sizeof(sonde_keyed));
   }
   return bytes;
 }

@@ -119,9 +119,7 @@ class Resolver {
     if (probe.level == Level::None) probe.level = Level::Minimal;
     if (winner) decision_.winners[fmt::format("{}.level", info.name)] = display_name(*winner);
     probe.sample_every = static_cast<uint16_t>(std::clamp(sample_every.value_or(1), 1, 65535));
-    for (const SeriesSpec& series : info.series) {
-      if (exports(probe, info, series)) probe.flags |= series.flag;
-    }
+    probe.flags = flags_of(probe, info);
     decision_.selected = true;
   }
 
@@ -199,6 +197,22 @@ class Resolver {
 };
 
 }  // namespace
+
+bool covered(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series) {
+  if (series.source != Source::Histogram) return false;
+  return std::ranges::any_of(info.series, [&](const SeriesSpec& keyed) {
+    return keyed.source == Source::KeyedHistogram && keyed.metric == series.metric && keyed.level > series.level &&
+           exports(decision, info, keyed);
+  });
+}
+
+uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info) {
+  uint8_t flags = 0;
+  for (const SeriesSpec& series : info.series) {
+    if (exports(decision, info, series) && !covered(decision, info, series)) flags |= series.flag;
+  }
+  return flags;
+}
 
 int module_index(std::span<const ModuleEntry> modules, std::string_view name) {
   for (std::size_t i = 0; i < modules.size(); ++i) {

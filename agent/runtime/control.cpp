@@ -30,13 +30,10 @@ SlotSetting setting_of(const Decision& decision) {
 // Lowers one probe of a decision to `level`: the flags follow from the series that remain.
 void lower(ProbeDecision& probe, const ModuleInfo& info, Level level) {
   probe.level = level;
-  probe.flags = 0;
   for (std::size_t i = 0; i < info.metrics.size(); ++i) {
     if (info.metrics[i].level > level) probe.metrics &= ~(uint64_t{1} << i);
   }
-  for (const SeriesSpec& series : info.series) {
-    if (exports(probe, info, series)) probe.flags |= series.flag;
-  }
+  probe.flags = flags_of(probe, info);
 }
 
 std::string key_of(const Decision& decision, bool process) {

@@ -110,6 +110,14 @@ struct sonde_cells {
 	uint64_t other;
 };
 
+/* The same for histograms (a device, an interrupt, a lock): each key has a row of the pool, taken at its first sample. */
+struct sonde_keyed {
+	uint32_t key[SONDE_CELLS]; /* 0: free; module's key + 1 otherwise */
+	uint32_t row[SONDE_CELLS]; /* of sonde_histograms */
+	uint32_t other_row;
+	uint32_t reserved;
+};
+
 /* sonde_doorbell: rung (8 bytes of no meaning) when sonde_slot_info changed. A lost ring loses nothing. */
 
 SONDE_ASSERT(sizeof(struct sonde_globals) == 32, "shared layout");
@@ -118,5 +126,6 @@ SONDE_ASSERT(sizeof(struct sonde_slot_config) == 56, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_slot_info) == 312, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_histogram) == 600, "shared layout");
 SONDE_ASSERT(sizeof(struct sonde_cells) == 296, "shared layout");
+SONDE_ASSERT(sizeof(struct sonde_keyed) == 200, "shared layout");
 
 #endif

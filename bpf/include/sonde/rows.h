@@ -4,10 +4,12 @@
  *
  *   SONDE_ROWS(io, IO_COUNTERS, IO_HISTOGRAMS)   declares io_counters and io_histograms: one row per slot
  *   SONDE_CELL_ROWS(io)                          declares io_cells
+ *   SONDE_KEYED_HISTOGRAM_ROWS(block)            declares block_keyed
  *   SONDE_GAUGE_ROWS(io, IO_GAUGES)              declares io_gauges
  *   sonde_count(&io_counters, slot, IO_READ_BYTES, n)
  *   sonde_observe(&io_histograms, slot, IO_READ, ns)
  *   sonde_count_key(&io_cells, slot, key, n)
+ *   sonde_observe_key(&block_keyed, slot, key, ns)
  *
  * SONDE_MODULE_ID must be defined by the build (-DSONDE_MODULE_ID=n).
  */
@@ -41,6 +43,15 @@
 		__type(key, uint32_t);                             \
 		__type(value, struct sonde_cells);                 \
 	} module##_cells SEC(".maps")
+
+#define SONDE_KEYED_HISTOGRAM_ROWS(module)                         \
+	struct {                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                 \
+		__uint(max_entries, 1);                            \
+		__type(key, uint32_t);                             \
+		__type(value, struct sonde_keyed);                 \
+	} module##_keyed SEC(".maps")
 
 /* Gauges are written by the module's own means (an iterator), read by user space. */
 #define SONDE_GAUGE_ROWS(module, gauges)                           \
@@ -113,23 +124,30 @@ sonde_inline void sonde_observe_at(uint32_t *index, uint64_t ns)
 			sonde_observe_at(&_index[which], ns);              \
 	} while (0)
 
-/* Keys are few and events with them rare (errors), so a scan of all cells is cheap enough. */
+/* Keys are few and events with them rare (errors, I/O), so a scan of all places is cheap enough.
+ * Which place of `key` is `wanted` or has now become so; SONDE_CELLS: all belong to others. */
+sonde_inline uint32_t sonde_place_of(uint32_t *key, uint32_t wanted)
+{
+	uint32_t i, seen;
+
+	for (i = 0; i < SONDE_CELLS; i++) {
+		seen = *(volatile uint32_t *)&key[i];
+		if (!seen)
+			seen = __sync_val_compare_and_swap(&key[i], 0, wanted);
+		if (!seen || seen == wanted)
+			break;
+	}
+	return i;
+}
+
 sonde_slow int sonde_count_cell(struct sonde_cells *cells, uint32_t key, uint64_t n)
 {
-	uint32_t i, wanted = key + 1, seen;
+	uint32_t place;
 
 	if (!cells)
 		return 0;
-	for (i = 0; i < SONDE_CELLS; i++) {
-		seen = *(volatile uint32_t *)&cells->key[i];
-		if (!seen)
-			seen = __sync_val_compare_and_swap(&cells->key[i], 0, wanted);
-		if (!seen || seen == wanted) {
-			__sync_fetch_and_add(&cells->count[i], n);
-			return 0;
-		}
-	}
-	__sync_fetch_and_add(&cells->other, n);
+	place = sonde_place_of(cells->key, key + 1);
+	__sync_fetch_and_add(place < SONDE_CELLS ? &cells->count[place] : &cells->other, n);
 	return 0;
 }
 
@@ -139,6 +157,25 @@ sonde_slow int sonde_count_cell(struct sonde_cells *cells, uint32_t key, uint64_
 		struct sonde_cells *_cells = bpf_map_lookup_elem(map, &_slot); \
 		if (_cells)                                                  \
 			sonde_count_cell(_cells, key, n);                    \
+	} while (0)
+
+sonde_slow int sonde_observe_keyed(struct sonde_keyed *keyed, uint32_t key, uint64_t ns)
+{
+	uint32_t place;
+
+	if (!keyed)
+		return 0;
+	place = sonde_place_of(keyed->key, key + 1);
+	sonde_observe_at(place < SONDE_CELLS ? &keyed->row[place] : &keyed->other_row, ns);
+	return 0;
+}
+
+#define sonde_observe_key(map, slot_, key, ns)                                 \
+	do {                                                                   \
+		uint32_t _slot = (slot_);                                      \
+		struct sonde_keyed *_keyed = bpf_map_lookup_elem(map, &_slot); \
+		if (_keyed)                                                    \
+			sonde_observe_keyed(_keyed, key, ns);                  \
 	} while (0)
 
 #endif

@@ -26,12 +26,13 @@ std::string joined(std::string_view metric, const AttributeValues& values) {
   return name;
 }
 
-std::string name_of(SeriesId id) {
-  const Module& module = *modules()[id.module].module;
+std::string name_of(std::span<const ModuleEntry> modules, SeriesId id) {
+  const Module& module = *modules[id.module].module;
   const ModuleInfo& info = module.info();
   const SeriesSpec& series = info.series[id.series];
-  if (series.source == Source::Cells) {
-    const CellSeries cell = module.decode_cell(id.cell ? id.cell - 1 : kOtherCells);
+  if (is_keyed(series.source)) {
+    const uint32_t key = id.cell ? id.cell - 1 : kOtherCells;
+    const CellSeries cell = series.source == Source::Cells ? module.decode_cell(key) : module.decode_keyed(key);
     return joined(info.metrics[cell.metric].name, cell.values);
   }
   return joined(info.metrics[series.metric].name, series.values);
@@ -123,13 +124,13 @@ void Cgroup::run(const std::function<void()>& work) const {
 }
 
 void Totals::counter(uint32_t slot, SeriesId id, uint64_t delta) {
-  values[slot][name_of(id)] += static_cast<int64_t>(delta);
+  values[slot][name_of(modules, id)] += static_cast<int64_t>(delta);
 }
 
-void Totals::gauge(uint32_t slot, SeriesId id, int64_t value) { values[slot][name_of(id)] = value; }
+void Totals::gauge(uint32_t slot, SeriesId id, int64_t value) { values[slot][name_of(modules, id)] = value; }
 
 void Totals::histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) {
-  auto& histogram = histograms[slot][name_of(id)];
+  auto& histogram = histograms[slot][name_of(modules, id)];
   histogram.count += delta.count;
   histogram.sum += delta.sum;
   for (const auto& bucket : delta.buckets) histogram.buckets[bucket.bucket] += bucket.count;
@@ -145,6 +146,7 @@ void KernelTest::SetUp() {
   auto engine = Engine::start(options());
   ASSERT_TRUE(engine) << engine.error().message();
   engine_ = std::move(*engine);
+  totals_.modules = options().modules;
 }
 
 void KernelTest::TearDown() {

@@ -53,6 +53,7 @@ class Cgroup {
 // What a collection brought, added up per slot.
 class Totals : public SampleSink {
  public:
+  std::span<const ModuleEntry> modules = sonde::modules();
   struct Histogram {
     uint64_t count = 0;
     uint64_t sum = 0;

@@ -32,6 +32,7 @@ class Tables : public ::testing::TestWithParam<std::size_t> {
       case Source::Histogram: return info().histograms;
       case Source::Gauge: return info().gauges;
       case Source::Cells: return info().cells ? 1 : 0;
+      case Source::KeyedHistogram: return info().keyed_histograms ? 1 : 0;
     }
     return 0;
   }
@@ -44,8 +45,8 @@ TEST_P(Tables, EverySeriesHasItsPlace) {
     const MetricSpec& metric = info().metrics[series.metric];
     EXPECT_NE(series.flag, 0) << metric.name << " could never be asked for";
     EXPECT_LT(series.index, length(series.source)) << metric.name;
-    EXPECT_EQ(series.source == Source::Histogram, metric.instrument == Instrument::Histogram) << metric.name;
-    if (series.source != Source::Cells) {
+    EXPECT_EQ(is_histogram(series.source), metric.instrument == Instrument::Histogram) << metric.name;
+    if (!is_keyed(series.source)) {
       EXPECT_TRUE(places.insert({series.source, series.index}).second) << metric.name << " shares a place";
     }
   }

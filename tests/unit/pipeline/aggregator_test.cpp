@@ -138,6 +138,35 @@ TEST(Aggregator, CellsAreNamedByTheirModule) {
   EXPECT_EQ(point(world.batch, "t.errors", "error.type=_OTHER operation=read")->integer, 4);
 }
 
+TEST(Aggregator, AKeyedHistogramTakesThePlaceOfThePlainOne) {
+  const std::vector<BucketDelta> buckets{{7, 2}};
+  World world;
+  world.add(5, World::container(50), World::decision(Level::Detailed));
+  world.add(6, World::container(60, "other"), World::decision(Level::Standard));
+  world.collect([&] {
+    for (const uint32_t slot : {5U, 6U}) {
+      world.aggregator.histogram(slot, id(kDisk), histogram_of(2, 20, buckets));
+      world.aggregator.histogram(slot, id(kDiskKeyed, 8 + 1), histogram_of(2, 20, buckets));
+      world.aggregator.histogram(slot, id(kDiskKeyed, 0), histogram_of(2, 30, buckets));
+    }
+  });
+  world.collect([&] { world.aggregator.histogram(5, id(kDiskKeyed, 8 + 1), histogram_of(2, 1, buckets)); });
+  world.emit_due();
+  check_structure(*world.batch);
+  EXPECT_EQ(points(world.batch, "t.disk").size(), 3U);
+  EXPECT_EQ(point(world.batch, "t.disk", "device=disk\xEF\xBF\xBD" "8")->count, 4U);
+  EXPECT_EQ(point(world.batch, "t.disk", "device=other")->count, 2U);
+  EXPECT_EQ(point(world.batch, "t.disk", "")->count, 2U);  // of the other container, whose policy asks no more
+  EXPECT_EQ(attribute(*resource_of(world.batch, point(world.batch, "t.disk", "")), "k8s.container.name"), "other");
+  EXPECT_EQ(world.aggregator.stats().discards[static_cast<std::size_t>(Discard::NotAsked)].value, 2U + 2U + 2U);
+}
+
+TEST(Aggregator, FlagsAskForTheKeyedHistogramOrThePlainOne) {
+  const ModuleInfo& info = test_modules().front().module->info();
+  EXPECT_EQ(flags_of(World::decision(Level::Standard).probes[0], info), 1);
+  EXPECT_EQ(flags_of(World::decision(Level::Detailed).probes[0], info), 2);
+}
+
 TEST(Aggregator, GaugesOfOneSubjectAddUpWithinACollection) {
   World world;
   world.add(5, World::container(50), World::decision(Level::Detailed));

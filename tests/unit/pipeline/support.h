@@ -30,6 +30,8 @@ enum Series : uint16_t {
   kMany,    // first of kManySeries with an attribute each
 };
 inline constexpr int kManySeries = 40;
+inline constexpr uint16_t kDisk = kMany + kManySeries;  // at all levels below Detailed …
+inline constexpr uint16_t kDiskKeyed = kDisk + 1;       // … where this one takes its place
 
 const std::vector<ModuleEntry>& test_modules();
 

@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/module/intern.h"
+
 namespace sonde::testing {
 namespace {
 
 constexpr AttributeSpec kDirection[] = {{"direction", "read, write"}};
 constexpr AttributeSpec kCause[] = {{"cause", "wakeup, preemption"}};
 constexpr AttributeSpec kError[] = {{"operation", "read"}, {"error.type", "errno name"}};
+constexpr AttributeSpec kDevice[] = {{"device", "any"}};
 constexpr AttributeSpec kNumber[] = {{"number", "0 .. 39"}};
 
 constexpr MetricSpec kMetrics[] = {
@@ -22,6 +25,7 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "t.node", .unit = "{event}", .node = true},
     {.name = "t.rare", .unit = "{event}", .level = Level::OptIn},
     {.name = "t.many", .unit = "{event}", .level = Level::Standard, .attributes = kNumber},
+    {.name = "t.disk", .unit = "s", .instrument = Instrument::Histogram, .attributes = kDevice},
 };
 
 std::vector<SeriesSpec> make_series() {
@@ -41,6 +45,9 @@ std::vector<SeriesSpec> make_series() {
   static std::vector<std::string> numbers;
   for (int i = 0; i < kManySeries; ++i) numbers.push_back(std::to_string(i));
   for (int i = 0; i < kManySeries; ++i) series.push_back({.metric = 8, .values = {numbers[i]}});
+  series.push_back({.metric = 9, .source = Source::Histogram, .flag = 1, .scale = 1e-9});
+  series.push_back(
+      {.metric = 9, .source = Source::KeyedHistogram, .level = Level::Detailed, .flag = 2, .scale = 1e-9});
   return series;
 }
 
@@ -59,6 +66,10 @@ class TestModule final : public Module {
     }();
     if (key == kOtherCells || key >= names.size()) return {2, {"read", "_OTHER"}};
     return {2, {"read", names[key]}};
+  }
+  CellSeries decode_keyed(uint32_t key) const override {
+    if (key == kOtherCells) return {9, {"other"}};
+    return {9, {intern("disk\xff" + std::to_string(key))}};  // such a name is no UTF-8
   }
 };
 
