@@ -8,6 +8,7 @@
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/otlp_wire.h"
 #include "agent/export/utf8.h"
+#include "agent/export/zero_bucket.h"
 
 namespace sonde {
 namespace {
@@ -189,13 +190,14 @@ class Writer {
     return wire::put_fixed64(p, tag(3, kFixed64), point.time_ns);
   }
 
-  void exponential_point(const Point& point, std::span<const uint64_t> counts) {
-    const uint64_t offset = wire::zigzag(point.bucket_offset);
+  void exponential_point(const Point& point, std::span<const uint64_t> all) {
+    const auto [zero, first, counts] = without_zero(point.bucket_offset, all);
+    const uint64_t offset = wire::zigzag(first);
     uint64_t packed = 0;
     for (uint64_t count : counts) packed += wire::varint_size(count);
     const uint64_t buckets = 1 + wire::varint_size(offset) + (packed ? wire::field_size(packed) : 0);
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += point.no_recorded_value ? 2 : 9 + 9 + 2 + wire::field_size(buckets);
+    rest += point.no_recorded_value ? 2 : 9 + 9 + 2 + wire::field_size(buckets) + (zero ? 9 + 9 : 0);
     char* p = times(begin_point(point, kExponentialAttributes, rest), point);
     if (point.no_recorded_value) {
       *p++ = static_cast<char>(tag(10, kVarint));
@@ -206,7 +208,7 @@ class Writer {
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));
     *p++ = static_cast<char>(tag(6, kVarint));
     *p++ = static_cast<char>(wire::zigzag(kHistogramScale));
-    // zero_count is 0, which is not written.
+    if (zero) p = wire::put_fixed64(p, tag(7, kFixed64), zero);
     *p++ = static_cast<char>(tag(8, kBytes));
     p = wire::put_varint(p, buckets);
     *p++ = static_cast<char>(tag(1, kVarint));
@@ -216,6 +218,7 @@ class Writer {
       p = wire::put_varint(p, packed);
       for (uint64_t count : counts) p = wire::put_varint(p, count);
     }
+    if (zero) p = wire::put_fixed64(p, tag(14, kFixed64), std::bit_cast<uint64_t>(kZeroThreshold));
     out_.written(p);
   }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "agent/base/clock.h"
 #include "agent/export/batch_merge.h"
 #include "agent/export/otlp_exporter_impl.h"
 
@@ -90,12 +91,26 @@ void OtlpExporter::push(BatchPtr batch) {
 
 void OtlpExporter::flush(uint64_t timeout_ns) {
   constexpr uint64_t kLongest = 3'600'000'000'000;
+  const uint64_t wait = std::min(timeout_ns, kLongest);
+  const uint64_t begin = monotonic_ns();
   Lock lock(mutex_);
-  hurry_ = true;
+  hurry_ = flushing_ = true;
   wake_.notify_all();
-  idle_.wait_for(lock, std::chrono::nanoseconds(std::min(timeout_ns, kLongest)),
-                 [&] { return queue_.empty() && !busy_; });
-  hurry_ = false;
+  idle_.wait_for(lock, std::chrono::nanoseconds(wait), [&] {
+    return (queue_.empty() && !busy_) || (!hurry_ && !will_try_before(begin + wait / 2, begin + wait));
+  });
+  hurry_ = flushing_ = false;
+}
+
+// Nobody is there, and the next attempt would come too late to have its answer: waiting for it is of no use. What the
+// receiver itself has asked for is waited for to the end.
+bool OtlpExporter::will_try_before(uint64_t own_end_ns, uint64_t asked_end_ns) const {
+  return not_before_ns_ <= (asked_until_ns_ >= not_before_ns_ ? asked_end_ns : own_end_ns);
+}
+
+// For what waits behind the requests on their way; those on disk are bounded there.
+uint64_t OtlpExporter::room() const {
+  return options_.queue.max_bytes - std::min(options_.queue.max_bytes, on_the_way_bytes_);
 }
 
 ExporterStats OtlpExporter::stats() const {
@@ -121,10 +136,10 @@ void OtlpExporter::merge_oldest() {
 
 void OtlpExporter::shrink_queue() {
   while (queue_.size() > std::max(1U, options_.queue.max_batches)) merge_oldest();
-  while (queue_.size() > 1 && queued_bytes() > options_.queue.max_bytes) merge_oldest();
-  if (queued_bytes() <= options_.queue.max_bytes) return;
+  while (queue_.size() > 1 && queued_bytes() > room()) merge_oldest();
+  if (queued_bytes() <= room()) return;
   Queued& last = queue_.front();
-  last.batch = trimmed(last.batch, options_.queue.max_bytes, [&](const Resource& resource, const Point& point) {
+  last.batch = trimmed(last.batch, room(), [&](const Resource& resource, const Point& point) {
     stats_.points_dropped++;
     if (point.no_recorded_value && converts_) unmarked_.push_back(stream_of(resource, point));
   });

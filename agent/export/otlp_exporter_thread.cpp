@@ -176,6 +176,8 @@ void OtlpExporter::retry_later(const SendResult& result) {
   if (failing_since_ns_ == 0) failing_since_ns_ = now;
   not_before_ns_ = now + backoff_.next(result.retry_after_ns);
   asked_until_ns_ = now + result.retry_after_ns.value_or(0);
+  if (flushing_ && result.retry_after_ns) not_before_ns_ = asked_until_ns_;
+  idle_.notify_all();  // who waits for all to be sent may not want to wait so long
   const uint64_t longest = options_.retry.max_elapsed_ns;
   if (!from_disk_ && longest > 0 && not_before_ns_ - failing_since_ns_ > longest) give_back();
 }
@@ -270,8 +272,9 @@ void OtlpExporter::note(const SendResult& result, uint32_t points) {
 
 void OtlpExporter::publish() {
   stats_.queued_batches = sending_ ? 1 : 0;
-  stats_.queued_bytes = 0;
-  for (const Request& request : requests_) stats_.queued_bytes += request.bytes->size();
+  on_the_way_bytes_ = 0;
+  for (const Request& request : requests_) on_the_way_bytes_ += request.bytes->size();
+  stats_.queued_bytes = on_the_way_bytes_;
   if (!disk_) return;
   stats_.queued_batches += disk_->records();
   stats_.queued_bytes = disk_->bytes();

@@ -9,6 +9,7 @@
 
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/utf8.h"
+#include "agent/export/zero_bucket.h"
 
 namespace sonde {
 namespace {
@@ -181,9 +182,14 @@ class JsonWriter {
       out_ += ']';
       return;
     }
-    append(R"(,"scale":{},"positive":{{"offset":{})", kHistogramScale, point.bucket_offset);
-    if (!counts.empty()) put_counts("bucketCounts", counts);
+    const auto [zero, offset, positive] = without_zero(point.bucket_offset, counts);
+    append(R"(,"scale":{},"positive":{{"offset":{})", kHistogramScale, offset);
+    if (!positive.empty()) put_counts("bucketCounts", positive);
     out_ += '}';
+    if (!zero) return;
+    field("zeroCount", zero);
+    out_ += R"(,"zeroThreshold":)";
+    put_double(kZeroThreshold);
   }
 
   const EncodeOptions& options_;

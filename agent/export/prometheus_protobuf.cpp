@@ -9,6 +9,7 @@
 
 #include "agent/export/prometheus_format.h"
 #include "agent/export/prometheus_histogram.h"
+#include "agent/export/zero_bucket.h"
 #include "io/prometheus/client/metrics.pb.h"
 
 namespace sonde {
@@ -17,8 +18,6 @@ namespace {
 namespace client = io::prometheus::client;
 
 constexpr int kSchema = 2;  // as the kernel counts: SONDE_HIST_SCALE
-// What OpenTelemetry's compatibility specification takes if nothing is known; no latency is shorter.
-constexpr double kZeroThreshold = 1e-128;
 
 void set_time(google::protobuf::Timestamp* out, uint64_t ns) {
   out->set_seconds(static_cast<int64_t>(ns / 1'000'000'000));
@@ -50,8 +49,9 @@ void fill_histogram(client::Histogram& out, const PrometheusSample& sample) {
 
   out.set_schema(kSchema);
   out.set_zero_threshold(kZeroThreshold);
-  out.set_zero_count(0);
-  NativeBuckets native = native_buckets(point.bucket_offset, sample.buckets, point.bucket_length);
+  const WithoutZero split = without_zero(point.bucket_offset, {sample.buckets, point.bucket_length});
+  out.set_zero_count(split.zero);
+  NativeBuckets native = native_buckets(split.offset, split.counts.data(), static_cast<uint32_t>(split.counts.size()));
   for (const NativeSpan& span : native.spans) {
     client::BucketSpan* made = out.add_positive_span();
     made->set_offset(span.offset);

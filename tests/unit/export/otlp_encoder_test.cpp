@@ -201,6 +201,32 @@ TEST(OtlpEncoder, TemporalityIsOfCountersAndHistogramsOnly) {
   EXPECT_EQ(metrics[3].exponential_histogram().aggregation_temporality(), pb::AGGREGATION_TEMPORALITY_DELTA);
 }
 
+// A wait of 0 ns is in the kernel's lowest bucket, and no exponential bucket holds zero.
+TEST(OtlpEncoder, TheLowestBucketIsTheZeroCount) {
+  for (const auto& counts : {std::vector<uint64_t>{7, 0, 0, 5}, std::vector<uint64_t>{7}}) {
+    auto batch = BatchBuilder().on(resource(1)).histogram(kDuration, attributes(), -121, counts, 1e-8).build();
+    OtlpEncoder encoder({});
+    BatchCursor at;
+    auto request = encoder.encode(*batch, at);
+    auto binary = parsed(request.bytes);
+    EXPECT_EQ(request.bytes.size(), binary.ByteSizeLong());
+    auto point = binary.resource_metrics(0).scope_metrics(0).metrics(0).exponential_histogram().data_points(0);
+    EXPECT_EQ(point.zero_count(), 7U);
+    EXPECT_EQ(point.zero_threshold(), std::exp2(-30.0));
+    EXPECT_EQ(point.count(), counts.size() == 1 ? 7U : 12U);
+    ASSERT_EQ(point.positive().bucket_counts_size(), counts.size() == 1 ? 0 : 1);
+    if (counts.size() > 1) {
+      EXPECT_EQ(point.positive().offset(), -118);
+      EXPECT_EQ(point.positive().bucket_counts(0), 5U);
+    }
+    at = {};
+    auto line = encode_otlp_json({}, *batch, at, 1 << 20);
+    pb::ExportMetricsServiceRequest decoded;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(line.bytes, &decoded).ok()) << line.bytes;
+    expect_same(binary, decoded);
+  }
+}
+
 TEST(OtlpEncoder, ExplicitBucketsHoldWholeExponentialOnes) {
   for (int32_t index = -140; index < 60; index++) {
     const size_t bucket = explicit_bucket(index);

@@ -232,7 +232,7 @@ TEST(OtlpExporterTest, EndedStreamsBeyondTheLimitAreDroppedOldestFirstAndCounted
   }
   EXPECT_TRUE(eventually([&] {
     const ExporterStats stats = exporter->stats();
-    return stats.queued_bytes < 600'000 && stats.points_dropped > 1'000;
+    return stats.queued_bytes <= options.queue.max_bytes && stats.points_dropped > 1'000;
   })) << exporter->stats().queued_bytes
       << " bytes wait, " << exporter->stats().points_dropped << " points dropped";
   EXPECT_EQ(exporter->stats().points_superseded, 0U);
@@ -309,6 +309,18 @@ TEST(OtlpExporterTest, StopsSoonWhateverTheReceiverDoes) {
   exporter.reset();
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(30));  // it would answer after a minute
   stop = true;
+}
+
+TEST(OtlpExporterTest, FlushDoesNotWaitForAnAttemptThatComesTooLate) {
+  auto options = quick("http://127.0.0.1:1");
+  options.retry = {.initial_ns = 50 * kSecondNs, .max_ns = 60 * kSecondNs, .jitter = 0};
+  auto exporter = make(options);
+  exporter->push(one(5));
+  const auto begin = Clock::now();
+  exporter->flush(60 * kSecondNs);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(40));
+  EXPECT_EQ(exporter->stats().points_sent, 0U);
+  EXPECT_GE(exporter->stats().retries, 1U) << "it has tried";
 }
 
 TEST(OtlpExporterTest, ManyThreadsAskForStats) {
