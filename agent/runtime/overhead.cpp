@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/overhead.h"
 
+#include <algorithm>
+
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 
@@ -19,10 +21,25 @@ Overhead::Overhead(const Engine& engine, double budget_milli_cpu)
     : engine_(engine), budget_(sonde::modules().size(), BudgetOptions{.milli_cpu = budget_milli_cpu}),
       milli_cpu_(budget_milli_cpu) {}
 
-std::map<std::string, Overhead::Runs> Overhead::read() const {
-  std::map<std::string, Runs> sum;
+ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after, uint64_t sample_ns,
+                      uint64_t since_ns) {
+  ModuleUse use = last;
+  const uint64_t runs = after.runs - std::min(after.runs, before.runs);
+  const uint64_t ns = after.ns - std::min(after.ns, before.ns);
+  const double seconds = static_cast<double>(std::max<uint64_t>(sample_ns, 1)) / kSecond;
+  const double since = static_cast<double>(since_ns) / kSecond;
+  use.runs_per_second = static_cast<double>(runs) / seconds;
+  use.ns_per_second = static_cast<double>(ns) / seconds;
+  use.mean_ns = runs ? static_cast<double>(ns) / static_cast<double>(runs) : 0;
+  use.runs += static_cast<uint64_t>(use.runs_per_second * since);
+  use.run_ns += static_cast<uint64_t>(use.ns_per_second * since);
+  return use;
+}
+
+std::map<std::string, ProgramTotals> Overhead::read() const {
+  std::map<std::string, ProgramTotals> sum;
   for (const ProgramRuns& program : engine_.program_stats()) {
-    Runs& runs = sum[program.module];
+    ProgramTotals& runs = sum[program.module];
     runs.runs += program.runs;
     runs.ns += program.run_time_ns;
   }
@@ -50,17 +67,9 @@ bool Overhead::tick(uint64_t now_ns) {
 bool Overhead::finish_sample(uint64_t now_ns) {
   measuring_ = Fd();
   const auto after = read();
-  const double seconds = static_cast<double>(now_ns - sample_begin_) / kSecond;
   const double since_tick = static_cast<double>(now_ns - last_tick_) / kSecond;
-  for (const auto& [module, runs] : after) {
-    ModuleUse& use = use_[module];
-    const uint64_t delta_runs = runs.runs - before_[module].runs;
-    const uint64_t delta_ns = runs.ns - before_[module].ns;
-    use.runs_per_second = static_cast<double>(delta_runs) / seconds;
-    use.ns_per_second = static_cast<double>(delta_ns) / seconds;
-    use.mean_ns = delta_runs ? static_cast<double>(delta_ns) / static_cast<double>(delta_runs) : 0;
-    use.runs += static_cast<uint64_t>(use.runs_per_second * since_tick);
-    use.run_ns += static_cast<uint64_t>(use.ns_per_second * since_tick);
+  for (const auto& [module, totals] : after) {
+    use_[module] = sampled_use(use_[module], before_[module], totals, now_ns - sample_begin_, now_ns - last_tick_);
   }
   std::vector<ModuleCost> costs;
   for (const ModuleEntry& entry : sonde::modules()) {

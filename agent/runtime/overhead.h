@@ -22,6 +22,17 @@ struct ModuleUse {
   uint64_t run_ns = 0;
 };
 
+// Totals of one module's programs, from the kernel's statistics.
+struct ProgramTotals {
+  uint64_t runs = 0;
+  uint64_t ns = 0;
+};
+
+// What `last` becomes when the totals went from `before` to `after` in a sample of `sample_ns`, which stands for all of
+// the `since_ns` since the sample before. Totals that went back (programs loaded again) count as nothing.
+ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after, uint64_t sample_ns,
+                      uint64_t since_ns);
+
 class Overhead {
  public:
   Overhead(const Engine& engine, double budget_milli_cpu);
@@ -41,11 +52,7 @@ class Overhead {
   const std::map<std::string, ModuleUse>& use() const { return use_; }
 
  private:
-  struct Runs {
-    uint64_t runs = 0;
-    uint64_t ns = 0;
-  };
-  std::map<std::string, Runs> read() const;
+  std::map<std::string, ProgramTotals> read() const;
   bool finish_sample(uint64_t now_ns);
 
   const Engine& engine_;
@@ -53,7 +60,7 @@ class Overhead {
   double milli_cpu_;
   std::map<std::string, ModuleUse> use_;
   Fd measuring_;
-  std::map<std::string, Runs> before_;
+  std::map<std::string, ProgramTotals> before_;
   uint64_t sample_begin_ = 0;
   uint64_t next_sample_ = 0;
   uint64_t last_tick_ = 0;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cli/checks.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace sonde::cli {
+namespace {
+
+const std::vector<Check> kMixed = {
+    {"kernel", Verdict::Ok, "Linux 6.1", ""},
+    {"probe io", Verdict::Warning, "5 programs load; no fentry", "what is missing is named"},
+    {"BTF", Verdict::Failure, "is missing", "use a kernel built with it"},
+};
+
+TEST(Checks, TextIsALineEachAndTheRemedyBelow) {
+  EXPECT_EQ(checks_text(kMixed),
+            "[+] kernel    Linux 6.1\n"
+            "[!] probe io  5 programs load; no fentry\n"
+            "              → what is missing is named\n"
+            "[-] BTF       is missing\n"
+            "              → use a kernel built with it\n");
+  EXPECT_EQ(checks_text({}), "");
+}
+
+TEST(Checks, JsonHasTheSame) {
+  const auto json = nlohmann::json::parse(checks_json(kMixed));
+  ASSERT_EQ(json.size(), 3U);
+  EXPECT_EQ(json[0], (nlohmann::json{{"name", "kernel"}, {"verdict", "ok"}, {"finding", "Linux 6.1"}}));
+  EXPECT_EQ(json[1]["verdict"], "warning");
+  EXPECT_EQ(json[2]["verdict"], "failure");
+  EXPECT_EQ(json[2]["remedy"], "use a kernel built with it");
+  EXPECT_EQ(nlohmann::json::parse(checks_json({{"x", Verdict::Ok, "not UTF-8: \xff", ""}})).size(), 1U);
+}
+
+TEST(Checks, TheWorstVerdictIsTheExitCode) {
+  EXPECT_EQ(checks_code({}), 0);
+  EXPECT_EQ(checks_code({kMixed[0]}), 0);
+  EXPECT_EQ(checks_code({kMixed[1], kMixed[0]}), 1);
+  EXPECT_EQ(checks_code(kMixed), 2);
+}
+
+// Whatever this machine is: nobody is left without a finding, or with a trouble and without advice.
+TEST(Doctor, EveryFindingIsSaidAndEveryTroubleHasARemedy) {
+  const auto checks = machine_checks("", "/proc");
+  for (const char* name : {"kernel", "BTF", "capabilities", "cgroups", "lockdown", "BPF compiler"}) {
+    const auto found = std::ranges::find(checks, name, &Check::name);
+    ASSERT_NE(found, checks.end()) << name;
+    EXPECT_NE(found->finding, "") << name;
+    EXPECT_EQ(found->verdict == Verdict::Ok, found->remedy.empty()) << name << ": " << found->remedy;
+  }
+}
+
+TEST(Doctor, ATreeThatIsNoCgroupTreeIsAFailureThatNamesIt) {
+  const auto checks = machine_checks("/usr", "/proc");
+  const auto cgroups = std::ranges::find(checks, "cgroups", &Check::name);
+  ASSERT_NE(cgroups, checks.end());
+  EXPECT_EQ(cgroups->verdict, Verdict::Failure);
+  EXPECT_NE(cgroups->finding.find("/usr"), std::string::npos) << cgroups->finding;
+  EXPECT_NE(cgroups->remedy, "");
+  EXPECT_EQ(checks_code(checks), 2);
+}
+
+}  // namespace
+}  // namespace sonde::cli
