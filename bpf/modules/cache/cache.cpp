@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cache probe in user space: what it measures and by which programs.
+#include "bpf/modules/cache/cache.h"
+
+#include <bpf/libbpf.h>
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "agent/module/constants.h"
+#include "agent/module/module.h"
+
+namespace sonde {
+namespace {
+
+enum Metric : uint8_t { kRead, kAdded, kEvicted, kDirtied, kCalls, kRequested };
+
+constexpr AttributeSpec kOutcome[] = {{"sonde.page_cache.outcome", "hit, miss"}};
+constexpr std::string_view kAdvices = "normal, random, sequential, willneed, dontneed, noreuse";
+constexpr AttributeSpec kCallAttributes[] = {
+    {"sonde.fadvise.advice", kAdvices},
+    {"error.type", "of a call that failed: name of the errno; _OTHER for those that found no place"}};
+constexpr AttributeSpec kRequestedAttributes[] = {{"sonde.fadvise.advice", kAdvices}};
+
+constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.page_cache.read",
+     .unit = "By",
+     .level = Level::Standard,
+     .description = "Pages of files that reads and faults asked for and that were cached (hit), or that were brought in for "
+                    "them, by readahead too (miss).",
+     .attributes = kOutcome},
+    {.name = "sonde.page_cache.added",
+     .unit = "By",
+     .level = Level::Detailed,
+     .description = "Pages put into the page cache, for reading and for writing."},
+    {.name = "sonde.page_cache.evicted",
+     .unit = "By",
+     .level = Level::Detailed,
+     .description = "Pages of the container that left the page cache: reclaimed, truncated or thrown out on request."},
+    {.name = "sonde.page_cache.dirtied",
+     .unit = "By",
+     .level = Level::Detailed,
+     .description = "Clean pages that became dirty."},
+    {.name = "sonde.fadvise.calls",
+     .unit = "{call}",
+     .level = Level::Standard,
+     .description = "Calls of posix_fadvise.",
+     .attributes = kCallAttributes},
+    {.name = "sonde.fadvise.requested",
+     .unit = "By",
+     .level = Level::Detailed,
+     .description = "Bytes that successful calls of posix_fadvise named; a length of zero reaches to the end of the file.",
+     .attributes = kRequestedAttributes},
+};
+
+constexpr std::array<std::string_view, CACHE_ADVICES> kAdviceNames = {"normal",   "random",   "sequential",
+                                                                      "willneed", "dontneed", "noreuse"};
+
+constexpr auto make_series() {
+  std::array<SeriesSpec, 6 + 2 * CACHE_ADVICES> all{};
+  std::size_t n = 0;
+  all[n++] = {kRead, Source::Counter, CACHE_HIT, {"hit"}, Level::Standard, CACHE_FLAG_READ};
+  all[n++] = {kRead, Source::Counter, CACHE_MISS, {"miss"}, Level::Standard, CACHE_FLAG_READ};
+  all[n++] = {kAdded, Source::Counter, CACHE_ADDED, {}, Level::Detailed, CACHE_FLAG_ADDED};
+  all[n++] = {kEvicted, Source::Counter, CACHE_EVICTED, {}, Level::Detailed, CACHE_FLAG_EVICTED};
+  all[n++] = {kDirtied, Source::Counter, CACHE_DIRTIED, {}, Level::Detailed, CACHE_FLAG_DIRTIED};
+  for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
+    all[n++] = {kCalls, Source::Counter, static_cast<uint16_t>(CACHE_CALLS + advice), {kAdviceNames[advice]},
+                Level::Standard, CACHE_FLAG_ADVICE};
+  }
+  all[n++] = {kCalls, Source::Cells, 0, {}, Level::Standard, CACHE_FLAG_ADVICE};
+  for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
+    all[n++] = {kRequested, Source::Counter, static_cast<uint16_t>(CACHE_REQUESTED + advice), {kAdviceNames[advice]},
+                Level::Detailed, CACHE_FLAG_REQUESTED};
+  }
+  return all;
+}
+constexpr auto kSeries = make_series();
+
+#if defined(__x86_64__)
+#define CACHE_FADVISE "fadvise64"
+#define CACHE_FADVISE_FUNCTION "__x64_sys_fadvise64"
+#else
+#define CACHE_FADVISE "fadvise64_64"
+#define CACHE_FADVISE_FUNCTION "__arm64_sys_fadvise64_64"
+#endif
+
+bool has_tracepoints(const Features& features) { return features.has_tracepoint("mm_filemap_get_pages"); }
+bool has_none(const Features& features) { return !has_tracepoints(features); }
+bool advice_by_function(const Features& features) {
+  return features.fentry && !features.preemptible && features.has_function(CACHE_FADVISE_FUNCTION);
+}
+// A tracepoint of one system call is named by its number in tracefs, which need not be mounted.
+bool has_tracefs() {
+  for (const char* root : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}) {
+    if (access((std::string(root) + "/events/syscalls/sys_exit_" CACHE_FADVISE "/id").c_str(), R_OK) == 0) return true;
+  }
+  return false;
+}
+bool advice_by_tracepoint(const Features& features) { return !advice_by_function(features) && has_tracefs(); }
+bool advice_by_all_calls(const Features& features) { return !advice_by_function(features) && !has_tracefs(); }
+
+constexpr uint8_t kAdviceFlags = CACHE_FLAG_ADVICE | CACHE_FLAG_REQUESTED;
+constexpr uint16_t kSyscallExitNs = 40;  // README.md, "Cost"
+
+constexpr ProgramSpec kPrograms[] = {
+    {.program = "cache_added",
+     .hook = "tp_btf/mm_filemap_add_to_page_cache",
+     .flags = CACHE_FLAG_READ | CACHE_FLAG_ADDED,
+     .gap = "misses and pages added (sonde.page_cache.read, .added) are not counted, and hits are too many"},
+    {.program = "cache_get_pages",
+     .hook = "tp_btf/mm_filemap_get_pages",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of reads are not counted",
+     .needed = has_tracepoints},
+    {.program = "cache_fault",
+     .hook = "tp_btf/mm_filemap_fault",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of faults that fault-around does not serve are not counted",
+     .needed = has_tracepoints},
+    {.program = "cache_map_pages",
+     .hook = "tp_btf/mm_filemap_map_pages",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of faults that fault-around serves are not counted",
+     .needed = has_tracepoints},
+    {.program = "cache_get_pages_fexit",
+     .hook = "fexit/filemap_get_pages",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of reads are not counted: the kernel has neither the tracepoint mm_filemap_get_pages nor takes fexit programs",
+     .needed = has_none},
+    {.program = "cache_fault_fentry",
+     .hook = "fentry/filemap_fault",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of faults that fault-around does not serve are not counted",
+     .needed = has_none},
+    {.program = "cache_map_pages_fexit",
+     .hook = "fexit/filemap_map_pages",
+     .flags = CACHE_FLAG_READ,
+     .gap = "hits of faults that fault-around serves are not counted",
+     .needed = has_none},
+    {.program = "cache_evicted",
+     .hook = "tp_btf/mm_filemap_delete_from_page_cache",
+     .flags = CACHE_FLAG_EVICTED,
+     .gap = "pages that leave the cache (sonde.page_cache.evicted) are not counted"},
+    {.program = "cache_dirtied",
+     .hook = "tp_btf/writeback_dirty_folio",
+     .flags = CACHE_FLAG_DIRTIED,
+     .gap = "pages that get dirty (sonde.page_cache.dirtied) are not counted"},
+    {.program = "cache_fadvise_fexit",
+     .hook = "fexit/" CACHE_FADVISE_FUNCTION,
+     .flags = kAdviceFlags,
+     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .needed = advice_by_function},
+    {.program = "cache_fadvise",
+     .hook = "tp/syscalls/sys_exit_" CACHE_FADVISE,
+     .flags = kAdviceFlags,
+     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .cost_ns = kSyscallExitNs,
+     .needed = advice_by_tracepoint},
+    {.program = "cache_fadvise_raw",
+     .hook = "tp_btf/sys_exit",
+     .flags = kAdviceFlags,
+     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .needed = advice_by_all_calls},
+};
+
+constexpr std::string_view kNotes[] = {
+    "A read counts the pages that it touches, whole ones; the first use of pages that it brought in itself is no hit.",
+    "A fault on a mapped file counts one page; what a program then does with mapped pages the kernel does not see.",
+    "Writes are never hits or misses, nor is the reading of a file system's own metadata.",
+    "Evicted pages are charged to the cgroup whose memory they were; where the memory controller is v1's, to the task that "
+    "takes them away.",
+    "Where posix_fadvise is seen by its tracepoint, each system call of the node leaves the kernel some 40 ns later.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "cache",
+    .summary = "The page cache: hits and misses, pages added, evicted and dirtied, and posix_fadvise",
+    .metrics = kMetrics,
+    .series = kSeries,
+    .programs = kPrograms,
+    .needs = "BTF tracepoints of the page cache (Linux 6.7), before those fentry; CAP_BPF and CAP_PERFMON, and tracefs for "
+             "posix_fadvise",
+    .counters = CACHE_COUNTERS,
+    .cells = true,
+    .notes = kNotes,
+};
+
+class CacheModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  CellSeries decode_cell(uint32_t key) const override {
+    if (key == kOtherCells) return {kCalls, AttributeValues{"", "_OTHER"}};
+    const uint32_t advice = CACHE_FAILURE_ADVICE(key);
+    const char* error = strerrorname_np(static_cast<int>(CACHE_FAILURE_ERROR(key)));
+    return {kCalls, AttributeValues{advice < kAdviceNames.size() ? kAdviceNames[advice] : "",
+                                    error ? std::string_view(error) : "_OTHER"}};
+  }
+
+  Result<void> prepare(bpf_object* object, const Features& features, int) const override {
+    const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    if (auto set = set_constant(object, "cache_page_shift", static_cast<uint64_t>(std::countr_zero(page))); !set) return set;
+    if (features.has_tracepoint("writeback_dirty_folio")) return {};
+    // The same event under its name before 5.18; if that is missing too, the load fails and the gap is named.
+    bpf_program* program = bpf_object__find_program_by_name(object, "cache_dirtied");
+    if (!program || !features.has_tracepoint("writeback_dirty_page")) return {};
+    if (const int error = bpf_program__set_attach_target(program, 0, "writeback_dirty_page")) {
+      return Error::system("cannot choose the tracepoint writeback_dirty_page", -error);
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_cache() {
+  static const CacheModule module;
+  return module;
+}
+
+}  // namespace sonde

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files whose cached pages are known (mincore), read, mapped and written; the faults and bytes written that the kernel
+// itself counted of the process; and calls of posix_fadvise.
+#include "bpf/modules/cache/cache.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/kernel/support/held_process.h"
+#include "tests/kernel/support/kernel_test.h"
+
+namespace sonde::test {
+namespace {
+
+#define MUST(condition) \
+  do {                  \
+    if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
+  } while (0)
+
+const int64_t kPage = sysconf(_SC_PAGESIZE);
+constexpr uint8_t kEverything = CACHE_FLAG_READ | CACHE_FLAG_ADDED | CACHE_FLAG_EVICTED | CACHE_FLAG_DIRTIED |
+                                CACHE_FLAG_ADVICE | CACHE_FLAG_REQUESTED;
+
+// An unlinked file on a real file system, written out.
+class DataFile {
+ public:
+  explicit DataFile(int64_t pages) : pages_(pages) {
+    std::string name = "/tmp/sonde-cache-XXXXXX";
+    fd_ = mkstemp(name.data());
+    unlink(name.c_str());
+    const std::vector<char> page(static_cast<std::size_t>(kPage), 'x');
+    for (int64_t i = 0; i < pages; ++i) EXPECT_EQ(write(fd_, page.data(), page.size()), kPage);
+    EXPECT_EQ(fdatasync(fd_), 0);
+  }
+  ~DataFile() { close(fd_); }
+  DataFile(const DataFile&) = delete;
+  DataFile& operator=(const DataFile&) = delete;
+
+  // Opened anew: a readahead state of its own.
+  int open_again() const { return open(("/proc/self/fd/" + std::to_string(fd_)).c_str(), O_RDWR | O_CLOEXEC); }
+  int fd() const { return fd_; }
+  int64_t bytes() const { return pages_ * kPage; }
+
+  void drop() const {
+    for (int i = 0; i < 100 && resident() != 0; ++i) {
+      EXPECT_EQ(fdatasync(fd_), 0);
+      EXPECT_EQ(posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED), 0);
+    }
+    ASSERT_EQ(resident(), 0);
+  }
+  void fill() const {
+    std::vector<char> all(static_cast<std::size_t>(bytes()));
+    EXPECT_EQ(pread(fd_, all.data(), all.size(), 0), bytes());
+    ASSERT_EQ(resident(), pages_);
+  }
+  int64_t resident() const {
+    void* memory = mmap(nullptr, static_cast<std::size_t>(bytes()), PROT_READ, MAP_SHARED, fd_, 0);
+    std::vector<unsigned char> there(static_cast<std::size_t>(pages_));
+    EXPECT_EQ(mincore(memory, static_cast<std::size_t>(bytes()), there.data()), 0);
+    munmap(memory, static_cast<std::size_t>(bytes()));
+    return std::count_if(there.begin(), there.end(), [](unsigned char page) { return page & 1; });
+  }
+
+ private:
+  int fd_ = -1;
+  int64_t pages_;
+};
+
+// Reads all of it in pieces of `size`; how many pages these touched, each piece for itself.
+int64_t read_through(const DataFile& file, int64_t size) {
+  std::vector<char> buffer(static_cast<std::size_t>(size));
+  const int fd = file.open_again();
+  MUST(fd >= 0);
+  int64_t touched = 0;
+  for (int64_t at = 0; at < file.bytes();) {
+    const int64_t got = read(fd, buffer.data(), buffer.size());
+    MUST(got > 0);
+    touched += (at + got - 1) / kPage - at / kPage + 1;
+    at += got;
+  }
+  close(fd);
+  return touched;
+}
+
+// What it counts is known before: the same sum in the parent.
+int64_t pages_touched(const DataFile& file, int64_t size) {
+  int64_t touched = 0;
+  for (int64_t at = 0; at < file.bytes(); at += size) {
+    touched += (std::min(at + size, file.bytes()) - 1) / kPage - at / kPage + 1;
+  }
+  return touched;
+}
+
+long faults_so_far() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
+class CacheTest : public KernelTest {
+ protected:
+  struct Counts {
+    int64_t hit = 0, miss = 0, added = 0, evicted = 0, dirtied = 0;
+    Counts operator-(const Counts& before) const {
+      return {hit - before.hit, miss - before.miss, added - before.added, evicted - before.evicted,
+              dirtied - before.dirtied};
+    }
+  };
+  Counts counted(const Cgroup& box) {
+    collect();
+    return {total(box, "sonde.page_cache.read", {"hit"}), total(box, "sonde.page_cache.read", {"miss"}),
+            total(box, "sonde.page_cache.added"), total(box, "sonde.page_cache.evicted"),
+            total(box, "sonde.page_cache.dirtied")};
+  }
+  // What `work` brought. A process touches pages of its program when it does something for the first time: so it has done
+  // the same to another file before.
+  Counts step(const Cgroup& box, HeldProcess& process, std::size_t number) {
+    const Counts before = counted(box);
+    process.step(number);
+    return counted(box) - before;
+  }
+  // The memory controller may be on the v1 tree, whose cgroups are not those of subjects.
+  static bool memory_is_v2() {
+    std::ifstream controllers(cgroup_root() + "/cgroup.subtree_control");
+    for (std::string word; controllers >> word;) {
+      if (word == "memory") return true;
+    }
+    return false;
+  }
+};
+
+TEST_F(CacheTest, AColdReadMissesEachPageOnceAndAHotOneHits) {
+  auto& box = cgroup("reader");
+  select(box, {{"cache", kEverything}});
+  DataFile other(1024);
+  DataFile file(1024);
+  for (const int64_t size : {kPage, 16 * kPage, 32 * kPage, 256 * kPage, 1024 * kPage, kPage + kPage / 2}) {
+    other.fill();
+    file.drop();
+    HeldProcess process(box, {[&] { read_through(other, size); }, [&] { read_through(file, size); }});
+    process.step(0);
+    const int64_t again = (pages_touched(file, size) - file.bytes() / kPage) * kPage;  // pages that two pieces share
+    const Counts cold = step(box, process, 1);
+    EXPECT_EQ(cold.miss, file.bytes()) << size;
+    EXPECT_EQ(cold.added, file.bytes()) << size;
+    // Where a page behind is still being read in, the kernel does not show the asking for those before it.
+    EXPECT_LE(cold.hit, again) << size;
+    EXPECT_GE(cold.hit, again - again / 20) << size;
+    const Counts hot = step(box, process, 1);
+    EXPECT_EQ(hot.miss, 0) << size;
+    EXPECT_EQ(hot.hit, pages_touched(file, size) * kPage) << size;
+    EXPECT_EQ(cold.dirtied + hot.dirtied, 0);
+  }
+}
+
+TEST_F(CacheTest, WithoutReadaheadJustThePagesAskedForAreMissed) {
+  auto& box = cgroup("random");
+  select(box, {{"cache", kEverything}});
+  DataFile other(512);
+  DataFile file(512);
+  file.drop();
+  const auto work = [](const DataFile& at) {
+    const int fd = at.open_again();
+    MUST(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM) == 0);
+    for (int64_t i = 0; i < 50; ++i) {
+      char byte = 0;
+      MUST(pread(fd, &byte, 1, (i * 7919) % 512 * kPage) == 1);
+    }
+    close(fd);
+  };
+  HeldProcess process(box, {[&] { work(other); }, [&] { work(file); }});
+  process.step(0);
+  const Counts cold = step(box, process, 1);
+  EXPECT_EQ(file.resident(), 50);
+  EXPECT_EQ(cold.miss, 50 * kPage);
+  EXPECT_EQ(cold.hit, 0);
+  const Counts hot = step(box, process, 1);
+  EXPECT_EQ(hot.miss, 0);
+  EXPECT_EQ(hot.hit, 50 * kPage);
+}
+
+TEST_F(CacheTest, AFileHalfCachedIsHalfHitHalfMissed) {
+  auto& box = cgroup("half");
+  select(box, {{"cache", kEverything}});
+  DataFile other(1024);
+  DataFile file(1024);
+  file.fill();
+  for (int64_t at = 0; at < 1024; at += 256) {
+    EXPECT_EQ(posix_fadvise(file.fd(), at * kPage, 128 * kPage, POSIX_FADV_DONTNEED), 0);
+  }
+  const int64_t there = file.resident() * kPage;
+  ASSERT_GT(there, 400 * kPage);
+  ASSERT_LT(there, 600 * kPage);
+  HeldProcess process(box, {[&] { read_through(other, 16 * kPage); }, [&] { read_through(file, 16 * kPage); }});
+  process.step(0);
+  const Counts counts = step(box, process, 1);
+  EXPECT_EQ(counts.miss, file.bytes() - there);
+  EXPECT_EQ(counts.hit, there);
+}
+
+TEST_F(CacheTest, AMappedFileIsMissedOnceAndHitAtEachFault) {
+  auto& box = cgroup("mapper");
+  select(box, {{"cache", kEverything}});
+  DataFile other(512);
+  DataFile file(512);
+  int report[2];
+  ASSERT_EQ(pipe(report), 0);
+  const auto touch = [&](const DataFile& at, int advice) {
+    auto* memory = static_cast<volatile char*>(
+        mmap(nullptr, static_cast<std::size_t>(at.bytes()), PROT_READ, MAP_SHARED, at.fd(), 0));
+    MUST(memory != MAP_FAILED);
+    MUST(madvise(const_cast<char*>(memory), static_cast<std::size_t>(at.bytes()), advice) == 0);
+    const long before = faults_so_far();
+    for (int64_t i = 0; i < at.bytes(); i += kPage) static_cast<void>(memory[i]);
+    const long faults = faults_so_far() - before;
+    munmap(const_cast<char*>(memory), static_cast<std::size_t>(at.bytes()));
+    MUST(write(report[1], &faults, sizeof(faults)) == sizeof(faults));
+  };
+  for (const int advice : {MADV_NORMAL, MADV_RANDOM}) {
+    other.fill();
+    file.drop();
+    HeldProcess process(box, {[&] { touch(other, advice); }, [&] { touch(file, advice); }});
+    long faults = 0;
+    const auto truth = [&] { return read(report[0], &faults, sizeof(faults)) == sizeof(faults); };
+    process.step(0);
+    ASSERT_TRUE(truth());
+    const Counts cold = step(box, process, 1);
+    ASSERT_TRUE(truth());
+    EXPECT_EQ(file.resident() * kPage, cold.miss);
+    EXPECT_EQ(cold.miss, file.bytes());
+    // Fault-around may find neighbours alone: a hit too many, taken off the next one.
+    EXPECT_LE(cold.hit, kPage);
+    const Counts hot = step(box, process, 1);
+    ASSERT_TRUE(truth());
+    EXPECT_GT(faults, 0);
+    EXPECT_EQ(hot.miss, 0);
+    EXPECT_EQ(cold.hit + hot.hit, faults * kPage);
+  }
+  close(report[0]);
+  close(report[1]);
+}
+
+TEST_F(CacheTest, WritesAreNeitherHitsNorMisses) {
+  auto& box = cgroup("writer");
+  select(box, {{"cache", kEverything}});
+  DataFile cold(64);
+  cold.drop();
+  DataFile other(64);
+  other.drop();
+  const auto work = [](const DataFile& at) {
+    const int fd = at.open_again();
+    const std::vector<char> page(static_cast<std::size_t>(kPage), 'y');
+    for (int64_t i = 0; i < 300; ++i) MUST(pwrite(fd, page.data(), page.size(), (64 + i) * kPage) == kPage);
+    for (int i = 0; i < 3; ++i) MUST(pwrite(fd, page.data(), 100, 17 * kPage + i) == 100);  // reads the page first
+    MUST(fdatasync(fd) == 0);
+    MUST(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+    close(fd);
+  };
+  HeldProcess process(box, {[&] { work(other); }, [&] { work(cold); }});
+  process.step(0);
+  const auto written = [&] {
+    std::ifstream io("/proc/" + std::to_string(process.pid()) + "/io");
+    std::string key;
+    int64_t value = 0;
+    while (io >> key >> value) {
+      if (key == "write_bytes:") return value;
+    }
+    return int64_t{-1};
+  };
+  const int64_t before = written();
+  const Counts counts = step(box, process, 1);
+  EXPECT_EQ(counts.miss, 0);
+  EXPECT_EQ(counts.hit, 0);
+  EXPECT_EQ(counts.added, 301 * kPage);
+  EXPECT_EQ(counts.dirtied, 301 * kPage);
+  EXPECT_EQ(counts.dirtied, written() - before);
+  EXPECT_EQ(counts.evicted, (301 - cold.resident()) * kPage);
+}
+
+TEST_F(CacheTest, TheOneWhoMissesIsChargedAndNobodyElse) {
+  auto& culprit = cgroup("culprit");
+  auto& neighbour = cgroup("neighbour");
+  auto& unwatched = cgroup("unwatched");
+  select(culprit, {{"cache", kEverything}});
+  select(neighbour, {{"cache", CACHE_FLAG_READ}});
+  select(unwatched, {});
+  DataFile file(256);
+  DataFile third(256);
+  file.drop();
+  third.drop();
+  HeldProcess first(culprit, {[&] { read_through(file, kPage); }});
+  HeldProcess second(neighbour, {[&] { read_through(file, kPage); }});
+  HeldProcess nobody(unwatched, {[&] { read_through(third, kPage); }});
+  const Counts neighbour_before = counted(neighbour);
+  const Counts missed = step(culprit, first, 0);
+  EXPECT_EQ((counted(neighbour) - neighbour_before).miss, 0);
+  EXPECT_EQ((counted(neighbour) - neighbour_before).hit, 0);
+  const Counts culprit_before = counted(culprit);
+  const Counts hit = step(neighbour, second, 0);
+  nobody.step(0);
+  EXPECT_EQ(missed.miss, file.bytes());
+  EXPECT_EQ(hit.miss, 0);
+  EXPECT_GE(hit.hit, file.bytes());
+  EXPECT_EQ(hit.added + hit.evicted + hit.dirtied, 0) << "not asked for";
+  EXPECT_EQ((counted(culprit) - culprit_before).hit, 0);
+  EXPECT_EQ(everything(unwatched), 0U);
+}
+
+TEST_F(CacheTest, WhatAnotherThrowsOutWasTheOwners) {
+  if (!memory_is_v2()) GTEST_SKIP() << "the memory controller is not in the v2 tree: whose memory a page is is not known";
+  auto& owner = cgroup("owner");
+  auto& thrower = cgroup("thrower");
+  select(owner, {{"cache", kEverything}});
+  select(thrower, {{"cache", kEverything}});
+  DataFile file(256);
+  file.drop();
+  HeldProcess reads(owner, {[&] { read_through(file, 16 * kPage); }});
+  HeldProcess throws(thrower, {[&] { posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED); }});
+  reads.step(0);
+  const Counts before = counted(thrower);
+  const Counts owners = counted(owner);
+  throws.step(0);
+  EXPECT_EQ((counted(owner) - owners).evicted, file.bytes() - file.resident() * kPage);
+  EXPECT_EQ((counted(thrower) - before).evicted, 0);
+  EXPECT_EQ(file.resident(), 0);
+}
+
+TEST_F(CacheTest, EveryCallOfFadviseCountsByAdviceOrByError) {
+  auto& box = cgroup("adviser");
+  auto& unwatched = cgroup("unwatched");
+  select(box, {{"cache", kEverything}});
+  select(unwatched, {});
+  DataFile file(64);
+  const auto work = [&] {
+    for (int advice = POSIX_FADV_NORMAL; advice <= POSIX_FADV_NOREUSE; ++advice) {
+      for (int i = 0; i < 10 + advice; ++i) MUST(posix_fadvise(file.fd(), 0, 1000, advice) == 0);
+    }
+    MUST(posix_fadvise(file.fd(), 4 * kPage, 0, POSIX_FADV_DONTNEED) == 0);  // to the end
+    for (int i = 0; i < 3; ++i) MUST(posix_fadvise(-1, 0, 1000, POSIX_FADV_WILLNEED) == EBADF);
+    int pipes[2];
+    MUST(pipe(pipes) == 0);
+    for (int i = 0; i < 4; ++i) MUST(posix_fadvise(pipes[0], 0, 0, POSIX_FADV_RANDOM) == ESPIPE);
+    for (int i = 0; i < 5; ++i) MUST(posix_fadvise(file.fd(), 0, 0, 77) == EINVAL);
+  };
+  box.run(work);
+  unwatched.run(work);
+  collect();
+  const std::vector<std::string> names = {"normal", "random", "sequential", "willneed", "dontneed", "noreuse"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const bool more = names[i] == "dontneed";
+    EXPECT_EQ(total(box, "sonde.fadvise.calls", {names[i]}), static_cast<int64_t>(10 + i) + more) << names[i];
+    EXPECT_EQ(total(box, "sonde.fadvise.requested", {names[i]}),
+              static_cast<int64_t>(10 + i) * 1000 + (more ? 60 * kPage : 0))
+        << names[i];
+  }
+  EXPECT_EQ(total(box, "sonde.fadvise.calls", {"willneed", "EBADF"}), 3);
+  EXPECT_EQ(total(box, "sonde.fadvise.calls", {"random", "ESPIPE"}), 4);
+  EXPECT_EQ(total(box, "sonde.fadvise.calls", {"EINVAL"}), 5);
+  EXPECT_EQ(everything(unwatched), 0U);
+  EXPECT_EQ(losses("cache"), 0U);
+}
+
+}  // namespace
+}  // namespace sonde::test

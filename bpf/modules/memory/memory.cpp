@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory probe in user space: by which programs it counts, and how many tasks reclaim.
+#include "bpf/modules/memory/memory.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <unistd.h>
+
+#include <bit>
+#include <string>
+#include <vector>
+
+#include "agent/module/constants.h"
+#include "agent/module/mapped.h"
+#include "agent/module/module.h"
+#include "bpf/modules/memory/tables.h"
+
+namespace sonde {
+namespace {
+
+bool has_cache_of_address(const Features& features) { return features.has_function("bpf_get_kmem_cache"); }
+
+// Who reclaims must be known for each of these.
+constexpr uint8_t kReclaimFlags = MEMORY_FLAG_STALL | MEMORY_FLAG_RECLAIM | MEMORY_FLAG_OOM;
+
+constexpr std::string_view kNoDirect = "stalls in global reclaim are not measured, and reclaim and kills after them may be taken "
+                                       "for a memory cgroup's";
+constexpr std::string_view kNoMemcg = "stalls at the limit of a memory cgroup are not measured, and reclaim and kills there are "
+                                      "taken for global ones (a kernel without CONFIG_MEMCG has none)";
+constexpr std::string_view kNoNode = "stalls in reclaim of one NUMA node (vm.zone_reclaim_mode) are not measured";
+constexpr std::string_view kNoFaultTime = "durations of page faults (sonde.memory.fault.duration) are not measured";
+constexpr std::string_view kNoAllocations = "one kind of kernel allocations (sonde.memory.kernel.*) is not counted";
+
+constexpr ProgramSpec kPrograms[] = {
+    {.program = "memory_direct_begin", .hook = "tp_btf/mm_vmscan_direct_reclaim_begin", .flags = kReclaimFlags, .gap = kNoDirect},
+    {.program = "memory_direct_end", .hook = "tp_btf/mm_vmscan_direct_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoDirect},
+    {.program = "memory_memcg_begin", .hook = "tp_btf/mm_vmscan_memcg_reclaim_begin", .flags = kReclaimFlags, .gap = kNoMemcg},
+    {.program = "memory_memcg_end", .hook = "tp_btf/mm_vmscan_memcg_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoMemcg},
+    {.program = "memory_node_begin", .hook = "tp_btf/mm_vmscan_node_reclaim_begin", .flags = kReclaimFlags, .gap = kNoNode},
+    {.program = "memory_node_end", .hook = "tp_btf/mm_vmscan_node_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoNode},
+    {.program = "memory_oom_kill",
+     .hook = "tp_btf/mark_victim",
+     .flags = MEMORY_FLAG_OOM,
+     .gap = "processes killed for want of memory (sonde.memory.oom.kills) are not counted: before Linux 6.8, and where it has "
+            "not been brought back, the kernel does not give the victim"},
+    {.program = "memory_shrink",
+     .hook = "tp_btf/mm_vmscan_lru_shrink_inactive",
+     .flags = MEMORY_FLAG_RECLAIM,
+     .gap = "what reclaim scans and gets (sonde.memory.reclaim.scanned, .reclaimed) is not counted"},
+    {.program = "memory_fault_major",
+     .hook = "perf_event/software/page-faults-maj",
+     .flags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_FAULT_TIME,
+     .gap = "major page faults are not counted"},
+    {.program = "memory_fault_minor",
+     .hook = "perf_event/software/page-faults-min",
+     .flags = MEMORY_FLAG_MINOR | MEMORY_FLAG_FAULT_TIME,
+     .gap = "minor page faults are not counted"},
+    {.program = "memory_fault", .hook = "perf_event/software/page-faults", .flags = MEMORY_FLAG_FAULT_TIME, .gap = kNoFaultTime},
+    {.program = "memory_swap",
+     .hook = "tp_btf/block_bio_queue",
+     .flags = MEMORY_FLAG_SWAP,
+     .gap = "swapping (sonde.memory.swap.io) is not counted"},
+    {.program = "memory_kmalloc", .hook = "tp_btf/kmalloc", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+    {.program = "memory_kfree",
+     .hook = "tp_btf/kfree",
+     .flags = MEMORY_FLAG_ALLOCATIONS,
+     .gap = kNoAllocations,
+     .needed = has_cache_of_address},
+    {.program = "memory_cache_alloc", .hook = "tp_btf/kmem_cache_alloc", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+    {.program = "memory_cache_free", .hook = "tp_btf/kmem_cache_free", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+    {.program = "memory_page_alloc", .hook = "tp_btf/mm_page_alloc", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+    {.program = "memory_page_free", .hook = "tp_btf/mm_page_free", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+};
+
+constexpr std::string_view kNotes[] = {
+    "Faults are those that programs run into; pages that the kernel faults in for them (mlock, MAP_POPULATE, direct I/O) are "
+    "not counted.",
+    "Reclaim is charged to who reclaims, whosever pages these are: kswapd's is on the node, as unattributed.",
+    "A process that was ending already when it was chosen to be killed counts as killed.",
+    "Swap through zram before Linux 6.3, into zswap, and on network file systems is not seen: it does not go by the block layer.",
+    "Kernel allocations are estimates: interrupts allocate on the account of the task that they interrupt, and what a task frees "
+    "another may have allocated. Before Linux 6.14 sonde.memory.kernel.freed has no kmalloc.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "memory",
+    .summary = "Memory: stalls in reclaim, out-of-memory kills, pressure, page faults, swap, kernel allocations",
+    .metrics = kMetrics,
+    .series = kSeries,
+    .programs = kPrograms,
+    .needs = "BTF tracepoints of reclaim, mark_victim and block_bio_queue, perf software events; CAP_BPF and CAP_PERFMON",
+    .counters = MEMORY_COUNTERS,
+    .histograms = MEMORY_HISTOGRAMS,
+    .gauges = MEMORY_GAUGES,
+    .notes = kNotes,
+};
+
+// The table of tasks that reclaim now; -1: not loaded.
+int reclaims(bpf_object* object) {
+  const bpf_map* map = bpf_object__find_map_by_name(object, "memory_reclaims");
+  return map ? bpf_map__fd(map) : -1;
+}
+
+std::vector<uint64_t> reclaiming_tasks(int table) {
+  std::vector<uint64_t> tasks;
+  uint64_t key = 0;
+  bool first = true;
+  // Tasks come and go meanwhile: the walk may begin again, so it is bounded.
+  while (tasks.size() < MEMORY_RECLAIMS && bpf_map_get_next_key(table, first ? nullptr : &key, &key) == 0) {
+    first = false;
+    tasks.push_back(key);
+  }
+  return tasks;
+}
+
+class MemoryModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  Result<void> prepare(bpf_object* object, const Features&, int) const override {
+    const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    return set_constant(object, "memory_page_shift", static_cast<uint64_t>(std::countr_zero(page)));
+  }
+
+  // Whose end was not watched stayed in the table.
+  Result<void> begin(bpf_object* object) const override {
+    const int table = reclaims(object);
+    for (const uint64_t task : reclaiming_tasks(table)) bpf_map_delete_elem(table, &task);
+    return {};
+  }
+
+  Result<void> refresh(bpf_object* object) const override {
+    auto gauges = Mapped::map(object, "memory_gauges");
+    if (!gauges) return gauges.error();
+    const int table = reclaims(object);
+    std::vector<int64_t> now(gauges->entries());
+    for (const uint64_t task : reclaiming_tasks(table)) {
+      memory_reclaim reclaim{};
+      if (bpf_map_lookup_elem(table, &task, &reclaim) == 0 && reclaim.slot < now.size()) ++now[reclaim.slot];
+    }
+    for (uint32_t slot = 0; slot < now.size(); ++slot) {
+      __atomic_store_n(gauges->at<int64_t>(slot) + MEMORY_RECLAIM_TASKS, now[slot], __ATOMIC_RELAXED);
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_memory() {
+  static const MemoryModule module;
+  return module;
+}
+
+}  // namespace sonde

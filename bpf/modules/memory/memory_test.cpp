@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bpf/modules/memory/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "agent/module/module.h"
+
+namespace sonde {
+namespace {
+
+const ModuleInfo& info() { return modules()[static_cast<std::size_t>(find_module("memory"))].module->info(); }
+
+TEST(MemoryTables, OnlyMinorFaultsComeWithDetailed) {
+  for (const SeriesSpec& series : info().series) {
+    if (info().metrics[series.metric].name != "sonde.memory.faults") continue;
+    EXPECT_EQ(series.level, series.values[0] == "major" ? Level::Standard : Level::Detailed);
+    EXPECT_EQ(series.flag, series.values[0] == "major" ? MEMORY_FLAG_MAJOR : MEMORY_FLAG_MINOR);
+  }
+}
+
+TEST(MemoryTables, StandardRunsNothingAtMinorFaultsOrAllocations) {
+  uint8_t standard = 0;
+  for (const SeriesSpec& series : info().series) {
+    if (series.level <= Level::Standard) standard |= series.flag;
+  }
+  for (const ProgramSpec& program : info().programs) {
+    const bool hot = program.hook.ends_with("page-faults") || program.hook.ends_with("page-faults-min") ||
+                     program.flags == MEMORY_FLAG_ALLOCATIONS;
+    EXPECT_EQ((program.flags & standard) == 0, hot) << program.program;
+  }
+}
+
+TEST(MemoryTables, EveryProgramThatMayBeMissingSaysWhatIsMissed) {
+  for (const ProgramSpec& program : info().programs) EXPECT_FALSE(program.gap.empty()) << program.program;
+}
+
+TEST(MemoryTables, ReclaimersAndAllocatorsStandInTheOrderOfTheKernelSide) {
+  std::map<std::string, uint16_t> places;
+  for (const SeriesSpec& series : info().series) {
+    if (series.source != Source::Counter) continue;
+    places[std::string(info().metrics[series.metric].name) + "|" + std::string(series.values[0])] = series.index;
+  }
+  EXPECT_EQ(places["sonde.memory.reclaim.scanned|kswapd"], int{MEMORY_SCANNED} + MEMORY_KSWAPD);
+  EXPECT_EQ(places["sonde.memory.reclaim.reclaimed|memcg"], int{MEMORY_RECLAIMED} + MEMORY_MEMCG);
+  EXPECT_EQ(places["sonde.memory.kernel.allocated|page"], int{MEMORY_ALLOCATED} + MEMORY_PAGE);
+  EXPECT_EQ(places["sonde.memory.kernel.freed|kmem_cache"], int{MEMORY_FREED} + MEMORY_KMEM_CACHE);
+  EXPECT_EQ(places["sonde.memory.kernel.allocations|kmalloc"], int{MEMORY_ALLOCATIONS} + MEMORY_KMALLOC);
+  EXPECT_EQ(places["sonde.memory.swap.io|read"], uint16_t{MEMORY_SWAP_IN});
+}
+
+}  // namespace
+}  // namespace sonde

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What goes to swap devices and files, and comes back: as requests to block devices. */
+#ifndef SONDE_MEMORY_SWAP_H
+#define SONDE_MEMORY_SWAP_H
+
+#include "state.h"
+
+#define REQ_OP_MASK 0xffU /* include/linux/blk_types.h, as the next two */
+#define BIO_CLONED_BIT (1U << 1)
+#define MEMORY_POINTER_FLAGS 7UL /* MEMCG_DATA_*, include/linux/memcontrol.h */
+
+/* Since 6.18 a page's flags stand in a struct of their own. */
+typedef struct {
+	unsigned long f;
+} memdesc_flags_t___since_6_18;
+struct page___since_6_18 {
+	memdesc_flags_t___since_6_18 flags;
+} __attribute__((preserve_access_index));
+
+sonde_inline uint64_t memory_page_flags(struct page *page)
+{
+	struct page___since_6_18 *newer = (void *)page;
+
+	if (bpf_core_field_exists(newer->flags.f))
+		return newer->flags.f;
+	return page->flags;
+}
+
+#define MEMORY_PAGE_BIT(name) (1ULL << bpf_core_enum_value(enum pageflags, name))
+
+/* Reads are not marked. A page that is being swapped in is locked and has no content yet; no other page that belongs to no
+ * file is read in that state: direct reads go to pages that have one. */
+sonde_inline bool memory_is_swapped_in(struct page *page)
+{
+	uint64_t flags = memory_page_flags(page);
+	uint64_t set = MEMORY_PAGE_BIT(PG_swapbacked) | MEMORY_PAGE_BIT(PG_locked);
+
+	return (flags & (set | MEMORY_PAGE_BIT(PG_uptodate))) == set;
+}
+
+/* The v2 cgroup whose memory the page is; 0: not known. */
+sonde_inline uint64_t memory_owner(struct page *page)
+{
+	struct folio *folio = (struct folio *)page;
+	struct mem_cgroup *memory;
+	struct cgroup *cgroup;
+
+	memory = (struct mem_cgroup *)(BPF_CORE_READ(folio, memcg_data) & ~MEMORY_POINTER_FLAGS);
+	if (!memory)
+		return 0;
+	cgroup = BPF_CORE_READ(memory, css.cgroup);
+	if (BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
+		return 0;
+	return BPF_CORE_READ(cgroup, kn, id);
+}
+
+/* Once per request, however many devices are stacked: those below get clones. Out: whose memory it is, whoever reclaims;
+ * where the memory controller is v1's, who reclaims. In: who needs it, readahead included. */
+SEC("tp_btf/block_bio_queue")
+int BPF_PROG(memory_swap, struct bio *bio)
+{
+	uint32_t operation = bio->bi_opf & REQ_OP_MASK, slot;
+	struct sonde_task *state = 0;
+	struct page *page;
+	uint64_t cgroup = 0;
+	uint8_t flags;
+
+	if (operation == REQ_OP_WRITE ? !(bio->bi_opf & (1U << bpf_core_enum_value(enum req_flag_bits, __REQ_SWAP)))
+				      : operation != REQ_OP_READ)
+		return 0;
+	if ((bio->bi_flags & BIO_CLONED_BIT) || !bio->bi_iter.bi_size)
+		return 0;
+	page = bio->bi_io_vec->bv_page;
+	if (operation == REQ_OP_WRITE)
+		cgroup = memory_owner(page);
+	else if (!memory_is_swapped_in(page))
+		return 0;
+	if (cgroup) {
+		slot = sonde_slot_of_cgroup(cgroup, &flags);
+	} else {
+		state = sonde_task_of(bpf_get_current_task_btf());
+		if (!state)
+			return 0;
+		slot = state->slot;
+		flags = state->flags[SONDE_MODULE_ID];
+	}
+	if (!(flags & MEMORY_FLAG_SWAP))
+		return 0;
+	if (operation == REQ_OP_WRITE)
+		sonde_count(&memory_counters, slot, MEMORY_SWAP_OUT, bio->bi_iter.bi_size);
+	else
+		sonde_count(&memory_counters, slot, MEMORY_SWAP_IN, bio->bi_iter.bi_size);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// What the memory probe measures. Included by memory.cpp alone.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "agent/module/module.h"
+#include "bpf/modules/memory/memory.h"
+
+namespace sonde {
+
+enum MemoryMetric : uint8_t {
+  kStall,
+  kOomKills,
+  kFaults,
+  kFaultTime,
+  kScanned,
+  kReclaimed,
+  kReclaimTasks,
+  kSwap,
+  kAllocated,
+  kFreed,
+  kAllocations,
+};
+
+inline constexpr AttributeSpec kScope[] = {{"sonde.memory.oom.scope", "memcg, global"}};
+inline constexpr AttributeSpec kFaultType[] = {{"system.paging.fault.type", "major; Detailed: minor"}};
+inline constexpr AttributeSpec kFaultTimeType[] = {{"system.paging.fault.type", "major, minor"}};
+inline constexpr AttributeSpec kReclaimer[] = {{"sonde.memory.reclaimer", "direct, kswapd, memcg"}};
+inline constexpr AttributeSpec kSwapDirection[] = {{"disk.io.direction", "read (in), write (out)"}};
+inline constexpr AttributeSpec kAllocator[] = {{"sonde.memory.allocator", "kmalloc, kmem_cache, page"}};
+
+inline constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.memory.reclaim.stall.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Minimal,
+     .description = "Time that threads were held up to free memory, at the container's limit or because the node had none."},
+    {.name = "sonde.memory.oom.kills",
+     .unit = "{kill}",
+     .level = Level::Minimal,
+     .description = "Processes of the container that the kernel killed for want of memory.",
+     .attributes = kScope,
+     .from_zero = true},
+    {.name = "sonde.memory.faults",
+     .unit = "{fault}",
+     .level = Level::Standard,
+     .description = "Page faults: major ones had to wait for a device.",
+     .attributes = kFaultType},
+    {.name = "sonde.memory.fault.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Detailed,
+     .description = "Time that page faults took.",
+     .attributes = kFaultTimeType},
+    {.name = "sonde.memory.reclaim.scanned",
+     .unit = "By",
+     .level = Level::Standard,
+     .description = "Pages that reclaim looked at on the inactive lists, by who reclaimed.",
+     .attributes = kReclaimer},
+    {.name = "sonde.memory.reclaim.reclaimed",
+     .unit = "By",
+     .level = Level::Standard,
+     .description = "Pages that reclaim got from the inactive lists, by who reclaimed.",
+     .attributes = kReclaimer},
+    {.name = "sonde.memory.reclaim.tasks",
+     .unit = "{task}",
+     .instrument = Instrument::Gauge,
+     .level = Level::Detailed,
+     .description = "Threads that are in direct reclaim now."},
+    {.name = "sonde.memory.swap.io",
+     .unit = "By",
+     .level = Level::Standard,
+     .description = "Pages swapped in by the container's threads, and its memory swapped out, by whomever.",
+     .attributes = kSwapDirection},
+    {.name = "sonde.memory.kernel.allocated",
+     .unit = "By",
+     .level = Level::OptIn,
+     .description = "Kernel memory allocated while the container's threads ran. An estimate.",
+     .attributes = kAllocator},
+    {.name = "sonde.memory.kernel.freed",
+     .unit = "By",
+     .level = Level::OptIn,
+     .description = "Kernel memory freed while the container's threads ran, whoever had allocated it. An estimate.",
+     .attributes = kAllocator},
+    {.name = "sonde.memory.kernel.allocations",
+     .unit = "{allocation}",
+     .level = Level::OptIn,
+     .description = "Allocations of kernel memory while the container's threads ran. An estimate.",
+     .attributes = kAllocator},
+};
+
+inline constexpr std::array<std::string_view, MEMORY_RECLAIMERS> kReclaimerNames = {"direct", "kswapd", "memcg"};
+inline constexpr std::array<std::string_view, MEMORY_ALLOCATORS> kAllocatorNames = {"kmalloc", "kmem_cache", "page"};
+
+inline constexpr auto make_memory_series() {
+  std::array<SeriesSpec, 1 + 2 + 2 + 2 + 2 * MEMORY_RECLAIMERS + 1 + 2 + 3 * MEMORY_ALLOCATORS> all{};
+  std::size_t n = 0;
+  const auto counter = [&](uint8_t metric, int index, std::string_view value, Level level, uint8_t flag) {
+    all[n++] = {metric, Source::Counter, static_cast<uint16_t>(index), {value}, level, flag};
+  };
+  const auto histogram = [&](uint8_t metric, uint16_t index, std::string_view value, Level level, uint8_t flag) {
+    all[n++] = {metric, Source::Histogram, index, {value}, level, flag, 1e-9};
+  };
+  histogram(kStall, MEMORY_STALL, "", Level::Minimal, MEMORY_FLAG_STALL);
+  counter(kOomKills, MEMORY_OOM_MEMCG, "memcg", Level::Minimal, MEMORY_FLAG_OOM);
+  counter(kOomKills, MEMORY_OOM_GLOBAL, "global", Level::Minimal, MEMORY_FLAG_OOM);
+  counter(kFaults, MEMORY_MAJOR, "major", Level::Standard, MEMORY_FLAG_MAJOR);
+  counter(kFaults, MEMORY_MINOR, "minor", Level::Detailed, MEMORY_FLAG_MINOR);
+  histogram(kFaultTime, MEMORY_MAJOR_TIME, "major", Level::Detailed, MEMORY_FLAG_FAULT_TIME);
+  histogram(kFaultTime, MEMORY_MINOR_TIME, "minor", Level::Detailed, MEMORY_FLAG_FAULT_TIME);
+  for (int i = 0; i < MEMORY_RECLAIMERS; ++i) {
+    const std::string_view name = kReclaimerNames[static_cast<std::size_t>(i)];
+    counter(kScanned, MEMORY_SCANNED + i, name, Level::Standard, MEMORY_FLAG_RECLAIM);
+    counter(kReclaimed, MEMORY_RECLAIMED + i, name, Level::Standard, MEMORY_FLAG_RECLAIM);
+  }
+  all[n++] = {kReclaimTasks, Source::Gauge, MEMORY_RECLAIM_TASKS, {}, Level::Detailed, MEMORY_FLAG_STALL};
+  counter(kSwap, MEMORY_SWAP_IN, "read", Level::Standard, MEMORY_FLAG_SWAP);
+  counter(kSwap, MEMORY_SWAP_OUT, "write", Level::Standard, MEMORY_FLAG_SWAP);
+  for (int i = 0; i < MEMORY_ALLOCATORS; ++i) {
+    const std::string_view name = kAllocatorNames[static_cast<std::size_t>(i)];
+    counter(kAllocated, MEMORY_ALLOCATED + i, name, Level::OptIn, MEMORY_FLAG_ALLOCATIONS);
+    counter(kFreed, MEMORY_FREED + i, name, Level::OptIn, MEMORY_FLAG_ALLOCATIONS);
+    counter(kAllocations, MEMORY_ALLOCATIONS + i, name, Level::OptIn, MEMORY_FLAG_ALLOCATIONS);
+  }
+  return all;
+}
+inline constexpr auto kSeries = make_memory_series();
+
+}  // namespace sonde
