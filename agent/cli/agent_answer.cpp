@@ -4,13 +4,30 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/text.h"
 
 namespace sonde::cli {
+namespace {
+
+// What is wrong with "host:port" or ":port"; empty if nothing is.
+std::string address_problem(const std::string& address) {
+  const auto colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  const bool several = host.find(':') != std::string::npos && !(host.starts_with("[") && host.ends_with("]"));
+  if (colon == std::string::npos || several || host.find_first_of("/@ ") != std::string::npos ||
+      !parse_integer(address.substr(colon + 1), 1, 65'535)) {
+    return "'" + address + "' is not host:port with a port from 1 to 65535; write for example 127.0.0.1:18081";
+  }
+  return "";
+}
+
+}  // namespace
 
 std::shared_ptr<AgentFlags> add_agent_flags(CLI::App& command) {
   auto flags = std::make_shared<AgentFlags>();
   add_output_flag(command, flags->format);
   command.add_option("--address", flags->address, "Where the agent listens on loopback, host:port")
+      ->check(address_problem)
       ->default_str(flags->address);
   return flags;
 }

@@ -2,7 +2,6 @@
 // `sonde agent`: the service.
 #include <malloc.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -42,11 +41,12 @@ struct AgentFlags {
 
 void run_agent(const AgentFlags& flags, Context& context) {
   // The log goes to standard error: standard output may be the export (--file -).
-  spdlog::set_default_logger(spdlog::stderr_color_mt("sonde"));
+  log_to_stderr();
   AgentOptions options;
   auto loaded = read_config(flags.settings, flags.file, &options.inputs);
   if (!loaded) return context.fail(loaded.error().message());
   if (flags.check) {
+    for (const auto& warning : loaded->warnings) std::fprintf(stderr, "sonde: warning: %s\n", warning.c_str());
     std::fputs(render_config(*loaded).c_str(), stdout);
     return;
   }
@@ -76,7 +76,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
 void add_agent_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("agent", "Measures and exports until it is stopped");
   auto flags = std::make_shared<AgentFlags>();
-  command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md");
+  command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")->check(not_empty);
   command->add_flag("--check-config", flags->check, "Check everything, print what is in force and where from, and end");
   add_settings(*command, flags->settings);
   command->callback([flags, &context] { run_agent(*flags, context); });

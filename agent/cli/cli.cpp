@@ -60,7 +60,10 @@ std::string sentence_of(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_name() == "RequiredError" && !command.get_subcommands({}).empty()) {
     return "`" + full_name(command) + "` needs one of: " + join(commands_of(command), ", ");
   }
-  return error.what();
+  const std::string what = error.what();
+  if (error.get_name() == "RequiredError") return "`" + full_name(command) + "` needs " + what.substr(0, what.find(' '));
+  if (error.get_name() == "ArgumentMismatch") return what.substr(0, what.find(": ")) + " needs a value";
+  return what;
 }
 
 constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
@@ -100,6 +103,10 @@ void add_examples(CLI::App& app) {
 void Context::fail(const std::string& sentence, int exit_code) {
   std::fprintf(stderr, "%s %s\n", paint(Colour::Red, "sonde:", stderr).c_str(), sentence.c_str());
   code = exit_code;
+}
+
+std::string not_empty(const std::string& value) {
+  return value.empty() ? "the value is empty; leave the flag out if there is nothing to say" : "";
 }
 
 void add_output_flag(CLI::App& command, std::string& format) {

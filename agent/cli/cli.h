@@ -37,8 +37,11 @@ void add_settings(CLI::App& command, std::map<std::string, std::string>& flags);
 // The configuration from flags, environment and file; complaints (several lines) are the error.
 Result<LoadedConfig> read_config(const std::map<std::string, std::string>& flags, const std::string& file,
                                  ConfigInputs* inputs = nullptr);
+void log_to_stderr();
 void set_up_log(const LogConfig& log);
 
+// For flags that name a file: a script's variable that is not set is told, not taken for "none".
+std::string not_empty(const std::string& value);
 // `-o, --output table|json`.
 void add_output_flag(CLI::App& command, std::string& format);
 

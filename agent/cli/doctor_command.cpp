@@ -57,7 +57,7 @@ void run_doctor(const Flags& flags, Context& context) {
 void add_doctor_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("doctor", "Can this machine run each probe; if not, why and what to do");
   auto flags = std::make_shared<Flags>();
-  command->add_option("--config", flags->file, "The agent's configuration file");
+  command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   command->add_flag("--plan", flags->plan, "Only the arithmetic of kernel memory");
   add_output_flag(*command, flags->format);
   for (const char* name : {"cgroup-root", "proc-root"}) {

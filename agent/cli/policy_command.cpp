@@ -27,6 +27,7 @@ void run_check(const Flags& flags, Context& context) {
   options.json = flags.format == "json";
   const PolicyCheck check = check_policies(flags.paths, options);
   std::fputs(check.output.c_str(), stdout);
+  if (!check.problems.empty()) context.fail(check.problems);
   context.code = check.exit_code;
 }
 

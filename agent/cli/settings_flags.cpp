@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>
@@ -57,6 +58,11 @@ Result<LoadedConfig> read_config(const std::map<std::string, std::string>& flags
   auto loaded = load_config(all);
   if (inputs) *inputs = all;
   return loaded;
+}
+
+void log_to_stderr() {
+  auto log = spdlog::get("sonde");
+  spdlog::set_default_logger(log ? log : spdlog::stderr_color_mt("sonde"));
 }
 
 void set_up_log(const LogConfig& log) {

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spdlog/fmt/fmt.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <termios.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/text.h"
 #include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/terminal.h"
@@ -165,7 +165,7 @@ void watch(Agent& agent, const TopFlags& flags, uint64_t started_ns, uint64_t du
 }
 
 void run_top(const TopFlags& flags, Context& context) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("sonde"));
+  log_to_stderr();
   spdlog::set_level(spdlog::level::warn);
   const auto every = parse_duration(flags.every);
   if (!every || *every < 200'000'000) {
@@ -211,10 +211,15 @@ void add_top_command(CLI::App& app, Context& context) {
   command->add_option("--every", flags->every, "Time between two tables")->default_str("2s");
   std::vector<std::string> names;
   for (const Sort& sort : kSorts) names.emplace_back(sort.name);
-  command->add_option("--sort", flags->sort, "Column to sort by")->check(CLI::IsMember(names))->default_str("operations");
+  command->add_option("--sort", flags->sort, "Column to sort by")
+      ->check([names](const std::string& word) {
+        if (std::ranges::find(names, word) != names.end()) return std::string();
+        return "must be one of " + join(names) + ", not '" + word + "'";
+      })
+      ->default_str("operations");
   command->add_flag("--once", flags->once, "One table, then end");
   command->add_option("--duration", flags->duration, "End after this time");
-  command->add_option("--config", flags->file, "The agent's configuration file");
+  command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   add_output_flag(*command, flags->format);
   for (const char* name : {"probes", "policies", "target-pid", "target-comm", "cgroup-root"}) {
     command->add_option_function<std::string>(

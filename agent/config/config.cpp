@@ -43,6 +43,13 @@ void check_directory(Loading& loading, std::string_view setting, const std::stri
   }
 }
 
+// The file itself is made; its directory is not.
+void check_parent(Loading& loading, std::string_view setting, const std::string& path) {
+  const auto slash = path.rfind('/');
+  if (path == "-" || slash == std::string::npos || slash == 0) return;
+  check_directory(loading, setting, path.substr(0, slash));
+}
+
 }  // namespace
 
 void check_together(Loading& loading) {
@@ -67,6 +74,9 @@ void check_together(Loading& loading) {
     check_file(loading, said("export.otlp.tls.ca"), otlp.tls.ca);
     check_file(loading, said("export.otlp.tls.certificate"), otlp.tls.certificate);
     check_file(loading, said("export.otlp.tls.key"), otlp.tls.key);
+  }
+  if (std::ranges::find(config.exports.to, ExportKind::File) != config.exports.to.end()) {
+    check_parent(loading, said("export.file.path"), config.exports.file.path);
   }
   if (otlp.retry.initial_ns > otlp.retry.max_ns) add("export.otlp.retry.initial is longer than export.otlp.retry.max");
   check_directory(loading, said("policies"), config.policies);

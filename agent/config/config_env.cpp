@@ -166,6 +166,12 @@ void apply_sonde_variables(Loading& loading, const GetEnv& env, const std::vecto
 void apply_flags(Loading& loading, const std::map<std::string, std::string>& flags) {
   for (const auto& [flag, value] : flags) {
     auto found = std::ranges::find(settings(), flag, &Setting::flag);
+    // A script's variable that is not set, for example. For "nobody" there is no flag at all.
+    if (trim(value).empty() || (flag == "target-pid" && value == "0")) {
+      loading.problems.push_back(fmt::format("--{}: {}; leave the flag out if there is nothing to say", flag,
+                                             value == "0" ? "0 is no process" : "the value is empty"));
+      continue;
+    }
     if (found != settings().end()) {
       loading.set(*found, value, "--" + flag);
       continue;

@@ -76,24 +76,18 @@ CheckedFile check_file(const std::string& path, const PolicyCheckOptions& option
   return file;
 }
 
-std::vector<std::string> files_of(const std::vector<std::string>& paths) {
-  std::vector<std::string> files;
-  for (const std::string& path : paths) {
-    std::error_code failed;
-    if (!std::filesystem::is_directory(path, failed)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(path, failed)) {
-      std::string name = entry.path().filename();
-      bool policy = name.ends_with(".yaml") || name.ends_with(".yml");
-      if (policy && name.front() != '.') found.push_back(entry.path());
-    }
-    std::ranges::sort(found);
-    files.insert(files.end(), found.begin(), found.end());
+// The file, or the policy files of the directory.
+std::vector<std::string> files_of(const std::string& path) {
+  std::error_code failed;
+  if (!std::filesystem::is_directory(path, failed)) return {path};
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(path, failed)) {
+    std::string name = entry.path().filename();
+    bool policy = name.ends_with(".yaml") || name.ends_with(".yml");
+    if (policy && name.front() != '.') found.push_back(entry.path());
   }
-  return files;
+  std::ranges::sort(found);
+  return found;
 }
 
 void check_names(std::vector<CheckedFile>& files) {
@@ -138,7 +132,6 @@ void write_estimate(std::string& out, const Estimate& estimate, const KernelLimi
 std::string as_text(const std::vector<CheckedFile>& files, const PolicyCheckOptions& options) {
   std::string out;
   for (const CheckedFile& file : files) {
-    for (const std::string& problem : file.problems) out += problem + "\n";
     for (const std::string& note : file.notes) out += "note: " + note + "\n";
     if (!file.problems.empty()) continue;
     out += fmt::format("{}: good, {} {}\n", file.path, file.policies.size(),
@@ -198,10 +191,27 @@ std::string as_json(const std::vector<CheckedFile>& files, const PolicyCheckOpti
 
 PolicyCheck check_policies(const std::vector<std::string>& paths, const PolicyCheckOptions& options) {
   std::vector<CheckedFile> files;
-  for (const std::string& path : files_of(paths)) files.push_back(check_file(path, options));
+  for (const std::string& path : paths) {
+    const auto below = files_of(path);
+    for (const std::string& file : below) files.push_back(check_file(file, options));
+    if (below.empty()) {
+      files.emplace_back().path = path;
+      files.back().problems.push_back(path + ": no file in this directory ends in .yaml or .yml");
+    }
+  }
   check_names(files);
   bool good = std::ranges::all_of(files, [](const CheckedFile& file) { return file.problems.empty(); });
-  return {options.json ? as_json(files, options, good) : as_text(files, options), good ? 0 : 2};
+  PolicyCheck check;
+  check.exit_code = good ? 0 : 2;
+  if (options.json) {
+    check.output = as_json(files, options, good);
+    return check;
+  }
+  check.output = as_text(files, options);
+  std::vector<std::string> problems;
+  for (CheckedFile& file : files) std::ranges::move(file.problems, std::back_inserter(problems));
+  check.problems = join(problems, "\n");
+  return check;
 }
 
 }  // namespace sonde

@@ -20,8 +20,9 @@ struct PolicyCheckOptions {
 };
 
 struct PolicyCheck {
-  std::string output;  // for standard output, ends in a newline
-  int exit_code = 0;   // 0: all good, 2: something is wrong
+  std::string output;    // for standard output, each line ends in a newline
+  std::string problems;  // for standard error, one a line; empty with `json`, which holds them
+  int exit_code = 0;     // 0: all good, 2: something is wrong
 };
 
 // Files, or directories whose *.yaml and *.yml are meant.

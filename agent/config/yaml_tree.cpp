@@ -10,6 +10,8 @@
 #include <istream>
 #include <streambuf>
 
+#include "agent/export/utf8.h"
+
 namespace sonde {
 
 namespace {
@@ -125,6 +127,16 @@ struct MemoryBuffer : std::streambuf {
   }
 };
 
+// From 1; 0: all of it is UTF-8. (yaml-cpp would replace the rest, and take UTF-16 and UTF-32 for what they are.)
+int first_line_not_utf8(std::string_view text) {
+  for (int line = 1; !text.empty(); ++line) {
+    const std::size_t end = text.find('\n');
+    if (!is_utf8(text.substr(0, end))) return line;
+    text = end == std::string_view::npos ? "" : text.substr(end + 1);
+  }
+  return 0;
+}
+
 }  // namespace
 
 const YamlNode* YamlNode::find(std::string_view key) const {
@@ -141,6 +153,9 @@ Result<std::vector<YamlNode>> parse_yaml(std::string_view text, const std::strin
   if (auto zero = text.find('\0'); zero != std::string_view::npos) {
     auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n') + 1;
     return Error(fmt::format("{}:{}:1: not a text file", name, line));
+  }
+  if (const int line = first_line_not_utf8(text)) {
+    return Error(fmt::format("{}:{}:1: not UTF-8 text: save the file in UTF-8", name, line));
   }
   Builder builder;
   try {

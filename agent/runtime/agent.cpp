@@ -161,8 +161,9 @@ void Agent::greet() const {
   if (control_->options().target) {
     spdlog::info("target: {}", describe(*control_->options().target));
   } else {
-    spdlog::info("target: {} of {} cgroups below {} are measured, as {} policies ask", stats.selected, stats.subjects,
-                 cgroup_root_, control_->policies().size());
+    const std::size_t policies = control_->policies().size();
+    spdlog::info("target: {} of {} cgroups below {} are measured, as {} ask{}", stats.selected, stats.subjects,
+                 cgroup_root_, policies == 1 ? "1 policy" : fmt::format("{} policies", policies), policies == 1 ? "s" : "");
   }
   spdlog::info("{}", attached_line(engine_->modules()));
   auto destinations = outputs_->destinations();

@@ -183,12 +183,12 @@ TEST_F(Configuration, CertificateAndKeyMayComeFromDifferentLayers) {
 }
 
 TEST_F(Configuration, AliasesOfOtherTools) {
-  variables_ = {{"EXPORT_MODE", "grpc"},  {"EXPORT_INTERVAL", "15"}, {"OUTPUT_DIR", "/data"},
+  variables_ = {{"EXPORT_MODE", "grpc"},  {"EXPORT_INTERVAL", "15"}, {"OUTPUT_DIR", "/tmp"},
                 {"LOG_LEVEL", "WARNING"}, {"HTTP_PORT", "8080"},     {"GRPC_PORT", "9090"}};
   Config c = load().config;
   EXPECT_TRUE(c.exports.to.empty());
   EXPECT_EQ(c.interval_ns, 15'000'000'000u);
-  EXPECT_EQ(c.exports.file.path, "/data/");
+  EXPECT_EQ(c.exports.file.path, "/tmp/");
   EXPECT_EQ(c.log.level, "warn");
   EXPECT_EQ(c.listen.http, "[::]:8080");
   EXPECT_EQ(c.listen.grpc, "127.0.0.1:9090");
