@@ -5,6 +5,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "connection.h"
+#include "dns.h"
 #include "drops.h"
 #include "iterate.h"
 #include "packets.h"

@@ -37,6 +37,7 @@ constexpr ModuleInfo kInfo = {
     .histograms = NETWORK_HISTOGRAMS,
     .gauges = NETWORK_GAUGES,
     .cells = true,
+    .keyed_histograms = true,
     .notes = kNotes,
 };
 
@@ -77,6 +78,8 @@ class NetworkModule final : public Module {
     return {network::kDrops, AttributeValues{key == kOtherCells ? "other" : network::drop_reason(key)}};
   }
 
+  CellSeries decode_keyed(uint32_t key) const override { return network::dns_series(key); }
+
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
@@ -97,6 +100,7 @@ class NetworkModule final : public Module {
   Result<void> selected(bpf_object* object) const override { return run_iterator(object, "network_seed"); }
 
   Result<void> flush(bpf_object* object) const override {
+    if (auto ran = run_program(object, "network_expire"); !ran) return ran;
     return run_map_iterator(object, "network_flush", "network_sockets");
   }
 

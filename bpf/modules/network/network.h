@@ -57,6 +57,39 @@ enum network_histogram {
 	NETWORK_HISTOGRAMS,
 };
 
+/* network_keyed: look-ups by type of the question and outcome. */
+#define NETWORK_DNS_KEY(type, outcome) ((uint32_t)(type) << 8 | (outcome))
+#define NETWORK_DNS_TYPE(key) ((key) >> 8)
+#define NETWORK_DNS_OUTCOME(key) ((key) & 0xff)
+#define NETWORK_DNS_TIMEOUT (10ULL * 1000 * 1000 * 1000) /* ns without an answer, as resolvers give up */
+#define NETWORK_LOOKUPS 4096                             /* under way at a time, all subjects together */
+
+enum network_dns_type { /* RFC 1035, 3596, 2782, 9460 */
+	NETWORK_DNS_OTHER_TYPE = 0,
+	NETWORK_DNS_A = 1,
+	NETWORK_DNS_NS = 2,
+	NETWORK_DNS_CNAME = 5,
+	NETWORK_DNS_SOA = 6,
+	NETWORK_DNS_PTR = 12,
+	NETWORK_DNS_MX = 15,
+	NETWORK_DNS_TXT = 16,
+	NETWORK_DNS_AAAA = 28,
+	NETWORK_DNS_SRV = 33,
+	NETWORK_DNS_HTTPS = 65,
+};
+
+enum network_dns_outcome { /* RCODE of RFC 1035 up to refused */
+	NETWORK_DNS_ANSWERED = 0,
+	NETWORK_DNS_FORMAT_ERROR = 1,
+	NETWORK_DNS_SERVER_FAILURE = 2,
+	NETWORK_DNS_NAME_ERROR = 3,
+	NETWORK_DNS_NOT_IMPLEMENTED = 4,
+	NETWORK_DNS_REFUSED = 5,
+	NETWORK_DNS_OTHER_CODE = 6,
+	NETWORK_DNS_TIMED_OUT = 7,
+	NETWORK_DNS_OUTCOMES,
+};
+
 /* network_gauges */
 enum network_gauge {
 	NETWORK_OPEN = 0,

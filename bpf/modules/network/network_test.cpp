@@ -38,6 +38,26 @@ TEST(NetworkTables, ErrorsShowFromTheBeginningForBothRoles) {
                                          "server _OTHER"}));
 }
 
+// Names of look-ups are bounded whatever is asked, and an answer without an error has no error.type.
+TEST(NetworkTables, LookupsAreNamedByTypeAndOutcome) {
+  const Module& module = *modules()[static_cast<std::size_t>(find_module("network"))].module;
+  const auto values = [&](uint32_t key) { return module.decode_keyed(key).values; };
+  EXPECT_EQ(values(NETWORK_DNS_KEY(NETWORK_DNS_AAAA, NETWORK_DNS_ANSWERED))[0], "AAAA");
+  EXPECT_TRUE(values(NETWORK_DNS_KEY(NETWORK_DNS_AAAA, NETWORK_DNS_ANSWERED))[1].empty());
+  EXPECT_EQ(values(NETWORK_DNS_KEY(NETWORK_DNS_A, NETWORK_DNS_NAME_ERROR))[1], "nxdomain");
+  EXPECT_EQ(values(NETWORK_DNS_KEY(NETWORK_DNS_A, NETWORK_DNS_TIMED_OUT))[1], "timed_out");
+  EXPECT_EQ(values(NETWORK_DNS_KEY(4711, 99))[0], "_OTHER");
+  EXPECT_EQ(values(NETWORK_DNS_KEY(4711, 99))[1], "_OTHER");
+  EXPECT_EQ(values(kOtherCells)[0], "_OTHER");
+}
+
+TEST(NetworkTables, DropsOfNoNameAreNamedStill) {
+  const Module& module = *modules()[static_cast<std::size_t>(find_module("network"))].module;
+  EXPECT_EQ(module.decode_cell(kOtherCells).values[0], "other");
+  EXPECT_EQ(module.decode_cell(0).values[0], "not_specified");
+  EXPECT_EQ(module.decode_cell(0x10001).values[0], "subsystem");
+}
+
 // A program that one kernel or another does not take must not take the module with it.
 TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
   std::set<std::string_view> indispensable;

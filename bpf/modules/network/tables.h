@@ -22,6 +22,7 @@ enum Metric : uint8_t {
   kResets,
   kUdpIo,
   kDatagrams,
+  kDnsLookup,
   kDrops,
 };
 
@@ -31,6 +32,9 @@ constexpr AttributeSpec kErrorAttributes[] = {
     {"network.tcp.handshake.role", "client, server"},
     {"error.type", "refused, reset, timed_out, host_unreachable, net_unreachable, _OTHER; server: reset, timed_out, _OTHER"}};
 
+constexpr AttributeSpec kDnsAttributes[] = {
+    {"dns.question.type", "A, AAAA, CNAME, HTTPS, MX, NS, PTR, SOA, SRV, TXT, _OTHER"},
+    {"error.type", "formerr, servfail, nxdomain, notimp, refused, timed_out, _OTHER; absent if there was none"}};
 constexpr AttributeSpec kDropAttributes[] = {
     {"sonde.network.drop.reason", "the kernel's own, as no_socket, netfilter_drop; at most 8, the rest is other"}};
 
@@ -89,6 +93,12 @@ constexpr MetricSpec kMetrics[] = {
      .level = Level::Detailed,
      .description = "Datagrams of UDP.",
      .attributes = kDirection},
+    {.name = "sonde.dns.lookup.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Detailed,
+     .description = "Time from a question to a DNS server on port 53 to its answer, or 10 s without one.",
+     .attributes = kDnsAttributes},
     {.name = "sonde.network.drops",
      .unit = "{packet}",
      .level = Level::OptIn,
@@ -100,12 +110,39 @@ constexpr std::array<std::string_view, 2> kDirections = {"transmit", "receive"};
 constexpr std::array<std::string_view, NETWORK_ERRORS> kErrorNames = {"refused",          "reset",           "timed_out",
                                                                       "host_unreachable", "net_unreachable", "_OTHER"};
 
+struct DnsType {
+  uint32_t number;
+  std::string_view name;
+};
+constexpr std::array<DnsType, 10> kDnsTypes = {{{NETWORK_DNS_A, "A"},
+                                                {NETWORK_DNS_NS, "NS"},
+                                                {NETWORK_DNS_CNAME, "CNAME"},
+                                                {NETWORK_DNS_SOA, "SOA"},
+                                                {NETWORK_DNS_PTR, "PTR"},
+                                                {NETWORK_DNS_MX, "MX"},
+                                                {NETWORK_DNS_TXT, "TXT"},
+                                                {NETWORK_DNS_AAAA, "AAAA"},
+                                                {NETWORK_DNS_SRV, "SRV"},
+                                                {NETWORK_DNS_HTTPS, "HTTPS"}}};
+constexpr std::array<std::string_view, NETWORK_DNS_OUTCOMES> kDnsOutcomes = {
+    "", "formerr", "servfail", "nxdomain", "notimp", "refused", "_OTHER", "timed_out"};
+
+constexpr CellSeries dns_series(uint32_t key) {
+  if (key == kOtherCells) return {kDnsLookup, {"_OTHER", "_OTHER"}};
+  std::string_view type = "_OTHER";
+  for (const DnsType& one : kDnsTypes) {
+    if (one.number == NETWORK_DNS_TYPE(key)) type = one.name;
+  }
+  const uint32_t outcome = NETWORK_DNS_OUTCOME(key);
+  return {kDnsLookup, {type, outcome < kDnsOutcomes.size() ? kDnsOutcomes[outcome] : "_OTHER"}};
+}
+
 constexpr SeriesSpec counter(Metric metric, uint16_t index, AttributeValues values, Level level, uint8_t flag) {
   return {metric, Source::Counter, index, values, level, flag};
 }
 
 constexpr auto make_series() {
-  std::array<SeriesSpec, 5 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1 + 1> all{};
+  std::array<SeriesSpec, 5 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1 + 1 + 1> all{};
   std::size_t n = 0;
   for (uint16_t i = 0; i < 2; i++) {
     const auto at = [i](int first) { return static_cast<uint16_t>(first + i); };
@@ -131,6 +168,7 @@ constexpr auto make_series() {
   all[n++] = counter(kRetransmits, NETWORK_RETRANSMITS, {}, standard, NETWORK_TROUBLE);
   all[n++] = counter(kOverflows, NETWORK_OVERFLOWS, {}, standard, NETWORK_TROUBLE);
   all[n++] = {kOpen, Source::Gauge, NETWORK_OPEN, {}, Level::Detailed, NETWORK_DETAIL};
+  all[n++] = {kDnsLookup, Source::KeyedHistogram, 0, {}, Level::Detailed, NETWORK_DNS, 1e-9};
   all[n++] = {kDrops, Source::Cells, 0, {}, Level::OptIn, NETWORK_DROPS};
   if (n != all.size()) throw "a place for a series is empty";
   return all;
@@ -172,6 +210,18 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "cgroup_skb/egress",
      .flags = NETWORK_UDP,
      .gap = "transmitted UDP is not measured"},
+    {.program = "network_dns_in",
+     .hook = "cgroup_skb/ingress",
+     .flags = NETWORK_DNS,
+     .gap = "sonde.dns.lookup.duration is not measured"},
+    {.program = "network_dns_out",
+     .hook = "cgroup_skb/egress",
+     .flags = NETWORK_DNS,
+     .gap = "sonde.dns.lookup.duration is not measured"},
+    {.program = "network_expire",
+     .hook = "run by the agent before a collection",
+     .flags = 0,
+     .gap = "look-ups without an answer are not in sonde.dns.lookup.duration"},
     {.program = "network_drop",
      .hook = "tp_btf/kfree_skb",
      .flags = NETWORK_DROPS,
