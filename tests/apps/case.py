@@ -100,6 +100,16 @@ class AppCase(Case):
         self.compare(metrics, {"voluntary switches": (switches("voluntary"), did.voluntary + threads)})
         self.between(metrics, "involuntary switches", switches("involuntary"), did.involuntary, did.involuntary + threads)
 
+    def assert_thread_time(self, metrics, where, begun):
+        """Where each process has one thread, the states add up to the lives of all; of the first, the part since go(). A
+        life ends when the process does, its thread some time later: when it has given back all that it had."""
+        point = metrics.select("sonde.process.lifetime.duration", where)[0]
+        lives = point["sum"] - begun
+        self.between(metrics, "seconds of threads", metrics.total("sonde.thread.time", where), lives * 0.99 - 0.02,
+                     lives * 1.01 + 0.02 * int(point["count"]))
+        other = metrics.total("sonde.thread.time", where, sonde__thread__state="other") or 0
+        self.between(metrics, "seconds in other states", other, 0, lives * 0.05)
+
     def assert_processes(self, metrics, where, execs=None, forks=None):
         """The program that was put into the cgroup is there without a fork; by now all have ended."""
         def total(name):

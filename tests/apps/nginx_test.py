@@ -81,7 +81,7 @@ class Nginx(AppCase):
         told = [program.run(self, [wrk, "-t", 1, "-c", CLIENTS, "-d", "1s", "-s", script, f"http://127.0.0.1:{one.port}/page"],
                             cgroup=self.cgroup("client")) for one in servers]
         server = servers[0]
-        accepted, _, reply, _ = server.status()
+        accepted, _, reply, request = server.status()
         for one in servers:
             one.program.stop()
         requests, received, sent, bodies = server.log()
@@ -99,11 +99,18 @@ class Nginx(AppCase):
             "bytes to files": (metrics.total("sonde.file.io", where, disk__io__direction="write"), self.files(server)),
             "bytes to sockets": (metrics.total("sonde.stream.io", where, sonde__stream__target="socket",
                                                disk__io__direction="write"), sent + reply),
+            "bytes transmitted": (metrics.total("sonde.tcp.io", where, network__io__direction="transmit"), sent + reply),
+            "connections": (metrics.total("sonde.tcp.connections.opened", where, network__tcp__handshake__role="server"),
+                            accepted),
         })
+        # When wrk stops, a request may have come in that nginx did not read any more.
+        came = metrics.total("sonde.tcp.io", where, network__io__direction="receive")
+        self.between(metrics, "bytes received beside those of the log", came - received - request, 0, CLIENTS * received // requests)
         # Beside the pages it reads its libraries and configuration.
         read = metrics.total("sonde.file.io", where, disk__io__direction="read")
         self.between(metrics, "bytes of files beside those of pages", read - bodies, 0, 200_000 + CLIENTS * SIZE)
         self.assert_scheduling(metrics, where, server.program.did)
+        self.assert_thread_time(metrics, where, server.program.held)
         self.assert_processes(metrics, where, execs=1, forks=1)
         return metrics, server, requests, accepted
 

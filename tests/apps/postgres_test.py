@@ -103,7 +103,9 @@ class Postgres(AppCase):
             "bytes read in all": (bytes_moved(metrics, where, "read") + program.exec_bytes(server.postgres),
                                   server.program.did.rchar),
         })
+        self.assertEqual(metrics.total("sonde.tcp.io", where) or 0, 0)  # all went over a unix socket
         self.assert_scheduling(metrics, where, server.program.did)
+        self.assert_thread_time(metrics, where, server.program.held)
         # Each session is a process: those of pgbench, twice, its own for the transactions' sake, and the two questions.
         self.assert_processes(metrics, where, execs=1)
         self.assertGreaterEqual(metrics.total("sonde.process.forks", where), 2 * CLIENTS + 2)

@@ -7,6 +7,7 @@ import pwd
 import signal
 import struct
 import subprocess
+import time
 
 from support import machine
 
@@ -77,7 +78,8 @@ def _fields(pid, name):
 
 
 class Program:
-    """Runs from go() on; finish() waits for its end. `did` is then what it and its children did since go()."""
+    """Runs from go() on; finish() waits for its end. `did` is then what it and its children did since go(),
+    `held` for how long it stood still before that."""
 
     def __init__(self, case, argv, cgroup=None, name=None, user=None, cwd=None, env=None):
         self.argv = [str(word) for word in argv]
@@ -91,6 +93,7 @@ class Program:
                 env={**os.environ, "LC_ALL": "C", **(env or {})}, process_group=0,
                 **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}))
         case.ending(self, self.kill)
+        self.started = time.monotonic()
         _, status = os.waitpid(self.process.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             raise AssertionError(f"{self.name} was not held: {self.log()}")
@@ -103,6 +106,7 @@ class Program:
         return self.process.pid
 
     def go(self):
+        self.held = time.monotonic() - self.started
         os.kill(self.pid, signal.SIGCONT)
         return self
 

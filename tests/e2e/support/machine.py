@@ -12,6 +12,7 @@ import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 BUILD = REPOSITORY / "build"
+PATIENCE = int(os.environ.get("E2E_PATIENCE", "1"))  # times longer that everything may take, for emulated machines
 FULL = os.environ.get("E2E_FULL") == "1"
 
 
@@ -41,7 +42,7 @@ def free_port():
 
 def wait_for(condition, seconds, what):
     """The first true value of condition(); AssertionError naming `what` if there is none in time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
