@@ -121,6 +121,8 @@ struct sonde_task {
 	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
 	uint8_t in_lock;        /* it announced that it has to wait for a lock of the kernel */
 	uint32_t thread_slot;   /* whose thread time it is since pending[] */
+	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
+	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */
 	uint64_t pending[SONDE_MAX_MODULES]; /* task-local scratch, one per module; 0: nothing */
 };
 

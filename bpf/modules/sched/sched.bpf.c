@@ -15,6 +15,7 @@ const volatile bool sonde_have_cast = false;
 SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
 
 #include "thread_time.h"
+#include "throttled.h"
 
 #define TASK_RUNNING 0
 #define LCB_F_SPIN 1 /* include/trace/events/lock.h */
@@ -118,6 +119,7 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 	uint8_t flags = state->flags[SONDE_MODULE_ID];
 	uint32_t slot = state->slot, voluntary, involuntary, migrations, arrivals = 0, unmeasured, left;
 	uint64_t exec, wait = 0, value, now = 0, *row;
+	struct sched_stretch stretch = {};
 
 	if (state->sched_epoch != sched_epoch)
 		first_sight(task, state, running);
@@ -146,10 +148,18 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 			state->unmeasured = unmeasured;
 		}
 	}
-	if (flags & SCHED_FLAG_THREAD)
-		now = charge_thread_time(task, state, exec, wait, left);
-	else if (state->pending[SONDE_MODULE_ID])
+	if (flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_THREAD)) {
+		stretch.throttled = throttled_since(task, state, (int64_t)wait < 0 ? 0 : wait);
+		wait -= stretch.throttled;
+	}
+	if (flags & SCHED_FLAG_THREAD) {
+		stretch.exec = exec;
+		stretch.wait = (int64_t)wait < 0 ? 0 : wait; /* counted as lost where it would be put into the histogram */
+		stretch.arrivals = left;
+		now = charge_thread_time(task, state, &stretch);
+	} else if (state->pending[SONDE_MODULE_ID]) {
 		state->pending[SONDE_MODULE_ID] = 0;
+	}
 	if (!flags)
 		return now;
 

@@ -70,15 +70,21 @@ sonde_inline uint64_t time_running(struct task_struct *task, struct sonde_task *
 	return min_of(exec, now - since);
 }
 
-/* For a task that runs on this CPU or is just leaving it. Its differences since it was accounted for the last time: time on
- * a CPU, time spent waiting for one, arrivals on one. */
-sonde_slow uint64_t charge_thread_time(struct task_struct *task, struct sonde_task *state, uint64_t exec, uint64_t wait,
-				       uint32_t arrivals)
+/* What the kernel's figures of a task rose by since it was accounted for the last time. */
+struct sched_stretch {
+	uint64_t exec;      /* ns on a CPU */
+	uint64_t wait;      /* ns waiting for one */
+	uint64_t throttled; /* ns that its quota held it up */
+	uint64_t arrivals;  /* on a CPU */
+};
+
+/* For a task that runs on this CPU or is just leaving it. The time. */
+sonde_slow uint64_t charge_thread_time(struct task_struct *task, struct sonde_task *state, struct sched_stretch *stretch)
 {
-	uint64_t now = bpf_ktime_get_ns(), since, running, waiting, *row;
+	uint64_t now = bpf_ktime_get_ns(), since, running, waiting, throttled, *row;
 	uint32_t slot;
 
-	if (!task || !state)
+	if (!task || !state || !stretch)
 		return now;
 	slot = state->slot;
 	if (!sched_threads)
@@ -93,13 +99,13 @@ sonde_slow uint64_t charge_thread_time(struct task_struct *task, struct sonde_ta
 	row = bpf_map_lookup_elem(&sched_counters, &slot);
 	if (!row || since >= now)
 		return now;
-	running = time_running(task, state, since, now, exec, arrivals);
-	if ((int64_t)wait < 0) /* counted as lost where it is put into the histogram */
-		wait = 0;
-	waiting = min_of(wait, now - since - running);
+	running = time_running(task, state, since, now, stretch->exec, stretch->arrivals);
+	throttled = min_of(stretch->throttled, now - since - running);
+	waiting = min_of(stretch->wait, now - since - running - throttled);
 	add_thread_time(row, SCHED_THREAD_RUNNING, running);
 	add_thread_time(row, SCHED_THREAD_RUNNABLE, waiting);
-	add_thread_time(row, state->thread_state, now - since - running - waiting);
+	add_thread_time(row, SCHED_THREAD_STOPPED, throttled);
+	add_thread_time(row, state->thread_state, now - since - running - waiting - throttled);
 	return now;
 }
 
