@@ -31,6 +31,8 @@ constexpr std::string_view kNoNode = "stalls in reclaim of one NUMA node (vm.zon
 constexpr std::string_view kNoFaultTime = "durations of page faults (sonde.memory.fault.duration) are not measured";
 constexpr std::string_view kNoAllocations = "one kind of kernel allocations (sonde.memory.kernel.*) is not counted";
 
+constexpr uint16_t kFaultNs = 240;  // README.md, "Cost"
+
 constexpr ProgramSpec kPrograms[] = {
     {.program = "memory_direct_begin", .hook = "tp_btf/mm_vmscan_direct_reclaim_begin", .flags = kReclaimFlags, .gap = kNoDirect},
     {.program = "memory_direct_end", .hook = "tp_btf/mm_vmscan_direct_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoDirect},
@@ -50,12 +52,18 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "memory_fault_major",
      .hook = "perf_event/software/page-faults-maj",
      .flags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_FAULT_TIME,
-     .gap = "major page faults are not counted"},
+     .gap = "major page faults are not counted",
+     .cost_ns = kFaultNs},
     {.program = "memory_fault_minor",
      .hook = "perf_event/software/page-faults-min",
      .flags = MEMORY_FLAG_MINOR | MEMORY_FLAG_FAULT_TIME,
-     .gap = "minor page faults are not counted"},
-    {.program = "memory_fault", .hook = "perf_event/software/page-faults", .flags = MEMORY_FLAG_FAULT_TIME, .gap = kNoFaultTime},
+     .gap = "minor page faults are not counted",
+     .cost_ns = kFaultNs},
+    {.program = "memory_fault",
+     .hook = "perf_event/software/page-faults",
+     .flags = MEMORY_FLAG_FAULT_TIME,
+     .gap = kNoFaultTime,
+     .cost_ns = kFaultNs},
     {.program = "memory_swap",
      .hook = "tp_btf/block_bio_queue",
      .flags = MEMORY_FLAG_SWAP,

@@ -2,6 +2,8 @@
 // Faults against getrusage, and kernel allocations of calls that are known to allocate. Reclaim, kills and swap are in
 // tests/kernel/memory_reclaim_test.cpp.
 #include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <array>
 #include <sstream>
 
 #include "agent/kernel/features.h"
