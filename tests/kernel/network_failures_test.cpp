@@ -79,6 +79,7 @@ TEST_P(NetworkFamilyTest, AResetIsAnErrorOfTheSideThatItComesTo) {
     for (int i = 0; i < 3; ++i) {  // resets three, is reset by two
       const int peer = accept(listener, nullptr, nullptr);
       setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+      steps().await(1, i + 1);  // its connect() has returned
       close(peer);
     }
     char byte;
@@ -88,7 +89,9 @@ TEST_P(NetworkFamilyTest, AResetIsAnErrorOfTheSideThatItComesTo) {
     steps().await(0, 1);
     char byte;
     for (int i = 0; i < 3; ++i) {
-      NET_MUST(recv(connect_to(loopback(GetParam(), kPort)), &byte, 1, 0) < 0 && errno == ECONNRESET);
+      const int peer = connect_to(loopback(GetParam(), kPort));
+      steps().reach(1, i + 1);
+      NET_MUST(recv(peer, &byte, 1, 0) < 0 && errno == ECONNRESET);
     }
     for (int i = 0; i < 2; ++i) {
       const int peer = connect_to(loopback(GetParam(), kPort));

@@ -247,5 +247,71 @@ TEST_F(NetworkTest, WhatHappensWhileNobodyAsksIsNotMadeUpForLater) {
   EXPECT_EQ(tcp(box, "receive"), 30100);
 }
 
+// Sockets come and go, are idle and busy, on both sides of hundreds of connections, while the flush runs all the time.
+TEST_F(NetworkTest, NothingIsLostOrDoubledWhileCollectionsGoOn) {
+  OwnNetwork network;
+  ASSERT_TRUE(network.ok());
+  auto& server = selected("server", kNetworkDetailed);
+  auto& client = selected("client", kNetworkDetailed);
+  constexpr int kLines = 3;
+  const int rounds = static_cast<int>(scaled(300));
+  const auto amount = [](int line, int round) {
+    return 1 + (static_cast<uint64_t>(line) * 7919 + static_cast<uint64_t>(round) * 104'729) % 60'000;
+  };
+  std::vector<pid_t> children;
+  int64_t bytes = 0;
+  for (int line = 0; line < kLines; ++line) {
+    const auto port = static_cast<uint16_t>(kPort + line);
+    for (int round = 0; round < rounds; ++round) bytes += static_cast<int64_t>(amount(line, round));
+    children.push_back(server.start([&, line, port] {
+      const int listener = listen_at(loopback(AF_INET, port));
+      steps().reach(line, 1);
+      for (int round = 0; round < rounds; ++round) {
+        const int peer = accept(listener, nullptr, nullptr);
+        NET_MUST(receive(peer, amount(line, round)) == amount(line, round));
+        send_all(peer, amount(line, round), 5000);
+        if (round % 2) NET_MUST(receive(peer, 1) == 0);  // who closes first takes turns
+        close(peer);
+      }
+    }));
+    children.push_back(client.start([&, line, port] {
+      steps().await(line, 1);
+      for (int round = 0; round < rounds; ++round) {
+        const int peer = connect_to(loopback(AF_INET, port));
+        NET_MUST(peer >= 0);
+        send_all(peer, amount(line, round), 3000);
+        NET_MUST(receive(peer, amount(line, round)) == amount(line, round));
+        if (round % 2 == 0) NET_MUST(receive(peer, 1) == 0);
+        close(peer);
+      }
+    }));
+  }
+  int collections = 0;
+  for (std::size_t left = children.size(); left > 0;) {
+    collect(true);
+    ++collections;
+    for (pid_t& child : children) {
+      siginfo_t ended{};
+      if (child < 0) continue;
+      waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT);
+      if (!ended.si_pid) continue;
+      finish(child);
+      child = -1;
+      --left;
+    }
+  }
+  collect(true);
+  EXPECT_GT(collections, 10);
+  for (const Cgroup* box : {&client, &server}) {
+    EXPECT_EQ(tcp(*box, "transmit"), bytes);
+    EXPECT_EQ(tcp(*box, "receive"), bytes);
+    EXPECT_EQ(errors(*box), 0);
+    EXPECT_EQ(total(*box, "sonde.tcp.connection.count"), 0);
+  }
+  EXPECT_EQ(opened(client, "client"), kLines * rounds);
+  EXPECT_EQ(opened(server, "server"), kLines * rounds);
+  EXPECT_EQ(connects(client), static_cast<uint64_t>(kLines * rounds));
+}
+
 }  // namespace
 }  // namespace sonde::test

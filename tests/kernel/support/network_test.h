@@ -80,7 +80,7 @@ class NetworkTest : public KernelTest {
 
   Steps& steps() { return *steps_; }
   Cgroup& selected(const std::string& name, uint8_t flags);
-  // Waits for a child started in a cgroup; it must end well.
+  // Waits for a child started in a cgroup; it must end well, and before a minute and a half is over.
   static void finish(pid_t child);
   bool attached(const std::string& program);
 
