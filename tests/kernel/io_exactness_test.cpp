@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The io probe under load and at the edges: nothing is lost, or it is said how much; latencies are what they were.
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include <thread>
 
 #include "sonde/histogram.h"
+#include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/io_test.h"
 
 namespace sonde::test {
@@ -177,10 +180,11 @@ TEST_F(IoExactnessTest, SamplingLeavesCountersExact) {
   EXPECT_EQ(losses("io"), 0U);
 }
 
-// A reader that is kept waiting: it is off the CPU in the middle of its call. The workload's own clock is the truth.
+// A reader that is kept waiting: it is off the CPU in the middle of its call. The workload's own clock is the truth; the
+// reader is a realtime thread, so that it reads the clock as soon as its call ends, whatever else the machine does.
 void IoExactnessTest::latency_includes_the_time_off_the_cpu() {
   start_over();
-  constexpr int kCalls = 150;
+  constexpr int kCalls = 400;
   auto* measured = shared<uint64_t>(kCalls);
   ASSERT_NE(measured, nullptr);
   Cgroup& box = selected("box", kIoStandard | IO_STREAM);
@@ -196,6 +200,7 @@ void IoExactnessTest::latency_includes_the_time_off_the_cpu() {
       }
     });
     char byte;
+    MUST(be_realtime(10));
     for (int i = 0; i < kCalls; i++) {
       const uint64_t begin = now_ns();
       MUST(read(pipes[0], &byte, 1) == 1);
@@ -206,22 +211,27 @@ void IoExactnessTest::latency_includes_the_time_off_the_cpu() {
   collect();
   const auto counted = waits(box, "pipe", "read");
   ASSERT_EQ(counted.count, uint64_t{kCalls});
-  std::map<int, uint64_t> expected;
   uint64_t sum = 0;
+  std::map<int, int64_t> surplus;
+  for (const auto& [bucket, count] : counted.buckets) surplus[bucket] += static_cast<int64_t>(count);
+  std::vector<int> near_an_edge;  // a little less, and it is one bucket lower
   for (int i = 0; i < kCalls; i++) {
-    expected[static_cast<int>(sonde_hist_index(measured[i]))]++;
     sum += measured[i];
+    const auto bucket = static_cast<int>(sonde_hist_index(measured[i]));
+    surplus[bucket]--;
+    if (static_cast<int>(sonde_hist_index(measured[i] - measured[i] / 20)) != bucket) near_an_edge.push_back(bucket);
   }
   EXPECT_LE(counted.sum, sum);
   EXPECT_GE(counted.sum, sum - sum / 20);
-  // A call measured from outside takes a little longer, so some are one bucket up.
-  int64_t displaced = 0;
-  for (int bucket = 0; bucket < SONDE_HIST_BUCKETS; bucket++) {
-    const auto found = counted.buckets.find(bucket);
-    displaced += std::llabs(static_cast<int64_t>(expected[bucket]) -
-                            static_cast<int64_t>(found == counted.buckets.end() ? 0 : found->second));
+  // What is measured from outside is a little longer than what the kernel counts.
+  for (const int bucket : near_an_edge) {
+    if (surplus[bucket] >= 0 || surplus[bucket - 1] <= 0) continue;
+    surplus[bucket]++;
+    surplus[bucket - 1]--;
   }
-  EXPECT_LE(displaced / 2, kCalls / 10);
+  int64_t displaced = 0;
+  for (const auto& [bucket, difference] : surplus) displaced += std::max<int64_t>(difference, 0);
+  EXPECT_LE(displaced, kCalls / 200) << "99.5 % are where they belong";
   munmap(measured, kCalls * sizeof(uint64_t));
 }
 
@@ -236,11 +246,12 @@ class Reader {
       while (read(pipes_[0], &byte, 1) == 1) {
       }
     });
-    usleep(100'000);
+    EXPECT_TRUE(wait_until_blocked_in(child_, SYS_read));
   }
   void wake() {
     EXPECT_EQ(write(pipes_[1], "x", 1), 1);
-    usleep(100'000);
+    for (int unread = 1; unread;) EXPECT_EQ(ioctl(pipes_[0], FIONREAD, &unread), 0);
+    EXPECT_TRUE(wait_until_blocked_in(child_, SYS_read)) << "the next one";
   }
   void end() {
     ::close(pipes_[1]);
@@ -276,13 +287,13 @@ TEST_F(IoExactnessTest, WhatWasRememberedBeforeAPauseIsForgotten) {
   const uint64_t lost = losses("io");
   select(box, {});
   reader.wake();  // ends unseen; the next one begins unseen
-  usleep(300'000);
+  usleep(2'000'000);
   select(box, {{"io", IO_STREAM}});
   reader.wake();
   reader.end();
   collect();
   EXPECT_EQ(waits(box, "pipe", "read").count, 1U);  // the one that found the end
-  EXPECT_LT(waits(box, "pipe", "read").sum, 250'000'000U);
+  EXPECT_LT(waits(box, "pipe", "read").sum, 1'900'000'000U);
   EXPECT_EQ(losses("io", SONDE_LOSS_UNSEEN_ENTRY) - lost, 1U);
 }
 

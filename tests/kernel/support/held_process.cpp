@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <string>
@@ -104,11 +106,33 @@ void HeldProcess::finish() {
 
 // Its state says asleep a moment before it has left the CPU; then its switches stand still.
 void HeldProcess::wait_until_asleep() const {
-  for (int quiet = 0, i = 0; quiet < 3 && i < 2000; ++i) {
+  for (int quiet = 0, i = 0; quiet < 3 && i < 12'000; ++i) {
     const uint64_t before = figures_of(pid_).voluntary;
     usleep(5'000);
     quiet = state_of(pid_) == 'S' && figures_of(pid_).voluntary == before ? quiet + 1 : 0;
   }
+}
+
+SharedNumber::SharedNumber()
+    : number_(static_cast<int*>(mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+  if (number_ == MAP_FAILED) std::abort();
+}
+
+SharedNumber::~SharedNumber() { munmap(number_, sizeof(int)); }
+
+bool SharedNumber::wait_for(int value) const {
+  for (int i = 0; i < 60'000 && get() != value; ++i) usleep(1'000);
+  return get() == value;
+}
+
+bool wait_until_blocked_in(pid_t pid, long system_call) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/syscall";
+  for (int i = 0; i < 60'000; ++i) {
+    long number = -1;  // "running" is none
+    if (std::ifstream(path) >> number && number == system_call) return true;
+    usleep(1'000);
+  }
+  return false;
 }
 
 int64_t thread_cpu_ns() {

@@ -55,6 +55,24 @@ class HeldProcess {
   pid_t pid_ = -1;
 };
 
+// A number that a test and the processes it starts share.
+class SharedNumber {
+ public:
+  SharedNumber();
+  ~SharedNumber();
+  SharedNumber(const SharedNumber&) = delete;
+  SharedNumber& operator=(const SharedNumber&) = delete;
+  void set(int value) { __atomic_store_n(number_, value, __ATOMIC_RELEASE); }
+  int get() const { return __atomic_load_n(number_, __ATOMIC_ACQUIRE); }
+  bool wait_for(int value) const;  // false if it is not set within a minute
+
+ private:
+  int* number_;
+};
+
+// Waits until a process's main thread sleeps in this system call; false if it does not within a minute.
+bool wait_until_blocked_in(pid_t pid, long system_call);
+
 int64_t thread_cpu_ns();
 // Uses a CPU for so long (CPU time of the calling thread).
 void burn_ms(int milliseconds);

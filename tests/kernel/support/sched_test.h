@@ -15,7 +15,7 @@ inline constexpr uint8_t kMinimal = SCHED_FLAG_WAIT;
 inline constexpr uint8_t kDetailed = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
                               SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS;
 // How old a running task's own figures may be: a tick, and some for virtual CPUs that stand still.
-inline constexpr int64_t kTickNs = 15'000'000;
+inline constexpr int64_t kTickNs = 40'000'000;
 inline constexpr int64_t kMillisecond = 1'000'000;
 
 inline void sleep_ms(int milliseconds) { usleep(static_cast<useconds_t>(milliseconds) * 1000); }
