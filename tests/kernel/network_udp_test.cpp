@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -140,6 +141,41 @@ TEST_P(NetworkUdpTest, WhatFindsNoRoomIsDroppedByTheReceiver) {
   EXPECT_EQ(everything(sender), 0U);
   steps().reach(1, 1);
   finish(child);
+}
+
+// A kernel that does not take one of the programs: what the others measure goes on, and status says what is missing.
+class NetworkGapTest : public NetworkTest {
+ protected:
+  EngineOptions options() const override {
+    EngineOptions options = NetworkTest::options();
+    options.break_program = "network_packet_in";
+    return options;
+  }
+};
+
+TEST_F(NetworkGapTest, TheRestWorksAndTheGapHasAName) {
+  OwnNetwork network;
+  ASSERT_TRUE(network.ok());
+  auto& box = selected("box", kNetworkDetailed);
+  box.run([] {
+    const auto to = loopback(AF_INET, kPort);
+    const int server = bound_to(to);
+    const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    char data[100] = {};
+    NET_MUST(sendto(fd, data, sizeof(data), 0, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == sizeof(data));
+    NET_MUST(recv(server, data, sizeof(data), 0) == sizeof(data));
+    NET_MUST(connect_to(to) < 0 && errno == ECONNREFUSED);
+  });
+  collect();
+  EXPECT_EQ(udp(box, "transmit"), 100);
+  EXPECT_EQ(udp(box, "receive"), 0);
+  EXPECT_EQ(errors(box, "client", "refused"), 1);
+  const ModuleReport report = engine().modules()[module_id("network")];
+  EXPECT_EQ(report.health, ModuleHealth::Degraded);
+  const bool named = std::ranges::any_of(report.reasons, [](const std::string& reason) {
+    return reason.find("accept_queue.overflows and received UDP are not measured") != std::string::npos;
+  });
+  EXPECT_TRUE(named);
 }
 
 }  // namespace
