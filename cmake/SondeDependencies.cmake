@@ -11,6 +11,7 @@ find_package(yaml-cpp REQUIRED)
 find_package(cpprestsdk REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(zydis REQUIRED)
 pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
 
 # System headers that do not compile cleanly under our warnings are included as such by their imported targets.

@@ -35,6 +35,7 @@ build | libfmt-dev               | fmt-devel             | fmt-dev
 build | libspdlog-dev            | spdlog-devel          | spdlog-dev
 build | libcli11-dev             | cli11-devel           | cli11-dev
 build | nlohmann-json3-dev       | json-devel            | nlohmann-json
+build | libzydis-dev             | zydis-devel           | zydis-dev
 build | libgtest-dev             | gtest-devel           | gtest-dev
 test  | procps                   | procps-ng             | procps
 test  | openssl                  | openssl               | openssl

@@ -24,15 +24,17 @@ const std::map<std::string, Names>& allowed_layers() {
   static const std::map<std::string, Names> allowed = {
       {"base", {"base"}},
       {"module", {"base", "module"}},
+      {"symbols", {"base", "symbols"}},
       {"identity", {"base", "module", "identity"}},
       {"policy", {"base", "module", "identity", "policy"}},
-      {"kernel", {"base", "module", "kernel"}},
+      {"kernel", {"base", "module", "symbols", "kernel"}},
       {"pipeline", {"base", "module", "identity", "policy", "pipeline"}},
       {"export", with(middle, {"export"})},
       {"config", with(middle, {"config", "export"})},
       {"api", with(middle, {"api", "export"})},
       {"kube", with(middle, {"kube"})},
-      {"runtime", with(middle, {"export", "config", "api", "kube", "runtime"})},
+      {"functions", with(middle, {"symbols", "functions"})},
+      {"runtime", with(middle, {"symbols", "functions", "export", "config", "api", "kube", "runtime"})},
       {"cli", with(middle, {"export", "config", "api", "kube", "runtime", "cli"})},
       {"main", with(middle, {"export", "config", "api", "kube", "runtime", "cli"})},
   };
@@ -51,6 +53,7 @@ const std::vector<Library>& libraries() {
       {"cpprest", {"cpprest/", "pplx/"}, {"kube", "api"}},
       {"gRPC", {"grpcpp/", "grpc/", "grpc++/"}, {"export", "api"}},
       {"yaml-cpp", {"yaml-cpp/"}, {"config"}},
+      {"zydis", {"Zydis/"}, {"symbols"}},
       {"CLI11", {"CLI/"}, {"cli", "main"}},
   };
   return all;

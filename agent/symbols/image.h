@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Questions to a program or library and the answers: where in the file a function begins and returns, where a USDT probe
+// stands. Plain data that a process without privileges writes and the agent reads (resolver.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sonde {
+
+// Why a function is not measured; as words in status.
+enum class Refusal : uint8_t {
+  None,
+  FileNotFound,       // no process of the container has such a file
+  NotAFile,           // a directory, FIFO or device
+  BadElf,             // not an ELF file, or broken
+  WrongArchitecture,  // of another machine, or 32 bits
+  TooLarge,           // more symbols or longer tables than are looked at
+  SymbolNotFound,
+  NotCode,            // the symbol is not in a part of the file that is executed
+  Undecodable,        // the function's instructions cannot be told apart, so its returns are not known
+  OldGo,              // built by Go before 1.18, which passes arguments otherwise and says no version
+  Unsupported,        // this cannot be measured for this kind of function
+  TimedOut,           // resolving took too long and was ended
+  TooMany,            // no place for more functions
+  AttachFailed,       // the kernel refused
+  NoReturnProbes,     // the start-up test found them to end the programs they are in
+  NoKernelProbes,     // this kernel has neither kprobes nor usable fentry
+  Denied,             // on the list of kernel functions that are never probed
+  TooHot,             // hit too often; detached
+};
+std::string_view word_of(Refusal refusal);
+// A sentence without its subject: "has no function of this name".
+std::string_view sentence_of(Refusal refusal);
+
+struct SymbolQuery {
+  std::string symbol;  // as in the symbol table; USDT: provider:probe
+  bool usdt = false;
+  uint8_t argument = 0;  // USDT: 1-based number of the argument that is wanted; 0: none
+  bool returns = false;  // Go: the return instructions, too
+};
+
+// Where a probe finds a value: what FUNCTION_COOKIE_* of bpf/modules/function/function.h make of it.
+struct ArgumentPlace {
+  enum class Kind : uint8_t { None, Register, Memory, Constant };
+  Kind kind = Kind::None;
+  bool is_signed = false;
+  uint8_t bytes = 8;             // width of the value: 1, 2, 4, 8
+  uint16_t register_offset = 0;  // in the registers that the kernel saves (struct pt_regs, arm64: user_pt_regs)
+  int32_t displacement = 0;      // Memory: added to the register; Constant: the value
+};
+
+struct CodePlace {
+  uint32_t query = 0;  // index
+  bool is_return = false;
+  uint64_t offset = 0;     // in the file
+  uint64_t semaphore = 0;  // USDT: file offset of the counter to raise while attached; 0: none
+  ArgumentPlace argument;
+};
+
+struct ImageAnswer {
+  Refusal refusal = Refusal::None;  // of the file as a whole
+  bool go = false;
+  bool stripped = false;            // it has dynamic symbols at most
+  std::vector<CodePlace> places;
+  std::vector<Refusal> refusals;    // by query
+};
+
+enum class Machine : uint16_t { X86_64 = 62, Arm64 = 183 };  // e_machine
+constexpr Machine this_machine() {
+#if defined(__aarch64__)
+  return Machine::Arm64;
+#else
+  return Machine::X86_64;
+#endif
+}
+
+// Register that holds the n-th (1..6) word of the arguments at a function's entry.
+ArgumentPlace argument_register(Machine machine, bool go, int argument);
+
+}  // namespace sonde

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/symbols/confined.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "agent/symbols/locate.h"
+
+namespace sonde {
+namespace {
+
+Fd some_file() { return Fd(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); }
+
+TEST(Confined, ReadsItsFileAndAnswers) {
+  const Fd file = some_file();
+  auto answer = run_confined(file.get(), {}, [](int fd) {
+    std::string bytes(4, '\0');
+    if (pread(fd, bytes.data(), 4, 0) != 4) bytes = "nothing";
+    return bytes;
+  });
+  ASSERT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(*answer, "\177ELF");
+}
+
+TEST(Confined, OpensNothingElse) {
+  const Fd file = some_file();
+  auto answer = run_confined(file.get(), {}, [](int) {
+    return std::string(open("/etc/passwd", O_RDONLY) >= 0 ? "opened" : "refused");
+  });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, "") << "the attempt ends it";
+}
+
+TEST(Confined, HasNoOtherDescriptors) {
+  const Fd file = some_file();
+  const Fd secret(open("/proc/self/status", O_RDONLY));
+  const int number = secret.get();
+  auto answer = run_confined(file.get(), {}, [&](int) {
+    char byte = 0;
+    return std::string(pread(number, &byte, 1, 0) == 1 ? "read" : "closed");
+  });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, "closed");
+}
+
+TEST(Confined, IsGivenUpWhenItIsSlow) {
+  const Fd file = some_file();
+  Confinement limits;
+  limits.deadline = std::chrono::milliseconds(100);
+  auto answer = run_confined(file.get(), limits, [](int) {
+    for (;;) __asm__ volatile("");
+    return std::string();
+  });
+  EXPECT_FALSE(answer);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(Confined, CannotTakeAllMemory) {
+  const Fd file = some_file();
+  auto answer = run_confined(file.get(), {}, [](int) {
+    void* memory = malloc(std::size_t{1} << 30);
+    return std::string(memory ? "got it" : "refused");
+  });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, "refused");
+}
+#endif
+
+TEST(Confined, AnswersNotTooMuch) {
+  const Fd file = some_file();
+  Confinement limits;
+  limits.answer = 1000;
+  EXPECT_FALSE(run_confined(file.get(), limits, [](int) { return std::string(100'000, 'x'); }));
+}
+
+TEST(Locate, OwnProgramAndLibrariesButNothingSpecial) {
+  const std::string own = std::filesystem::read_symlink("/proc/self/exe");
+  const std::string fifo = "/tmp/sonde-locate-" + std::to_string(getpid());
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const std::vector<std::string> paths = {own, fifo, "/tmp", "/nowhere", "/proc/self/exe", "/dev/zero"};
+  const uint32_t pids[] = {static_cast<uint32_t>(getpid())};
+  std::vector<LocatedFile> found;
+  const auto ran = locate_files("/proc", pids, paths, std::chrono::seconds(20), found);
+  unlink(fifo.c_str());
+  EXPECT_TRUE(ran) << ran.error().message();
+  ASSERT_EQ(found.size(), 1U) << "a link of /proc leads to somebody else's file: not followed";
+  EXPECT_EQ(found[0].path, 0U);
+  struct stat status {};
+  ASSERT_EQ(stat(own.c_str(), &status), 0);
+  EXPECT_EQ(found[0].inode, status.st_ino);
+}
+
+TEST(Locate, GivesUpWhatDoesNotAnswer) {
+  std::vector<GivenFile> given;
+  const auto ran = run_opener(std::chrono::milliseconds(100), 4, given, [](const Give& give) {
+    give(3, 0);
+    pause();
+  });
+  EXPECT_FALSE(ran);
+  ASSERT_EQ(given.size(), 1U);
+  EXPECT_EQ(given[0].number, 3U);
+}
+
+}  // namespace
+}  // namespace sonde
