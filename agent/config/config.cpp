@@ -134,6 +134,7 @@ ResolveContext Config::resolve_context(bool in_kubernetes, uint64_t now_ns) cons
   context.cgroups_outside_containers = default_policy.outside_containers == Tristate::Auto
                                            ? !in_kubernetes
                                            : default_policy.outside_containers == Tristate::Yes;
+  context.allow_user_functions = allow_user_functions;
   context.now_ns = now_ns;
   return context;
 }

@@ -67,6 +67,17 @@ void check_function(MapReader& reader, const FunctionRequest& function, bool nam
   } else if (!function.path.empty() && function.path.front() != '/') {
     wrong("path", fmt::format("{}.path must begin with '/', not '{}'", reader.path(), function.path));
   }
+  const bool usdt = function.type == "USDT";
+  if (usdt && !function.symbol.empty() && function.symbol.find(':') == std::string::npos) {
+    wrong("symbol", fmt::format("{}.symbol of a USDT probe is provider:name, not '{}'", reader.path(), function.symbol));
+  }
+  for (const std::string_view end : {"Duration", "Errors"}) {
+    if (!usdt || std::ranges::find(function.measure, end) == function.measure.end()) continue;
+    wrong("measure", fmt::format("{}.measure cannot have {}: a USDT probe is a place and has no end", reader.path(), end));
+  }
+  if (reader.find("errors") && std::ranges::find(function.measure, "Errors") == function.measure.end()) {
+    wrong("errors", fmt::format("{}.errors needs Errors in measure", reader.path()));
+  }
   bool bytes = std::ranges::find(function.measure, "Bytes") != function.measure.end();
   if (bytes && !function.bytes_argument) {
     wrong("measure", fmt::format("{}.measure has Bytes: write bytes: {{argument: N}}, the argument that is the size",
@@ -78,7 +89,7 @@ void check_function(MapReader& reader, const FunctionRequest& function, bool nam
 }
 
 FunctionRequest read_function(MapReader& reader, bool namespaced) {
-  static constexpr std::array<Words, 6> kFields{"name", "type", "path", "symbol", "measure", "bytes"};
+  static constexpr std::array<Words, 7> kFields{"name", "type", "path", "symbol", "measure", "bytes", "errors"};
   static constexpr std::array<Words, 3> kTypes{"Uprobe", "USDT", "Kernel"};
   static constexpr std::array<Words, 4> kMeasures{"Calls", "Duration", "Errors", "Bytes"};
   FunctionRequest function;
@@ -107,6 +118,12 @@ FunctionRequest read_function(MapReader& reader, bool namespaced) {
     bytes->allow(kBytesFields);
     if (auto argument = bytes->integer("argument", 1, 6)) function.bytes_argument = static_cast<int>(*argument);
     function.bytes_abi = kAbis[bytes->word("abi", kAbis).value_or(0)];
+  }
+  if (auto errors = reader.map("errors")) {
+    static constexpr std::array<Words, 1> kErrorFields{"when"};
+    static constexpr std::array<Words, 3> kWhen{"Negative", "Null", "NonZero"};
+    errors->allow(kErrorFields);
+    if (auto word = errors->word("when", kWhen)) function.errors_when = kWhen[*word];
   }
   check_function(reader, function, namespaced);
   return function;

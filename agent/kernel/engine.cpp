@@ -139,6 +139,13 @@ void Engine::sync_programs() {
   gained_ = {};
 }
 
+bpf_object* Engine::module_object(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const int index = find_module(name);
+  const bool there = index >= 0 && modules_[static_cast<std::size_t>(index)];
+  return there ? modules_[static_cast<std::size_t>(index)]->object() : nullptr;
+}
+
 CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gauges) {
   const std::lock_guard lock(mutex_);
   const uint64_t begin = boottime_ns();

@@ -13,6 +13,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/base/fd.h"
@@ -23,6 +24,7 @@
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
 
+struct bpf_object;
 struct ring_buffer;
 
 namespace sonde {
@@ -65,6 +67,9 @@ class Engine {
   void set_provisional(const ModuleFlags& flags);
   // Attaches programs that some slot (or the provisional flags) asks for, detaches those that none asks for any more.
   void sync_programs();
+
+  // The loaded object of a module, as long as the engine lives; nullptr if it is off or failed. Any thread.
+  bpf_object* module_object(std::string_view name) const;
 
   // --- Counts ---
   // Hands every change since the last call to the sink. `clear`: bit per module, rows are emptied while read

@@ -230,6 +230,10 @@ void ModuleObject::attach(uint8_t flags, bool gained) {
     ProgramReport& report = report_of(*program.spec);
     if (bpf_program__expected_attach_type(program.handle) == BPF_TRACE_ITER) continue;  // run by Module::refresh
     const bool wanted = (program.spec->flags & flags) != 0;
+    if (program.spec->by_agent) {
+      report.state = wanted ? ProgramState::Attached : ProgramState::Idle;
+      continue;
+    }
     if (!wanted && !program.links.empty()) {
       detach(program);
       report.state = ProgramState::Idle;

@@ -47,6 +47,7 @@ struct ProgramSpec {
   uint16_t cost_ns = 0;        // added to each run of the hook for a selected subject; 0: the usual figure of its type
   // Left out, without a word, where this says no: another program of the module does the same here. Null: never.
   bool (*needed)(const Features&) = nullptr;
+  bool by_agent = false;  // loaded with the others, attached elsewhere: to functions that policies declare
 };
 
 struct ModuleInfo {

@@ -34,9 +34,16 @@ bool covered(const ProbeDecision& decision, const ModuleInfo& info, const Series
 // For the kernel side: the bits of all series that are exported.
 uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info);
 
+// A declared function and who declares it: the policy of highest precedence, if several do.
+struct FunctionAsk {
+  FunctionRequest request;
+  std::string policy;  // display name
+};
+
 struct Decision {
   bool selected = false;
   std::vector<ProbeDecision> probes;  // one per module, index as in modules()
+  std::vector<FunctionAsk> functions;  // by name
   uint32_t period_ms = 30'000;  // how often this subject's numbers are collected and exported
   Granularity granularity = Granularity::Container;
   CleanupStrategy cleanup = CleanupStrategy::KeepRecent;

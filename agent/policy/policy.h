@@ -53,6 +53,8 @@ struct FunctionRequest {
   std::vector<std::string> measure;  // Calls, Duration, Errors, Bytes
   std::optional<int> bytes_argument;  // 1-based
   std::string bytes_abi;              // Auto, C, Go
+  std::string errors_when;            // Negative, Null, NonZero: what it returns when it fails; empty: Negative
+  friend bool operator==(const FunctionRequest&, const FunctionRequest&) = default;
 };
 
 struct TraceThreshold {

@@ -52,6 +52,7 @@ class Resolver {
   Decision run() {
     for (const Policy* policy : policies_) decision_.policies.push_back(display_name(*policy));
     decision_.probes.resize(context_.modules.size());
+    decide_functions();
     for (std::size_t i = 0; i < context_.modules.size(); ++i) decide_probe(i);
     if (decision_.selected) decide_values();
     return std::move(decision_);
@@ -90,6 +91,56 @@ class Resolver {
     return ask;
   }
 
+  void decide_functions() {
+    if (context_.ceilings.level < Level::Detailed) return;  // as with opt-in metrics
+    for (const Policy* policy : policies_) {
+      if (policy->functions.empty()) continue;
+      if (!policy->namespace_name.empty() && !context_.allow_user_functions) {
+        say(*policy, "its functions are not measured: policies of a namespace may not (tenancy.allowUserFunctions)");
+        continue;
+      }
+      for (const FunctionRequest& request : policy->functions) add_function(*policy, request);
+    }
+    std::ranges::sort(decision_.functions, {}, [](const FunctionAsk& ask) -> const std::string& { return ask.request.name; });
+  }
+
+  // The same function asked twice is measured for both; another one of the same name gives way.
+  void add_function(const Policy& policy, const FunctionRequest& request) {
+    if (request.type == "Kernel" && !policy.namespace_name.empty()) return;  // refused when it was read
+    const auto known = std::ranges::find_if(decision_.functions,
+                                            [&](const FunctionAsk& ask) { return ask.request.name == request.name; });
+    if (known == decision_.functions.end()) {
+      decision_.functions.push_back({request, display_name(policy)});
+      return;
+    }
+    FunctionRequest same = known->request;
+    same.measure = request.measure;
+    if (same != request) {
+      return say(policy, fmt::format("function {} gives way to that of {}", request.name, known->policy));
+    }
+    for (const std::string& measure : request.measure) {
+      if (!contains(known->request.measure, measure)) known->request.measure.push_back(measure);
+    }
+  }
+
+  // Bits of the probe's metrics that the declared functions bring.
+  uint64_t function_metrics(const ModuleInfo& info) const {
+    static constexpr std::pair<std::string_view, std::string_view> kMetrics[] = {
+        {"Calls", "sonde.function.calls"},
+        {"Errors", "sonde.function.errors"},
+        {"Bytes", "sonde.function.bytes"},
+        {"Duration", "sonde.function.duration"}};
+    uint64_t bits = 0;
+    for (const auto& [measure, name] : kMetrics) {
+      const bool asked = std::ranges::any_of(decision_.functions,
+                                             [&](const FunctionAsk& ask) { return contains(ask.request.measure, measure); });
+      for (std::size_t i = 0; asked && i < info.metrics.size(); ++i) {
+        if (info.metrics[i].name == name) bits |= 1ULL << i;
+      }
+    }
+    return bits;
+  }
+
   void decide_probe(std::size_t module) {
     const ModuleInfo& info = context_.modules[module].module->info();
     ProbeDecision& probe = decision_.probes[module];
@@ -111,6 +162,7 @@ class Resolver {
       }
       pick(sample_every, ask.sample_every, *policy, fmt::format("{}.sampleHistogramsEvery", info.name));
     }
+    probe.metrics |= function_metrics(info) & ~excluded;
     if (probe.metrics == 0) {
       probe = {};
       return;

@@ -45,6 +45,7 @@ struct ResolveContext {
   Ceilings ceilings;
   // Do policies without selectors also take cgroups that are no container's? True outside Kubernetes.
   bool cgroups_outside_containers = true;
+  bool allow_user_functions = false;  // may policies of a namespace measure functions of programs?
   std::map<std::string, std::string> node_labels;
   uint64_t now_ns = 0;  // CLOCK_REALTIME, for activeForSeconds
 };

@@ -116,9 +116,14 @@ Result<void> Agent::begin() {
   outputs_ = std::move(*outputs);
   aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
   overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
+  FunctionsOptions functions;
+  functions.cgroup_root = root->path;
+  functions.proc_root = config_.proc_root;
+  functions_ = std::make_unique<Functions>(*engine_, std::move(functions));
   control_ = std::make_unique<Control>(*engine_, std::move(control));
   add_self_metrics();
   follow_policies(true);
+  functions_->update(control_->identity(), control_->decisions());
   alive_ns_ = boottime_ns();
   publish_status();
 
@@ -191,6 +196,7 @@ void Agent::run() {
     } else if (control_->pending() && now >= next_released_ns_) {
       collect_released();
     }
+    functions_->update(control_->identity(), control_->decisions());
     publish_identity();
     if (status_wanted_.exchange(false)) publish_status();
   }
@@ -329,7 +335,7 @@ void Agent::add_self_metrics() {
 
 // By the loop's thread alone: what it reads belongs to it.
 void Agent::publish_status() {
-  StatusSources sources{*engine_, *control_, *aggregator_, *outputs_, *overhead_, *policies_, config_};
+  StatusSources sources{*engine_, *control_, *functions_, *aggregator_, *outputs_, *overhead_, *policies_, config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;

@@ -14,6 +14,7 @@
 #include "agent/base/fd.h"
 #include "agent/base/result.h"
 #include "agent/config/config.h"
+#include "agent/functions/functions.h"
 #include "agent/kernel/engine.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
@@ -81,6 +82,7 @@ class Agent {
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
   std::unique_ptr<Control> control_;
+  std::unique_ptr<Functions> functions_;
   std::unique_ptr<Overhead> overhead_;
   std::unique_ptr<Policies> policies_;
   SeriesLimit series_limit_;

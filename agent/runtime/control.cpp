@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "agent/base/clock.h"
+#include "agent/base/text.h"
 
 namespace sonde {
 namespace {
@@ -44,6 +45,11 @@ std::string key_of(const Decision& decision, bool process) {
   for (const auto& probe : decision.probes) {
     key += "\n" + std::to_string(probe.metrics) + "," + std::to_string(probe.flags) + "," +
            std::to_string(static_cast<int>(probe.level));
+  }
+  for (const auto& [request, policy] : decision.functions) {
+    key += "\n" + request.name + "," + request.type + "," + request.path + "," + request.symbol + "," +
+           join(request.measure) + "," + std::to_string(request.bytes_argument.value_or(0)) + request.bytes_abi + "," +
+           request.errors_when;
   }
   return key;
 }

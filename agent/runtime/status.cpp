@@ -70,8 +70,23 @@ std::map<std::string, SubjectPtr> subjects_of(const IdentitySnapshot& identity) 
   return subjects;
 }
 
+// What a policy declares and does not get, as its status has it.
+Json failures_json(const std::vector<FunctionReport>& reports, const std::string& policy) {
+  Json list = Json::array();
+  for (const FunctionReport& report : reports) {
+    if (report.policy != policy || report.refusal == Refusal::None) continue;
+    list.push_back({{"probe", "function/" + report.name},
+                    {"reason", word_of(report.refusal)},
+                    {"message", report.message},
+                    {"containers", report.asked},
+                    {"attached", report.attached}});
+  }
+  return list;
+}
+
 Json policies_json(const StatusSources& sources) {
   Json list = Json::array();
+  const auto functions = sources.functions.reports();
   const auto decisions = sources.control.decided();
   const auto limited = sources.aggregator.stats().series_limited;
   const bool over_budget = sources.overhead.budget().over_budget() ||
@@ -83,8 +98,11 @@ Json policies_json(const StatusSources& sources) {
     const bool in_the_way = std::ranges::find(limited, status.name) != limited.end();
     if (in_the_way || sources.control.lowered().contains(status.name)) conditions.push_back("SeriesLimited");
     if (status.matched && status.mode == Mode::Monitor && over_budget) conditions.push_back("OverBudget");
+    Json failures = failures_json(functions, status.name);
+    if (!failures.empty()) conditions.push_back("Degraded");
     list.push_back({{"name", status.name},
                     {"source", status.source},
+                    {"failures", std::move(failures)},
                     {"conditions", std::move(conditions)},
                     {"mode", status.mode == Mode::Exclude ? "Exclude" : "Monitor"},
                     {"expired", status.expired},

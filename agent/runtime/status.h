@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/export/prometheus_state.h"
+#include "agent/functions/functions.h"
 #include "agent/identity/subject.h"
 #include "agent/kernel/engine.h"
 #include "agent/pipeline/aggregator.h"
@@ -19,6 +20,7 @@ namespace sonde {
 struct StatusSources {
   const Engine& engine;
   const Control& control;
+  const Functions& functions;
   const Aggregator& aggregator;
   const Outputs& outputs;
   const Overhead& overhead;

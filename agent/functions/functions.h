@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// From decisions to attached functions: which slots ask for which, where those are in the files of the slot's processes,
+// attached while somebody asks, again when a container comes, not any more when it goes.
+//
+// Looking into other people's files takes time and may be made to take for ever, so it is done on a thread of its own,
+// by child processes that have a deadline. The loop only says what is wanted; what is not wanted any more stops counting at
+// once. A slot's files are looked up again later: programs start, libraries are loaded.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/identity/identity.h"
+#include "agent/policy/decision.h"
+#include "agent/functions/instances.h"
+
+namespace sonde {
+
+struct FunctionsOptions {
+  std::string cgroup_root;
+  std::string proc_root = "/proc";
+  double most_per_second = 1e6;  // calls of one function, over which it is detached
+};
+
+// How a policy's function fares, over all its containers.
+struct FunctionReport {
+  std::string policy;
+  std::string name;
+  Refusal refusal = Refusal::None;  // FileNotFound also while no container runs the file yet
+  std::string message;              // a sentence; empty if it works everywhere
+  uint32_t attached = 0;            // containers in which it is measured
+  uint32_t asked = 0;               // containers that ask for it
+};
+
+class Functions {
+ public:
+  Functions(const Engine& engine, FunctionsOptions options);
+  ~Functions();
+  Functions(const Functions&) = delete;
+  Functions& operator=(const Functions&) = delete;
+
+  // By the loop whenever it likes; does nothing if the snapshots are those of the last call.
+  void update(const IdentitySnapshotPtr& identity, const std::shared_ptr<const PolicySnapshot>& decisions);
+  // Any thread.
+  std::vector<FunctionReport> reports() const;
+  std::size_t attached() const;  // instances
+
+ private:
+  // Who asks: a slot and its present holder.
+  struct Asker {
+    std::string path;
+    uint32_t tgid = 0;
+    bool container = false;
+    std::string holder;  // differs when the slot has another one
+    DecisionPtr decision;
+  };
+  using Wanted = std::map<uint32_t, Asker>;
+  struct SlotWork {
+    Asker asker;
+    std::map<std::string, std::vector<InstancePtr>> instances;  // by function
+    std::map<std::string, Refusal> missing;                     // functions without instance
+    uint64_t next_ns = 0;
+    int looks = 0;
+  };
+
+  void run();
+  uint64_t turn(const Wanted& wanted);
+  void follow(const Wanted& wanted);
+  void look(uint32_t slot, SlotWork& work);
+  void look_at_kernel(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
+  void look_at_files(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
+  void exchange(uint32_t slot, SlotWork& work, std::map<std::string, std::vector<InstancePtr>> found);
+  bool still_wanted(uint32_t slot, const Asker& asker) const;
+  void drop(uint32_t slot, SlotWork& work);
+  std::vector<uint32_t> pids_of(const Asker& asker) const;
+  void publish();
+
+  FunctionsOptions options_;
+  std::unique_ptr<FunctionProbes> probes_;
+  std::string off_;  // why there are no probes
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  uint64_t version_ = 0;
+  Wanted wanted_;
+  std::vector<FunctionReport> reports_;
+  std::size_t attached_ = 0;
+
+  // The loop's
+  const void* identity_ = nullptr;
+  const void* decisions_ = nullptr;
+  std::shared_ptr<const void> held_[2];  // so that an address is not given to another snapshot
+
+  // The thread's
+  std::unique_ptr<FunctionInstances> instances_;
+  std::map<uint32_t, SlotWork> work_;
+  uint64_t next_hot_ns_ = 0;
+  uint64_t last_hot_ns_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace sonde

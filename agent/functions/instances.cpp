@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/functions/instances.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "agent/base/text.h"
+#include "agent/kernel/return_probe_check.h"
+#include "agent/module/function_names.h"
+#include "agent/functions/rules.h"
+#include "agent/symbols/confined.h"
+#include "agent/symbols/resolve_image.h"
+
+namespace sonde {
+namespace {
+
+// All that makes it another instance.
+std::string text_of(const FunctionRequest& request) {
+  return request.name + "\n" + request.type + "\n" + request.path + "\n" + request.symbol + "\n" + join(request.measure) +
+         "\n" + std::to_string(request.bytes_argument.value_or(0)) + request.bytes_abi + request.errors_when;
+}
+
+bool is_go_function(const ImageAnswer& answer, const FunctionRequest& request) {
+  return answer.go && request.symbol.find('.') != std::string::npos;
+}
+
+uint64_t loading_of(std::string_view module) {
+  struct stat status {};
+  const std::string path = "/sys/module/" + std::string(module);
+  return stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+// Where the bytes of one place are: USDT says it itself, functions have it in a register.
+ArgumentPlace bytes_place(const FunctionRequest& request, const CodePlace& place, bool go) {
+  if (!(measures_of(request) & FUNCTION_BYTES)) return {};
+  if (request.type == "USDT") return place.argument;
+  const bool go_abi = request.bytes_abi == "Go" || (request.bytes_abi != "C" && go);
+  return argument_register(this_machine(), go_abi, request.bytes_argument.value_or(0));
+}
+
+}  // namespace
+
+FileKey key_of(const LocatedFile& file) { return {file.inode, file.size, file.modified_ns, file.changed_ns}; }
+
+InstancePtr FunctionInstances::find_or_make(const FileKey& file, const FunctionRequest& request, bool& made) {
+  InstancePtr& known = instances_[{file, text_of(request)}];
+  made = !known;
+  if (known) return known;
+  known = std::make_shared<Instance>();
+  known->file = file;
+  known->request = request;
+  known->refusal = Refusal::TooMany;
+  if (!function_number(request.name)) return known;
+  for (uint32_t tried = 0; tried + 1 < FUNCTION_INSTANCES; ++tried) {  // the last one is for the test of return probes
+    const uint32_t id = next_;
+    next_ = (next_ + 1) % (FUNCTION_INSTANCES - 1);  // a number rests as long as possible before it is used again
+    if (taken_[id]) continue;
+    taken_[id] = true;
+    known->id = id;
+    known->refusal = Refusal::None;
+    known->hits = probes_.hits(id);
+    break;
+  }
+  return known;
+}
+
+std::vector<InstancePtr> FunctionInstances::in_file(const LocatedFile& file,
+                                                    const std::vector<const FunctionRequest*>& requests) {
+  std::vector<InstancePtr> all, fresh;
+  for (const FunctionRequest* request : requests) {
+    bool made = false;
+    all.push_back(find_or_make(key_of(file), *request, made));
+    const Refusal refusal = all.back()->refusal;
+    const bool again = refusal == Refusal::TimedOut || refusal == Refusal::AttachFailed;
+    if ((made && refusal == Refusal::None) || again) fresh.push_back(all.back());
+  }
+  if (!fresh.empty()) resolve(file, fresh);
+  return all;
+}
+
+void FunctionInstances::resolve(const LocatedFile& file, const std::vector<InstancePtr>& fresh) {
+  std::vector<SymbolQuery> queries;
+  for (const InstancePtr& one : fresh) {
+    const FunctionRequest& request = one->request;
+    const bool bytes = measures_of(request) & FUNCTION_BYTES;
+    queries.push_back({request.symbol, request.type == "USDT",
+                       static_cast<uint8_t>(bytes ? request.bytes_argument.value_or(0) : 0), needs_return(request)});
+  }
+  ImageAnswer answer;
+  const auto bytes = run_confined(file.file.get(), {}, [&](int fd) {
+    return encode_answer(resolve_image(FileSource(fd), this_machine(), queries));
+  });
+  if (!bytes || !decode_answer(*bytes, queries.size(), answer)) {
+    answer = {};
+    answer.refusals.assign(queries.size(), bytes ? Refusal::BadElf : Refusal::TimedOut);
+  }
+  for (uint32_t i = 0; i < fresh.size(); ++i) {
+    Instance& instance = *fresh[i];
+    instance.detail.clear();
+    instance.refusal = answer.refusal != Refusal::None ? answer.refusal : answer.refusals[i];
+    if (instance.refusal == Refusal::SymbolNotFound && answer.stripped) instance.detail = "it is stripped";
+    if (instance.refusal == Refusal::None) attach(file, answer, i, instance);
+  }
+}
+
+void FunctionInstances::define(const Instance& instance, bool go) {
+  function_instance what{};
+  what.name = function_number(instance.request.name).value_or(0);
+  what.measure = measures_of(instance.request);
+  what.error = error_rule_of(instance.request);
+  what.go = go;
+  probes_.define(instance.id, what);
+}
+
+void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answer, uint32_t query, Instance& instance) {
+  const FunctionRequest& request = instance.request;
+  const bool go = is_go_function(answer, request);
+  if (go && (measures_of(request) & FUNCTION_ERRORS)) {
+    instance.refusal = Refusal::Unsupported;
+    instance.detail = "the errors of a Go function are not numbers";
+    return;
+  }
+  std::vector<ProbePlace> entries, returns;
+  for (const CodePlace& place : answer.places) {
+    if (place.query != query) continue;
+    const ArgumentPlace argument = place.is_return ? ArgumentPlace{} : bytes_place(request, place, go);
+    (place.is_return ? returns : entries)
+        .push_back({place.offset, place.semaphore, function_cookie(instance.id, argument)});
+  }
+  if (!go && needs_return(request)) {
+    if (!return_probes_work()) {
+      instance.refusal = Refusal::NoReturnProbes;
+      instance.detail = return_probes_detail_;
+      return;
+    }
+    returns = entries;
+  }
+  define(instance, go);
+  // The end first: a call of which only the end is seen is known as such.
+  auto ends = probes_.attach(go ? FunctionProgram::GoReturn : FunctionProgram::Return, file.file.get(), returns);
+  auto begins = ends ? probes_.attach(go ? FunctionProgram::GoEnter : FunctionProgram::Enter, file.file.get(), entries)
+                     : Result<ProbeLinks>(ends.error());
+  if (!begins) {
+    instance.refusal = Refusal::AttachFailed;
+    instance.detail = begins.error().message();
+    return;
+  }
+  instance.links = std::move(*begins);  // detached in this order
+  for (Fd& link : *ends) instance.links.push_back(std::move(link));
+}
+
+InstancePtr FunctionInstances::in_kernel(const FunctionRequest& request) {
+  bool made = false;
+  InstancePtr instance = find_or_make({}, request, made);
+  if (instance->refusal == Refusal::TooMany || instance->refusal == Refusal::TooHot) return instance;
+  const std::string_view module = module_of(request.symbol);
+  const bool reloaded = !module.empty() && instance->module_seen != loading_of(module);
+  if (!made && instance->attached() && !reloaded) return instance;
+  instance->links.clear();
+  attach_kernel(*instance);
+  return instance;
+}
+
+void FunctionInstances::attach_kernel(Instance& instance) {
+  const FunctionRequest& request = instance.request;
+  const bool with_return = needs_return(request);
+  instance.module_seen = loading_of(module_of(request.symbol));
+  instance.detail.clear();
+  instance.refusal = is_denied(request.symbol, with_return)    ? Refusal::Denied
+                     : !probes_.has_kernel_probes()            ? Refusal::NoKernelProbes
+                                                               : Refusal::None;
+  if (instance.refusal != Refusal::None) return;
+  define(instance, false);
+  const ArgumentPlace argument = bytes_place(request, {}, false);
+  const uint64_t cookie = function_cookie(instance.id, argument);
+  Result<ProbeLinks> ends = ProbeLinks();
+  if (with_return) ends = probes_.attach_kernel(FunctionProgram::KernelReturn, request.symbol, cookie);
+  auto begins = ends ? probes_.attach_kernel(FunctionProgram::KernelEnter, request.symbol, cookie)
+                     : Result<ProbeLinks>(ends.error());
+  if (!begins) {
+    instance.refusal = Refusal::AttachFailed;
+    instance.detail = begins.error().message();
+    return;
+  }
+  instance.links = std::move(*begins);
+  for (Fd& link : *ends) instance.links.push_back(std::move(link));
+}
+
+bool FunctionInstances::return_probes_work() {
+  if (return_probes_ < 0) {
+    return_probes_detail_ = check_return_probes(probes_);
+    return_probes_ = return_probes_detail_.empty();
+    if (!return_probes_) spdlog::warn("functions: no return probes: {}", return_probes_detail_);
+  }
+  return return_probes_ == 1;
+}
+
+void FunctionInstances::use(const InstancePtr& instance, uint32_t slot) {
+  instance->slots.insert(slot);
+  if (instance->attached()) probes_.ask(slot, instance->id, true);
+}
+
+void FunctionInstances::leave(const InstancePtr& instance, uint32_t slot) {
+  if (!instance->slots.erase(slot)) return;
+  if (instance->refusal != Refusal::TooMany) probes_.ask(slot, instance->id, false);
+  if (!instance->slots.empty()) return;
+  instance->links.clear();
+  if (instance->refusal != Refusal::TooMany) taken_[instance->id] = false;
+  instances_.erase({instance->file, text_of(instance->request)});
+}
+
+bool FunctionInstances::detach_hot(double seconds, double most_per_second) {
+  bool any = false;
+  for (auto& [key, instance] : instances_) {
+    if (!instance->attached()) continue;
+    const uint64_t hits = probes_.hits(instance->id);
+    const double rate = static_cast<double>(hits - instance->hits) / seconds;
+    instance->hits = hits;
+    if (rate <= most_per_second) continue;
+    any = true;
+    for (const uint32_t slot : instance->slots) probes_.ask(slot, instance->id, false);
+    instance->links.clear();
+    instance->refusal = Refusal::TooHot;
+    instance->detail = std::to_string(static_cast<uint64_t>(rate)) + " calls a second";
+    spdlog::warn("function {}: {}: detached", instance->request.name, instance->detail);
+  }
+  return any;
+}
+
+std::size_t FunctionInstances::attached() const {
+  return static_cast<std::size_t>(std::ranges::count_if(instances_, [](const auto& one) { return one.second->attached(); }));
+}
+
+}  // namespace sonde

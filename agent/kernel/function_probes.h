@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attaches the programs of the function probe to places in files and to functions of the kernel, and tells the kernel side
+// which slot asks for what. Who wants what and where it is: agent/functions/functions.h.
+//
+// Threads: any, one at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/base/fd.h"
+#include "agent/base/result.h"
+#include "agent/kernel/engine.h"
+#include "agent/module/mapped.h"
+#include "agent/symbols/image.h"
+#include "bpf/modules/function/function.h"
+
+namespace sonde {
+
+enum class FunctionProgram : uint8_t { Enter, Return, GoEnter, GoReturn, KernelEnter, KernelReturn };
+inline constexpr std::size_t kFunctionPrograms = 6;
+
+struct ProbePlace {
+  uint64_t offset = 0;     // in the file
+  uint64_t semaphore = 0;  // file offset of a USDT counter; 0: none
+  uint64_t cookie = 0;     // function_cookie()
+};
+uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument);
+
+// Detaches when it goes.
+using ProbeLinks = std::vector<Fd>;
+
+class FunctionProbes {
+ public:
+  // Error: the module is off or does not load.
+  static Result<std::unique_ptr<FunctionProbes>> open(const Engine& engine);
+
+  // All places or none. `file` need not stay open.
+  Result<ProbeLinks> attach(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
+  // A function of the kernel or, as module:function, of a kernel module.
+  Result<ProbeLinks> attach_kernel(FunctionProgram program, const std::string& symbol, uint64_t cookie) const;
+  bool attaches_many() const { return many_; }  // by one link per function (uprobe_multi, 6.6), not one per place
+  bool has_kernel_probes() const { return kprobe_type_ >= 0; }
+
+  void define(uint32_t instance, const function_instance& what);
+  void ask(uint32_t slot, uint32_t instance, bool wanted);
+  bool asked(uint32_t slot, uint32_t instance) const;
+  void forget(uint32_t slot);  // asks for nothing any more
+  // Entries seen so far, of whomever.
+  uint64_t hits(uint32_t instance) const;
+
+ private:
+  FunctionProbes() = default;
+  Result<Fd> attach_many(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
+  Result<Fd> attach_one(FunctionProgram program, int file, const ProbePlace& place) const;
+
+  int programs_[kFunctionPrograms] = {};
+  bool many_ = false;
+  int uprobe_type_ = -1, kprobe_type_ = -1;
+  uint32_t slots_ = 0;
+  Mapped asked_, instances_, hits_;
+};
+
+}  // namespace sonde

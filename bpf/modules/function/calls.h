@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Begin and end of a call.
+ *
+ * A call in flight is known by whose stack it is on and where on it its frame begins: the stack pointer at the entry is
+ * the same at the return, recursion has another one, and an exception or longjmp that leaves a frame behind leaves an
+ * entry that the next call at that place overwrites. A thread's stack stays where it is. That of a goroutine moves as it
+ * grows, and the goroutine from thread to thread: there it is the distance from the stack's upper end, which stays. */
+#ifndef SONDE_FUNCTION_CALLS_H
+#define SONDE_FUNCTION_CALLS_H
+
+#include "function.h"
+#include <sonde/who.h>
+
+SONDE_CELL_ROWS(function);
+SONDE_KEYED_HISTOGRAM_ROWS(function);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* one per slot, set before loading */
+	__type(key, uint32_t);
+	__type(value, struct function_asked);
+} function_asked SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FUNCTION_INSTANCES);
+	__type(key, uint32_t);
+	__type(value, struct function_instance);
+} function_instances SEC(".maps");
+
+/* Entries seen, of whomever: user space looks whether one is hit too often. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FUNCTION_INSTANCES);
+	__type(key, uint32_t);
+	__type(value, uint64_t);
+} function_hits SEC(".maps");
+
+struct function_key {
+	uint64_t owner; /* thread, or goroutine */
+	uint64_t frame;
+	uint32_t instance;
+	uint32_t tgid;
+};
+
+struct function_call {
+	uint64_t start;
+	uint64_t slot;
+};
+
+/* The least recently used go first: calls that never return (longjmp, panics, killed threads) leave entries behind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FUNCTION_IN_FLIGHT);
+	__type(key, struct function_key);
+	__type(value, struct function_call);
+} function_in_flight SEC(".maps");
+
+#if defined(__TARGET_ARCH_x86)
+#define function_goroutine(ctx) ((ctx)->r14)
+#define FUNCTION_RETURN_POPS 8 /* the return address is off the stack when a return probe runs */
+#else
+#define function_goroutine(ctx) (((const struct user_pt_regs *)(ctx))->regs[28])
+#define FUNCTION_RETURN_POPS 0
+#endif
+
+/* As sonde_count_key(), but only calls may go to `other`: bytes and errors that found no cell are lost, and counted so. */
+sonde_slow int function_count(uint32_t slot, uint32_t name, uint32_t counter, uint64_t n)
+{
+	struct sonde_cells *cells = bpf_map_lookup_elem(&function_cells, &slot);
+	uint32_t i, wanted = FUNCTION_CELL(name, counter) + 1, seen;
+
+	if (!cells)
+		return 0;
+	for (i = 0; i < SONDE_CELLS; i++) {
+		seen = *(volatile uint32_t *)&cells->key[i];
+		if (!seen)
+			seen = __sync_val_compare_and_swap(&cells->key[i], 0, wanted);
+		if (!seen || seen == wanted) {
+			__sync_fetch_and_add(&cells->count[i], n);
+			return 0;
+		}
+	}
+	if (counter == FUNCTION_COUNT_CALLS)
+		__sync_fetch_and_add(&cells->other, n);
+	else
+		sonde_lose(SONDE_LOSS_NO_ROW, 1);
+	return 0;
+}
+
+/* The instance if this slot asks for it. */
+sonde_inline struct function_instance *function_wanted(struct sonde_task *state, uint32_t instance)
+{
+	uint32_t slot = state->slot;
+	struct function_asked *asked = bpf_map_lookup_elem(&function_asked, &slot);
+
+	instance &= FUNCTION_INSTANCES - 1;
+	if (!asked || !(asked->word[instance / 64] >> (instance & 63) & 1))
+		return 0;
+	return bpf_map_lookup_elem(&function_instances, &instance);
+}
+
+/* False if the goroutine's own record cannot be read. */
+sonde_inline bool function_key_of(struct pt_regs *ctx, uint32_t instance, uint64_t sp, bool go, struct function_key *key)
+{
+	uint64_t id = bpf_get_current_pid_tgid(), upper_end = 0;
+
+	key->instance = instance;
+	key->tgid = id >> 32;
+	key->owner = id;
+	key->frame = sp;
+	if (!go)
+		return true;
+	key->owner = function_goroutine(ctx);
+	if (bpf_probe_read_user(&upper_end, sizeof(upper_end), (void *)(key->owner + 8))) /* runtime.g.stack.hi */
+		return false;
+	key->frame = upper_end - sp;
+	return true;
+}
+
+sonde_inline void function_count_bytes(struct pt_regs *ctx, uint64_t cookie, uint32_t slot, uint32_t name)
+{
+	uint32_t shift = 64 - FUNCTION_COOKIE_BITS(cookie), place = FUNCTION_COOKIE_PLACE(cookie);
+	uint64_t value = 0;
+	int64_t bytes;
+	long failed = 0;
+
+	if (place == FUNCTION_PLACE_CONSTANT)
+		value = FUNCTION_COOKIE_DISPLACEMENT(cookie);
+	else
+		failed = bpf_probe_read_kernel(&value, sizeof(value), (void *)ctx + FUNCTION_COOKIE_REGISTER(cookie));
+	if (!failed && place == FUNCTION_PLACE_MEMORY)
+		failed = bpf_probe_read_user(&value, sizeof(value), (void *)(value + FUNCTION_COOKIE_DISPLACEMENT(cookie)));
+	shift &= 63;
+	value <<= shift;
+	bytes = FUNCTION_COOKIE_SIGNED(cookie) ? (int64_t)value >> shift : (int64_t)(value >> shift);
+	if (failed || bytes < 0 || bytes > (int64_t)FUNCTION_MOST_BYTES) {
+		sonde_lose(SONDE_LOSS_BAD_VALUE, 1);
+		return;
+	}
+	if (bytes)
+		function_count(slot, name, FUNCTION_COUNT_BYTES, bytes);
+}
+
+sonde_inline void function_begin(struct pt_regs *ctx, bool go)
+{
+	uint64_t cookie = bpf_get_attach_cookie(ctx), *hits;
+	uint32_t instance = FUNCTION_COOKIE_INSTANCE(cookie), slot;
+	struct function_key key = {};
+	struct function_call call = {};
+	struct function_instance *what;
+	struct sonde_task *state;
+
+	hits = bpf_map_lookup_elem(&function_hits, &instance);
+	if (hits)
+		__sync_fetch_and_add(hits, 1);
+	state = sonde_task_of(bpf_get_current_task_btf());
+	if (!state || !state->flags[SONDE_MODULE_ID])
+		return;
+	what = function_wanted(state, instance);
+	if (!what)
+		return;
+	slot = state->slot;
+	if (what->measure & FUNCTION_CALLS)
+		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
+	if (what->measure & FUNCTION_BYTES)
+		function_count_bytes(ctx, cookie, slot, what->name);
+	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
+		return;
+	if (!function_key_of(ctx, instance, PT_REGS_SP(ctx), go, &key)) {
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+		return;
+	}
+	call.slot = slot;
+	call.start = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&function_in_flight, &key, &call, BPF_ANY))
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+}
+
+sonde_inline bool function_failed(uint64_t value, uint32_t rule)
+{
+	int64_t number = (int64_t)value;
+	uint32_t upper = value >> 32;
+
+	if (rule == FUNCTION_ERROR_NULL)
+		return !value;
+	if (rule == FUNCTION_ERROR_NONZERO)
+		return (uint32_t)value;
+	if (!upper) /* an int: its upper half is not defined, and mostly zero */
+		number = (int32_t)value;
+	return number < 0 && number >= -4095;
+}
+
+/* `pops`: bytes by which the stack pointer is above that of the entry. */
+sonde_inline void function_end(struct pt_regs *ctx, bool go, uint32_t pops)
+{
+	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx);
+	uint32_t instance = FUNCTION_COOKIE_INSTANCE(cookie), slot;
+	struct function_instance *what;
+	struct function_key key = {};
+	struct function_call *call;
+	struct sonde_task *state;
+	uint64_t start;
+
+	state = sonde_task_of(bpf_get_current_task_btf());
+	if (!state || !state->flags[SONDE_MODULE_ID])
+		return;
+	what = function_wanted(state, instance);
+	if (!what)
+		return;
+	call = function_key_of(ctx, instance, PT_REGS_SP(ctx) - pops, go, &key) ? bpf_map_lookup_elem(&function_in_flight, &key) : 0;
+	if (!call) {
+		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
+		return;
+	}
+	slot = call->slot;
+	start = call->start;
+	bpf_map_delete_elem(&function_in_flight, &key);
+	if (slot != state->slot) { /* the task moved meanwhile, or the slot has another owner */
+		sonde_lose(SONDE_LOSS_MOVED, 1);
+		return;
+	}
+	if (what->measure & FUNCTION_DURATION)
+		sonde_observe_key(&function_keyed, slot, what->name, end - start);
+	if ((what->measure & FUNCTION_ERRORS) && function_failed(PT_REGS_RC(ctx), what->error))
+		function_count(slot, what->name, FUNCTION_COUNT_ERRORS, 1);
+}
+
+#endif

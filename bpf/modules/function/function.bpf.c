@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The function probe: declared functions of programs and of the kernel. User space attaches these programs to the places
+ * that policies name (agent/kernel/function_probes.h); README.md says how. */
+#include "calls.h"
+
+SONDE_LICENSE;
+
+/* Programs on user functions can be preempted, by another task that runs the same program on this CPU. Since 6.13 that
+ * task may use the same private stack, so it is kept out where the kernel can (6.10). */
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+const volatile bool function_guard SEC(".rodata.function") = false;
+
+#define FUNCTION_GUARDED(work)                \
+	do {                                  \
+		if (function_guard)           \
+			bpf_preempt_disable(); \
+		work;                         \
+		if (function_guard)           \
+			bpf_preempt_enable(); \
+		return 0;                     \
+	} while (0)
+
+SEC("uprobe")
+int function_enter(struct pt_regs *ctx)
+{
+	FUNCTION_GUARDED(function_begin(ctx, false));
+}
+
+SEC("uprobe")
+int function_return(struct pt_regs *ctx)
+{
+	FUNCTION_GUARDED(function_end(ctx, false, FUNCTION_RETURN_POPS));
+}
+
+SEC("uprobe")
+int function_go_enter(struct pt_regs *ctx)
+{
+	FUNCTION_GUARDED(function_begin(ctx, true));
+}
+
+/* On each return instruction: the return address is still on the stack. */
+SEC("uprobe")
+int function_go_return(struct pt_regs *ctx)
+{
+	FUNCTION_GUARDED(function_end(ctx, true, 0));
+}
+
+SEC("kprobe")
+int function_kernel_enter(struct pt_regs *ctx)
+{
+	function_begin(ctx, false);
+	return 0;
+}
+
+SEC("kretprobe")
+int function_kernel_return(struct pt_regs *ctx)
+{
+	function_end(ctx, false, FUNCTION_RETURN_POPS);
+	return 0;
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The function probe in user space: its tables. Which functions, where they are and how they are attached is the agent's
+// (agent/functions/functions.h), because policies say so.
+#include "bpf/modules/function/function.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/module/function_names.h"
+#include "agent/module/module.h"
+
+namespace sonde {
+namespace {
+
+enum Metric : uint8_t { kCalls, kErrors, kBytes, kDuration };
+
+constexpr AttributeSpec kName[] = {
+    {"sonde.function.name", "as the policy declares it; _OTHER beyond what one container has room for"}};
+
+constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.function.calls",
+     .unit = "{call}",
+     .level = Level::OptIn,
+     .description = "Calls of a function that a policy declares; of a USDT probe, how often it was passed.",
+     .attributes = kName},
+    {.name = "sonde.function.errors",
+     .unit = "{call}",
+     .level = Level::OptIn,
+     .description = "Calls that returned what the policy says is an error: by default -1 to -4095.",
+     .attributes = kName},
+    {.name = "sonde.function.bytes",
+     .unit = "By",
+     .level = Level::OptIn,
+     .description = "Sum of the argument that the policy says is a size, over all calls.",
+     .attributes = kName},
+    {.name = "sonde.function.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::OptIn,
+     .description = "Time from the entry to the return of a call.",
+     .attributes = kName},
+};
+
+constexpr SeriesSpec kSeries[] = {
+    {.metric = kCalls, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_CALLS},
+    {.metric = kErrors, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_ERRORS},
+    {.metric = kBytes, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_BYTES},
+    {.metric = kDuration, .source = Source::KeyedHistogram, .level = Level::OptIn, .flag = FUNCTION_DURATION, .scale = 1e-9},
+};
+
+constexpr std::string_view kKernelGap = "declared functions of the kernel are not measured";
+
+constexpr ProgramSpec kPrograms[] = {
+    {.program = "function_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
+    {.program = "function_return", .hook = "uretprobe", .cost_ns = 800, .by_agent = true},
+    {.program = "function_go_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
+    {.program = "function_go_return", .hook = "uprobe on each return instruction", .cost_ns = 500, .by_agent = true},
+    {.program = "function_kernel_enter", .hook = "kprobe", .gap = kKernelGap, .by_agent = true},
+    {.program = "function_kernel_return", .hook = "kretprobe", .gap = kKernelGap, .by_agent = true},
+};
+
+constexpr std::string_view kNotes[] = {
+    "Measures only what a policy's `functions` declares; includeMetrics has no effect by itself.",
+    "A function is attached per file, so that processes of other containers that run the same file pay for the probe, too.",
+    "Calls that were under way when their function was attached are not measured.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "function",
+    .summary = "Functions that policies declare, of programs and of the kernel: calls, errors, bytes, duration",
+    .metrics = kMetrics,
+    .series = kSeries,
+    .programs = kPrograms,
+    .needs = "uprobes with cookies (5.15); kprobes for functions of the kernel; CAP_BPF, CAP_PERFMON, and to open the files "
+             "of containers CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+    .cells = true,
+    .keyed_histograms = true,
+    .notes = kNotes,
+};
+
+Result<void> set_guard(bpf_object* object, bool value) {
+  bpf_map* map = bpf_object__find_map_by_name(object, ".rodata.function");
+  std::size_t size = 0;
+  if (!map) return Error("the function object has no guard");
+  auto* data = static_cast<unsigned char*>(const_cast<void*>(bpf_map__initial_value(map, &size)));
+  if (!data || size < 1) return Error("the function object has no guard");
+  data[0] = value;
+  return {};
+}
+
+// linux/bpf.h of 6.6; Debian 12 has that of 6.1.
+constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
+struct LinkCreateMulti {
+  uint32_t prog_fd, target_fd, attach_type, flags;
+  uint64_t path, offsets, ref_ctr_offsets, cookies;
+  uint32_t count, multi_flags, pid, reserved;
+};
+
+// Can one link have many places? Asked with a path that is no file: who knows such links says so (EBADF), who does not
+// finds the request strange (EINVAL).
+bool supports_uprobe_multi() {
+  const bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+                           {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = kTraceUprobeMulti;
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_KPROBE, "sonde_probe", "GPL", code, 2, &options));
+  if (!program) return false;
+  const uint64_t offset = 0;
+  LinkCreateMulti create{};
+  create.prog_fd = static_cast<uint32_t>(program.get());
+  create.attach_type = kTraceUprobeMulti;
+  const char* no_file = "/";
+  create.path = std::bit_cast<uint64_t>(no_file);
+  create.offsets = std::bit_cast<uint64_t>(&offset);
+  create.count = 1;
+  const Fd link(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &create, sizeof(create))));
+  return !link && errno == EBADF;
+}
+
+Result<void> choose_attachment(bpf_object* object) {
+  if (!supports_uprobe_multi()) return {};
+  for (const char* name : {"function_enter", "function_return", "function_go_enter", "function_go_return"}) {
+    bpf_program* program = bpf_object__find_program_by_name(object, name);
+    if (!program) return Error(std::string("the function object has no program ") + name);
+    if (const int error = bpf_program__set_expected_attach_type(program, kTraceUprobeMulti))
+      return Error::system("cannot choose how functions are attached", -error);
+  }
+  return {};
+}
+
+class FunctionModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  CellSeries decode_cell(uint32_t key) const override {
+    if (key == kOtherCells) return {kCalls, AttributeValues{"_OTHER"}};
+    return {static_cast<uint8_t>(key & 3), AttributeValues{function_name(key >> 2)}};
+  }
+
+  CellSeries decode_keyed(uint32_t key) const override {
+    if (key == kOtherCells) return {kDuration, AttributeValues{"_OTHER"}};
+    return {kDuration, AttributeValues{function_name(key)}};
+  }
+
+  Result<void> prepare(bpf_object* object, const Features& features, int) const override {
+    bpf_map* asked = bpf_object__find_map_by_name(object, "function_asked");
+    const bpf_map* slots = bpf_object__find_map_by_name(object, "sonde_slot_config");
+    if (!asked || !slots) return Error("the function object lacks its maps");
+    if (const int error = bpf_map__set_max_entries(asked, bpf_map__max_entries(slots)))
+      return Error::system("cannot size the table of functions asked", -error);
+    if (auto chosen = choose_attachment(object); !chosen) return chosen;
+    return set_guard(object, features.has_function("bpf_preempt_disable"));
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_function() {
+  static const FunctionModule module;
+  return module;
+}
+
+}  // namespace sonde
