@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// The locks probe in user space: its tables, and the names of locks.
+#include "bpf/modules/locks/locks.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <array>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "agent/module/bpf_run.h"
+#include "agent/module/intern.h"
+#include "agent/module/module.h"
+#include "bpf/modules/locks/symbols.h"
+
+namespace sonde {
+namespace {
+
+enum Metric : uint8_t { kWait, kTime, kHold, kInversions };
+
+constexpr std::array<std::string_view, LOCKS_KINDS> kKinds = {"mutex",   "spinlock",     "rwlock",    "rwsem",
+                                                              "rtmutex", "percpu_rwsem", "semaphore", "futex"};
+
+constexpr AttributeSpec kKind[] = {
+    {"sonde.lock.kind", "mutex, spinlock, rwlock, rwsem, rtmutex, percpu_rwsem, semaphore, futex"}};
+constexpr AttributeSpec kKindAndName[] = {
+    {"sonde.lock.kind", "mutex, spinlock, rwlock, rwsem, rtmutex, percpu_rwsem, semaphore"},
+    {"sonde.lock.name", "symbol of the lock, or of the function that waits for it; other"}};
+constexpr AttributeSpec kHoldKind[] = {{"sonde.lock.kind", "mutex, rwsem"}};
+constexpr AttributeSpec kInversionKind[] = {{"sonde.lock.kind", "mutex, rwsem, futex"}};
+
+constexpr MetricSpec kMetrics[] = {
+    {.name = "sonde.lock.wait.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::Detailed,
+     .description = "Time from finding a lock taken to having it; of futexes, from falling asleep to being woken.",
+     .attributes = kKind},
+    {.name = "sonde.lock.wait.time",
+     .unit = "s",
+     .level = Level::OptIn,
+     .description = "Time waited for locks of the kernel, by the lock's name.",
+     .attributes = kKindAndName,
+     .integer = false},
+    {.name = "sonde.lock.hold.duration",
+     .unit = "s",
+     .instrument = Instrument::Histogram,
+     .level = Level::OptIn,
+     .description = "Time for which a lock that had been waited for was then held.",
+     .attributes = kHoldKind},
+    {.name = "sonde.lock.inversions",
+     .unit = "{inversion}",
+     .level = Level::Detailed,
+     .description = "Cycles of tasks that wait for each other's locks: suspected deadlocks.",
+     .attributes = kInversionKind,
+     .from_zero = true},
+};
+
+constexpr auto make_series() {
+  std::array<SeriesSpec, LOCKS_KINDS + 1 + 2 + 3> all{};
+  std::size_t n = 0;
+  for (uint16_t kind = 0; kind < LOCKS_KINDS; ++kind) {
+    const uint8_t flag = kind == LOCKS_FUTEX ? LOCKS_FUTEXES : LOCKS_WAITS;
+    all[n++] = {kWait, Source::Histogram, kind, {kKinds[kind]}, Level::Detailed, flag, 1e-9};
+  }
+  all[n++] = {kTime, Source::Cells, 0, {}, Level::OptIn, LOCKS_NAMES, 1e-9};
+  all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_MUTEX, {kKinds[LOCKS_MUTEX]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
+  all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_RWSEM, {kKinds[LOCKS_RWSEM]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
+  for (const uint16_t kind : {LOCKS_MUTEX, LOCKS_RWSEM, LOCKS_FUTEX}) {
+    all[n++] = {kInversions, Source::Counter, static_cast<uint16_t>(LOCKS_INVERSION + kind), {kKinds[kind]},
+                Level::Detailed, LOCKS_INVERSIONS, 1.0};
+  }
+  return all;
+}
+constexpr auto kSeries = make_series();
+
+constexpr std::string_view kNoContention =
+    "waits for locks of the kernel are not measured (lock:contention_begin is there from 5.19 on)";
+constexpr std::string_view kNoHolds = "how long locks are held is not measured: it needs fentry";
+constexpr uint8_t kFutexFlags = LOCKS_FUTEXES | LOCKS_INVERSIONS;
+
+constexpr ProgramSpec kPrograms[] = {
+    {.program = "locks_contention_begin", .hook = "tp_btf/contention_begin", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
+    {.program = "locks_contention_end", .hook = "tp_btf/contention_end", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
+    {.program = "locks_switch", .hook = "tp_btf/sched_switch", .flags = kFutexFlags},
+    {.program = "locks_wakeup", .hook = "tp_btf/sched_wakeup", .flags = kFutexFlags},
+    {.program = "locks_mutex_unlock", .hook = "fentry/mutex_unlock", .flags = LOCKS_HOLDS, .gap = kNoHolds},
+    {.program = "locks_up_read", .hook = "fentry/up_read", .flags = LOCKS_HOLDS, .gap = kNoHolds},
+    {.program = "locks_up_write", .hook = "fentry/up_write", .flags = LOCKS_HOLDS, .gap = kNoHolds},
+    {.program = "locks_take_rows",
+     .hook = "run by the agent when subjects are selected and before a collection",
+     .flags = 0,
+     .gap = "waits for spinning locks are not in the histogram"},
+};
+
+constexpr std::string_view kNotes[] = {
+    "A lock that is free when it is asked for is no wait; a futex call that need not sleep neither.",
+    "A wait for a spinning lock in an interrupt is charged to the task that was interrupted.",
+    "Futex waits of 32-bit programs are not measured.",
+    "Inversions of futexes are found for mutexes of glibc, which write their owner beside the futex.",
+};
+
+constexpr ModuleInfo kInfo = {
+    .name = "locks",
+    .summary = "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks",
+    .metrics = kMetrics,
+    .series = kSeries,
+    .programs = kPrograms,
+    .needs = "lock:contention_begin (5.19) for locks of the kernel; fentry for how long they are held; CAP_BPF and CAP_PERFMON, "
+             "and CAP_SYSLOG for names",
+    .counters = LOCKS_COUNTERS,
+    .histograms = LOCKS_HISTOGRAMS,
+    .cells = true,
+    .notes = kNotes,
+};
+
+// Read-only data of the object, in a section of its own.
+template <typename T>
+Result<void> set_constant(bpf_object* object, const char* section, const T& value) {
+  bpf_map* map = bpf_object__find_map_by_name(object, section);
+  std::size_t size = 0;
+  void* data = map ? const_cast<void*>(bpf_map__initial_value(map, &size)) : nullptr;
+  if (!data || size < sizeof(value)) return Error(std::string("the locks object has no ") + section);
+  std::memcpy(data, &value, sizeof(value));
+  return {};
+}
+
+// Names by the hash that the kernel side counts by. Known ones stay: counts may still be on their way.
+struct Names {
+  std::mutex mutex;
+  std::map<uint32_t, std::string_view> by_hash;
+};
+Names& names() {
+  static Names all;
+  return all;
+}
+
+class LocksModule final : public Module {
+ public:
+  const ModuleInfo& info() const override { return kInfo; }
+
+  CellSeries decode_cell(uint32_t key) const override {
+    if (key == kOtherCells) return {kTime, AttributeValues{"other", "other"}};
+    Names& known = names();
+    const std::lock_guard lock(known.mutex);
+    const auto name = known.by_hash.find(key >> 3);
+    return {kTime, AttributeValues{kKinds[key & 7], name == known.by_hash.end() ? "other" : name->second}};
+  }
+
+  Result<void> prepare(bpf_object* object, const Features&, int) const override {
+    const bpf_map* slots = bpf_object__find_map_by_name(object, "sonde_slot_config");
+    if (!slots) return Error("the locks object lacks its maps");
+    if (auto set = set_constant(object, ".rodata.slots", bpf_map__max_entries(slots)); !set) return set;
+    return set_constant(object, ".rodata.locks", kernel_bounds());
+  }
+
+  Result<void> selected(bpf_object* object) const override { return run_program(object, "locks_take_rows"); }
+
+  Result<void> flush(bpf_object* object) const override {
+    learn_names(object);
+    return run_program(object, "locks_take_rows");
+  }
+
+ private:
+  static void learn_names(bpf_object* object) {
+    const bpf_map* map = bpf_object__find_map_by_name(object, "locks_places");
+    if (!map) return;
+    std::map<uint32_t, uint64_t> fresh;
+    Names& known = names();
+    const std::lock_guard lock(known.mutex);
+    uint32_t key = 0;
+    uint32_t next = 0;
+    for (int end = bpf_map_get_next_key(bpf_map__fd(map), nullptr, &next); !end;
+         end = bpf_map_get_next_key(bpf_map__fd(map), &key, &next)) {
+      locks_place place{};
+      key = next;
+      if (known.by_hash.contains(key) || bpf_map_lookup_elem(bpf_map__fd(map), &key, &place)) continue;
+      fresh[key] = place.address;
+    }
+    if (fresh.empty()) return;
+    for (const auto& [hash, name] : symbols_of(fresh)) known.by_hash[hash] = intern(name);
+  }
+};
+
+}  // namespace
+
+const Module& sonde_module_locks() {
+  static const LocksModule module;
+  return module;
+}
+
+}  // namespace sonde
