@@ -66,6 +66,13 @@ struct ListenConfig {  // host:port; empty: not served
   std::string unix_socket;
 };
 
+struct KubernetesConfig {
+  std::string api_server = "auto";  // auto: the one of the cluster that the agent's pod is in; none; or a URL
+  std::string token_file;           // empty: the pod's own
+  std::string ca_file;              // empty: the pod's own
+  std::string policy_cache;         // file; empty: not kept
+};
+
 struct OverheadConfig {
   uint32_t milli_cpu = 200;  // agent and BPF programs together, over the node; 0: no budget
 };
@@ -94,6 +101,7 @@ struct Config {
   std::string cluster_name;                                              // empty: not exported
   std::vector<std::pair<std::string, std::string>> resource_attributes;  // on every Resource
   bool allow_user_functions = false;
+  KubernetesConfig kubernetes;
 
   // For resolve(): defaults and ceilings; `in_kubernetes` decides what Auto means.
   ResolveContext resolve_context(bool in_kubernetes, uint64_t now_ns) const;

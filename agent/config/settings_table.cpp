@@ -227,8 +227,16 @@ void add_machine(std::vector<Setting>& t) {
                                     {"kubelet", IdentitySource::Kubelet},
                                     {"apiServer", IdentitySource::ApiServer},
                                     {"cgroup", IdentitySource::Cgroup}},
-                                   "Who knows the pods. This build has cgroup only, what the paths tell; the others mean the "
-                                   "same"));
+                                   "Who knows the pods. This build has apiServer (auto is the same where there is one) "
+                                   "and cgroup: what the paths tell"));
+  t.push_back(text("kubernetes.apiServer", "api-server", SONDE_FIELD(kubernetes.api_server),
+                   "Where pods and policies come from: auto (the cluster that the agent is a pod of), none, or a URL"));
+  t.push_back(text("kubernetes.tokenFile", "api-token-file", SONDE_FIELD(kubernetes.token_file),
+                   "Token for the API server, read at each request; empty: the pod's own"));
+  t.push_back(text("kubernetes.caFile", "api-ca", SONDE_FIELD(kubernetes.ca_file),
+                   "Who signs the API server's certificate; empty: the pod's own"));
+  t.push_back(text("kubernetes.policyCache", "policy-cache", SONDE_FIELD(kubernetes.policy_cache),
+                   "Policies are kept in this file for a start without API server; empty: not kept"));
   t.push_back(text("nodeName", "node-name", SONDE_FIELD(node_name), "Name of this node; empty: the host name"));
   t.push_back(text("clusterName", "cluster-name", SONDE_FIELD(cluster_name), "Exported as k8s.cluster.name"));
   t.push_back(resource_attributes());

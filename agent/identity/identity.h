@@ -29,6 +29,8 @@ class Enricher {
   // Fills the fields it knows and leaves the others: what was known of a pod stays known while its last counts leave.
   // Must not touch the fields that key() is made of.
   virtual void enrich(Subject& subject) const = 0;
+  // Is everything known of this subject that will be known? Until then it is counted, but nothing is decided.
+  virtual bool complete(const Subject& subject) const = 0;
   // Another number when an answer given before may be another now.
   virtual uint64_t version() const = 0;
 };

@@ -23,6 +23,7 @@ enum class ContainerType : uint8_t { Unknown, Regular, Init, Ephemeral, Sandbox 
 struct Owner {
   std::string kind;  // Deployment, StatefulSet, DaemonSet, Job, CronJob
   std::string name;
+  friend bool operator==(const Owner&, const Owner&) = default;
 };
 
 struct Subject {

@@ -78,6 +78,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   engine->core_ = std::move(*core);
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
   engine->moved_ns_.resize(options.slots);
+  engine->held_.resize(options.slots);
   engine->doorbell_ = ring_buffer__new(
       engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
   const LoadOptions load{options.alternative, options.break_program, options.cgroup_root};
@@ -164,6 +165,7 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
   auto slots = slots_->taken();
   slots.push_back(SONDE_SLOT_UNATTRIBUTED);
   for (const uint32_t slot : slots) {
+    if (held_[slot]) continue;
     stats.series_moved += drain(slot, sink, clear, begin);
     ++stats.slots_read;
     if (!refresh_gauges) continue;
@@ -233,8 +235,14 @@ void Engine::hush() {
   if (doorbell_) ring_buffer__consume(doorbell_);
 }
 
+void Engine::hold(uint32_t slot, bool held) {
+  const std::lock_guard lock(mutex_);
+  held_[slot] = held;
+}
+
 void Engine::release(uint32_t slot) {
   const std::lock_guard lock(mutex_);
+  held_[slot] = false;
   if (!slots_->info(slot) || slots_->released(slot)) return;
   slots_->release(slot);
   released_.push_back({slot, boottime_ns()});

@@ -75,6 +75,8 @@ class Engine {
   // Hands every change since the last call to the sink. `clear`: bit per module, rows are emptied while read
   // (ClearAfterRead); otherwise they are only read. The deltas are the same.
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
+  // Its rows are left as they are by collect() until it is let go: nobody knows yet whose they are.
+  void hold(uint32_t slot, bool held);
   // Takes the slot from its holder (see Slots::release); its rows are still collected until the grace period is over.
   void release(uint32_t slot);
   // As collect(), but only slots that were released; call kGraceNs after release().
@@ -122,6 +124,7 @@ class Engine {
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
   ModuleFlags gained_{};  // by module: flags that a slot did not have before, since the last sync_programs()
+  std::vector<bool> held_;          // by slot
   ring_buffer* doorbell_ = nullptr;
 };
 

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <random>
 
+#include "agent/api/http_pool.h"
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/text.h"
@@ -43,6 +44,7 @@ Agent::Agent(AgentOptions options) : options_(std::move(options)) {}
 
 Agent::~Agent() {
   servers_.reset();  // first: its handlers ask the rest
+  control_.reset();  // it asks the cluster for names
 }
 
 Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
@@ -110,6 +112,8 @@ Result<void> Agent::begin() {
   engine_ = std::move(*engine);
   started_ns_ = boottime_ns();
   if (config_.duration_ns) end_ns_ = started_ns_ + config_.duration_ns;
+  if (auto joined = join_cluster(); !joined) return joined.error();
+  if (cluster_ && config_.identity_source != IdentitySource::Cgroup) control.names = &cluster_->pods();
   self_ = std::make_unique<SelfMetrics>(Now::read());
   auto outputs = Outputs::open(config_, &self_->export_duration);
   if (!outputs) return outputs.error();
@@ -187,7 +191,8 @@ void Agent::run() {
     if (reloading_.exchange(false)) do_reload();
     control_->follow();
     control_->enter_waiting(now);
-    if (now >= next_policies_ns_) follow_policies(false);
+    if (const bool news = follow_cluster(); news || now >= next_policies_ns_) follow_policies(news);
+    control_->rename(now);
     if (overhead_->tick(now)) {
       control_->set_steps(overhead_->steps());
     }
@@ -230,11 +235,52 @@ void Agent::wait(uint64_t timeout_ns) {
   }
 }
 
+Result<void> Agent::join_cluster() {
+  const KubernetesConfig& wanted = config_.kubernetes;
+  kube::ClusterOptions options;
+  if (wanted.api_server == "auto") {
+    options.api = kube::in_cluster([this](const std::string& name) { return options_.inputs.env(name).value_or(""); });
+  } else if (wanted.api_server != "none") {
+    options.api.url = wanted.api_server;
+  }
+  if (options.api.url.empty()) return {};
+  if (!options.api.url.starts_with("https://") && !options.api.url.starts_with("http://")) {
+    return Error("kubernetes.apiServer must be auto, none or a URL like https://host:6443, not '" + options.api.url + "'");
+  }
+  if (!wanted.token_file.empty()) options.api.token_file = wanted.token_file;
+  if (!wanted.ca_file.empty()) options.api.ca_file = wanted.ca_file;
+  if (!options.api.token_file.empty() && options.api.url.starts_with("http://")) {
+    return Error("a token is not sent over plain HTTP: write https:// in kubernetes.apiServer or remove kubernetes.tokenFile");
+  }
+  options.api.user_agent = "sonde-agent/" SONDE_VERSION " (linux)";
+  options.node_name = config_.node_name.empty() ? host_name() : config_.node_name;
+  options.cache_file = wanted.policy_cache;
+  options.pods = config_.identity_source != IdentitySource::Cgroup;
+  options.changed = [this] { ring(); };
+  limit_http_pool();
+  cluster_ = std::make_unique<kube::Cluster>(std::move(options));
+  cluster_->start();
+  policies_->set_objects(cluster_->policies());  // of the last run
+  return {};
+}
+
+// True if policies or labels of the node are others now.
+bool Agent::follow_cluster() {
+  if (!cluster_) return false;
+  const uint64_t policies = cluster_->policies_version(), node = cluster_->node_version();
+  if (policies == cluster_policies_ && node == cluster_node_) return false;
+  if (policies != cluster_policies_) policies_->set_objects(cluster_->policies());
+  cluster_policies_ = policies;
+  cluster_node_ = node;
+  return true;
+}
+
 void Agent::follow_policies(bool force) {
   const uint64_t now = boottime_ns();
   next_policies_ns_ = now + kPoliciesEvery;
   bool changed = policies_->refresh() || force;
-  const ResolveContext context = config_.resolve_context(false, realtime_ns());
+  ResolveContext context = config_.resolve_context(cluster_ != nullptr, realtime_ns());
+  if (cluster_) context.node_labels = cluster_->node_labels();
   for (const Policy& policy : control_->policies()) {  // one whose time is over since the last look
     changed = changed || (expired(policy, context.now_ns) && !expired(policy, control_->context().now_ns));
   }
@@ -339,6 +385,7 @@ void Agent::publish_status() {
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;
+  sources.cluster = cluster_.get();
   std::string status = make_status_json(sources);
   publish_identity();
   const std::lock_guard lock(published_);

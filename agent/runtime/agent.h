@@ -16,6 +16,7 @@
 #include "agent/config/config.h"
 #include "agent/functions/functions.h"
 #include "agent/kernel/engine.h"
+#include "agent/kube/cluster.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
 #include "agent/runtime/control.h"
@@ -63,6 +64,8 @@ class Agent {
   uint64_t wait_ns(uint64_t now) const;
   void wait(uint64_t timeout_ns);
   void follow_policies(bool force);
+  Result<void> join_cluster();
+  bool follow_cluster();
   void collect(bool everything);
   void collect_released();
   void settle();  // after a collection: slots that are done go back
@@ -81,6 +84,9 @@ class Agent {
   std::unique_ptr<SelfMetrics> self_;
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
+  std::unique_ptr<kube::Cluster> cluster_;  // none outside Kubernetes
+  uint64_t cluster_policies_ = 0;           // versions that are in force
+  uint64_t cluster_node_ = 0;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Functions> functions_;
   std::unique_ptr<Overhead> overhead_;

@@ -65,8 +65,8 @@ Control::Control(Engine& engine, ControlOptions options)
           return path ? *path : std::string();
         };
         return identity;
-      }()),
-      slots_(engine.slots().capacity()) {
+      }(), options_.names),
+      slots_(engine.slots().capacity()), started_ns_(boottime_ns()) {
   machine_pids_ = proc_.has_machine_pids();
 }
 
@@ -83,13 +83,14 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
     if (steps_[i] == OverheadStep::Off) provisional[i] = 0;
   }
   engine_.set_provisional(provisional);
+  provisional_ = provisional;
 
   Subject nobody;
   nobody.kind = SubjectKind::Unattributed;
   const DecisionPtr rest = decision_for(nobody, 0, "");
   engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*rest));
 
-  const IdentitySnapshotPtr known = identity_.snapshot();
+  const IdentitySnapshotPtr known = identity_.apply({}, boottime_ns());
   for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
     for (const auto& [slot, owner] : known->slots) {
       if (slots_[slot].phase == Phase::Live && (owner.tgid != 0) == processes) decide(slot, owner);
@@ -159,8 +160,9 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
       continue;
     }
     const auto kind = directory.is_container ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
-    const DecisionPtr decision = decision_for(subject_of(directory.path, directory.id, 0), 0, "");
-    if (!decision->selected) {
+    const Subject subject = subject_at(directory.path, directory.id);
+    const DecisionPtr decision = decision_for(subject, 0, "");
+    if (!decision->selected && !waits_for_name(subject, {.created_ns = started_ns_})) {
       unselected_.push_back(decision);
       if (!known) ignore(directory, kind);
       continue;
@@ -210,14 +212,16 @@ bool Control::follow() {
       fresh.push_back(slot);
     } else if (info->removed_ns && !state.removed) {
       state.removed = true;
-      if (state.phase == Phase::Live) close(slot, true);
+      if (state.phase == Phase::Live && !state.nameless) close(slot, true);
       changed = true;
     }
   }
   changed = place(fresh) || changed;
   for (const uint32_t slot : fresh) {
     const sonde_slot_info* info = engine_.slots().info(slot);
-    if (info && info->removed_ns && slots_[slot].phase == Phase::Live) close(slot, true);
+    if (!info || !info->removed_ns || slots_[slot].phase != Phase::Live) continue;
+    slots_[slot].removed = true;
+    if (!slots_[slot].nameless) close(slot, true);
   }
   if (!changed) return false;
   publish();
@@ -275,6 +279,8 @@ bool Control::place(const std::vector<uint32_t>& slots) {
 
 void Control::decide(uint32_t slot, const SlotOwner& owner) {
   SlotState& state = slots_[slot];
+  if (waits_for_name(*owner.subject, state)) return hold(slot);
+  if (std::exchange(state.nameless, false)) engine_.hold(slot, false);
   DecisionPtr decision = decision_for(*owner.subject, owner.tgid, owner.comm);
   const bool process_on_its_own = owner.tgid && measures_processes(state.cgroup_id);
   if (!decision->selected) {

@@ -32,6 +32,7 @@ struct ControlOptions {
   std::string cgroup_root;  // directory of the v2 root
   std::string proc_root = "/proc";
   std::optional<Target> target;  // only this process tree
+  const Enricher* names = nullptr;  // who knows the pods; null: the paths are all there is
 };
 
 struct ControlStats {
@@ -56,6 +57,8 @@ class Control {
 
   // Takes note of what the kernel side told since the last call; true if the snapshots changed.
   bool follow();
+  // Decides anew when names or labels are others now, or have been waited for in vain. True if it did.
+  bool rename(uint64_t now_ns);
   // Releases slots of processes that are gone or have not moved for that long (their policy's idleSeconds).
   void expire_idle(uint64_t now_ns);
   // After a collection of released slots: those that were drained become "ended" in the identity snapshot, or, when
@@ -90,11 +93,15 @@ class Control {
     uint32_t tgid = 0;
     Phase phase = Phase::Free;
     bool removed = false;  // its cgroup or process is gone, not only unselected
+    bool nameless = false;  // counts provisionally until its pod is known: neither decided nor collected
     DecisionPtr decision;
   };
 
   SlotRecord record_of(uint32_t slot) const;
   bool place(const std::vector<uint32_t>& slots);
+  Subject subject_at(const std::string& path, uint64_t cgroup_id) const;
+  bool waits_for_name(const Subject& subject, const SlotState& state) const;
+  void hold(uint32_t slot);
   void decide(uint32_t slot, const SlotOwner& owner);
   void close(uint32_t slot, bool removed);
   void close_processes(uint64_t cgroup_id);
@@ -127,6 +134,10 @@ class Control {
   uint64_t lifecycle_ = 0;
   std::vector<DecisionPtr> unselected_;
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
+  const uint64_t started_ns_;
+  ModuleFlags provisional_{};
+  uint64_t names_version_ = 0;
+  uint64_t next_rename_ns_ = 0;
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;
   uint64_t without_slot_ = 0;    // at the last walk

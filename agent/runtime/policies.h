@@ -2,6 +2,7 @@
 // The policies in force on this machine: the default policy and the files of --policies DIR.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ class Policies {
   // Looks whether files changed; true if the policies are others now.
   bool refresh();
   void set_config(const Config& config);
+  // Those of the API server, each one object as JSON. One that cannot be read (a newer field) leaves its last good
+  // version in force and is told by errors().
+  void set_objects(const std::vector<std::string>& objects);
 
   std::vector<Policy> all() const;
   // Files that are wrong, each one sentence: their last good version stays in force.
@@ -29,6 +33,12 @@ class Policies {
   Policies() = default;
   std::vector<Policy> defaults_;
   std::unique_ptr<PolicyDirectory> directory_;
+  struct Known {
+    Policy policy;
+    uint64_t fingerprint = 0;
+  };
+  std::map<std::string, Known> objects_;  // by display name
+  std::vector<std::string> object_errors_;
 };
 
 }  // namespace sonde

@@ -216,6 +216,21 @@ std::string attached_line(const std::vector<ModuleReport>& modules) {
          join(names, ", ") + ")" + troubles;
 }
 
+namespace {
+
+Json cluster_json(const kube::Cluster& cluster) {
+  Json followed = Json::array();
+  for (const auto& [what, stats] : cluster.stats()) {
+    Json one{{"what", what}, {"synced", stats.synced}, {"failures", stats.failures}, {"left_out", stats.left_out}};
+    if (stats.fresh_ns) one["age_seconds"] = static_cast<double>(boottime_ns() - stats.fresh_ns) / 1e9;
+    if (!stats.last_error.empty()) one["error"] = stats.last_error;
+    followed.push_back(std::move(one));
+  }
+  return {{"pods", cluster.pods().size()}, {"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
+}
+
+}  // namespace
+
 std::string make_status_json(const StatusSources& sources) {
   utsname name{};
   uname(&name);
@@ -248,6 +263,7 @@ std::string make_status_json(const StatusSources& sources) {
   json["overhead"] = {{"used_milli_cpu", sources.overhead.budget().used_milli_cpu()},
                       {"budget_milli_cpu", sources.overhead.milli_cpu()},
                       {"over_budget", sources.overhead.budget().over_budget()}};
+  if (sources.cluster) json["kubernetes"] = cluster_json(*sources.cluster);
   return text_of(json);
 }
 

@@ -9,6 +9,7 @@
 #include "agent/functions/functions.h"
 #include "agent/identity/subject.h"
 #include "agent/kernel/engine.h"
+#include "agent/kube/cluster.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/runtime/control.h"
 #include "agent/runtime/outputs.h"
@@ -29,6 +30,7 @@ struct StatusSources {
   std::string cgroup_root;
   uint64_t started_ns = 0;  // CLOCK_BOOTTIME
   CollectStats last_collect;
+  const kube::Cluster* cluster = nullptr;  // none outside Kubernetes
 };
 std::string make_status_json(const StatusSources& sources);
 // The "policies" of a status document, by itself.

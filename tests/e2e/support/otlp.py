@@ -91,6 +91,10 @@ class Metrics:
         streams = [key for key in self.streams if where in (v for _, v in key[0])]
         return bool(streams) and all(key in self.ended for key in streams)
 
+    def resource(self, where):
+        """Attributes of a Resource that has this value somewhere."""
+        return next((dict(r) for r in self.resources() if where in (v for _, v in r)), None)
+
     def resources(self):
         return {resource for resource, _, _ in self.streams}
 

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/api_client.h"
+
+// Boost 1.74 uses std::exchange without including it, so <utility> comes first. cpprestsdk's macro U breaks templates.
+// clang-format off
+#define _TURN_OFF_PLATFORM_STRING
+#include <utility>
+#include <cpprest/http_client.h>
+#include <cpprest/rawptrstream.h>
+// clang-format on
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "agent/base/file.h"
+#include "agent/base/text.h"
+
+namespace sonde::kube {
+namespace {
+
+namespace http = web::http;
+using http::client::http_client;
+using http::client::http_client_config;
+
+// The message of a Status object, else the beginning of whatever came.
+std::string message_of(int status, const std::string& body) {
+  const auto json = nlohmann::json::parse(body, nullptr, false);
+  if (json.is_object() && json.contains("message") && json["message"].is_string()) {
+    return fmt::format("{} ({})", json["message"].get<std::string>().substr(0, 512), status);
+  }
+  return fmt::format("the API server answered {}", status);
+}
+
+uint64_t retry_after(const http::http_response& response) {
+  const auto found = response.headers().find("Retry-After");
+  if (found == response.headers().end()) return 0;
+  const auto seconds = parse_integer(found->second, 0, 3600);
+  return seconds ? static_cast<uint64_t>(*seconds) * 1'000'000'000 : 0;
+}
+
+// cpprestsdk's and Asio's exceptions as a sentence.
+std::string reason_of(const std::exception& error) {
+  std::string text = error.what();
+  if (text.find("certificate") != std::string::npos) {
+    return "the API server's certificate is not signed by kubernetes.caFile, or not for this name";
+  }
+  return text.empty() ? "no answer" : text;
+}
+
+}  // namespace
+
+ApiOptions in_cluster(const std::function<std::string(const std::string&)>& env, const std::string& secrets) {
+  ApiOptions options;
+  const std::string host = env("KUBERNETES_SERVICE_HOST"), port = env("KUBERNETES_SERVICE_PORT");
+  if (host.empty()) return options;
+  // cpprestsdk cannot take an address of IPv6; the name of the service is in every cluster's certificate.
+  const std::string name = host.find(':') == std::string::npos ? host : "kubernetes.default.svc";
+  options.url = "https://" + name + ":" + (port.empty() ? "443" : port);
+  options.token_file = secrets + "/token";
+  options.ca_file = secrets + "/ca.crt";
+  return options;
+}
+
+class ApiClient::Impl {
+ public:
+  explicit Impl(const ApiOptions& options) : options_(options) {}
+
+  // A client per request: certificates are new each time, and requests are rare.
+  http_client make(uint64_t timeout_ns) const {
+    http_client_config config;
+    config.set_timeout(std::chrono::milliseconds(std::max<uint64_t>(timeout_ns / 1'000'000, 1)));
+    config.set_validate_certificates(true);
+    config.set_ssl_context_callback([ca = options_.ca_file](boost::asio::ssl::context& context) {
+      if (!ca.empty()) context.load_verify_file(ca);
+    });
+    return {options_.url, config};
+  }
+
+  Result<http::http_request> request(const std::string& method, const std::string& path) const {
+    http::http_request request(method);
+    request.set_request_uri(web::uri(path));
+    request.headers().add("Accept", "application/json");
+    request.headers().add("User-Agent", options_.user_agent);
+    if (!options_.token_file.empty()) {
+      auto token = read_small_file(options_.token_file);
+      if (!token) return token.error();
+      request.headers().add("Authorization", "Bearer " + std::string(trim(*token)));
+    }
+    return request;
+  }
+
+  pplx::cancellation_token token() const { return stop_.get_token(); }
+  void stop() {
+    stopped_ = true;
+    stop_.cancel();
+  }
+  bool stopped() const { return stopped_; }
+
+ private:
+  const ApiOptions& options_;
+  pplx::cancellation_token_source stop_;
+  std::atomic<bool> stopped_{false};
+};
+
+ApiClient::ApiClient(ApiOptions options) : options_(std::move(options)), impl_(std::make_unique<Impl>(options_)) {}
+ApiClient::~ApiClient() = default;
+
+void ApiClient::stop() { impl_->stop(); }
+bool ApiClient::stopped() const { return impl_->stopped(); }
+
+ApiAnswer ApiClient::get(const std::string& path, uint64_t timeout_ns) { return send("GET", path, "", "", timeout_ns); }
+
+ApiAnswer ApiClient::send(const std::string& method, const std::string& path, const std::string& body,
+                          const std::string& content_type, uint64_t timeout_ns) {
+  ApiAnswer answer;
+  try {
+    auto request = impl_->request(method, path);
+    if (!request) return {.error = request.error().message()};
+    if (!body.empty()) request->set_body(body, content_type);
+    http_client client = impl_->make(timeout_ns);
+    const http::http_response response = client.request(*request, impl_->token()).get();
+    answer.status = response.status_code();
+    answer.retry_after_ns = retry_after(response);
+    if (response.headers().content_length() > kMostBytes) return {.error = "the answer is too large"};
+    answer.body = response.extract_utf8string(true).get();
+    if (!answer.ok()) answer.error = message_of(answer.status, answer.body);
+  } catch (const std::exception& error) {
+    return {.error = reason_of(error)};
+  }
+  return answer;
+}
+
+ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns, const std::function<bool(std::string_view)>& take) {
+  ApiAnswer answer;
+  try {
+    auto request = impl_->request("GET", path);
+    if (!request) return {.error = request.error().message()};
+    http_client client = impl_->make(idle_ns);
+    http::http_response response = client.request(*request, impl_->token()).get();
+    answer.status = response.status_code();
+    answer.retry_after_ns = retry_after(response);
+    if (!answer.ok()) {
+      answer.body = response.extract_utf8string(true).get();
+      answer.error = message_of(answer.status, answer.body);
+      return answer;
+    }
+    auto stream = response.body().streambuf();
+    std::string line;
+    std::string chunk(1 << 16, '\0');
+    // Waits for one character and takes what came with it: read() would wait for all that it is asked for.
+    while (!impl_->stopped() && stream.getc().get() != std::char_traits<char>::eof()) {
+      const std::size_t n = std::clamp<std::size_t>(stream.in_avail(), 1, chunk.size());
+      const std::size_t got = stream.getn(reinterpret_cast<uint8_t*>(chunk.data()), n).get();
+      std::size_t begin = 0;
+      for (std::size_t end; (end = chunk.find('\n', begin)) < got; begin = end + 1) {
+        line.append(chunk, begin, end - begin);
+        if (!line.empty() && !take(line)) return answer;
+        line.clear();
+      }
+      line.append(chunk, begin, got - begin);
+      if (line.size() > kMostLine) return {.error = "an event of the watch is too large"};
+    }
+  } catch (const std::exception& error) {
+    answer.error = reason_of(error);  // the status stays: the stream had begun
+  }
+  return answer;
+}
+
+}  // namespace sonde::kube

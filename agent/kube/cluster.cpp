@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/cluster.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "agent/base/clock.h"
+#include "agent/base/duration.h"
+#include "agent/base/file.h"
+
+namespace sonde::kube {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kNamespaceTimeout = 10 * kSecond;
+constexpr uint64_t kNamespaceAge = 60 * kSecond;  // so old labels of a namespace may be
+constexpr auto kTurn = std::chrono::milliseconds(200);
+constexpr std::size_t kMostCache = 16 << 20;
+
+std::map<std::string, std::string> labels_of(const std::string& object) {
+  std::map<std::string, std::string> labels;
+  const Json json = Json::parse(object, nullptr, false);
+  if (!json.is_object() || !json.contains("metadata")) return labels;
+  const Json& metadata = json["metadata"];
+  if (!metadata.is_object() || !metadata.contains("labels") || !metadata["labels"].is_object()) return labels;
+  for (const auto& [key, value] : metadata["labels"].items()) {
+    if (value.is_string()) labels[key] = value.get<std::string>();
+  }
+  return labels;
+}
+
+}  // namespace
+
+void ObjectStore::replace(std::map<std::string, std::string> objects) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (version_ != 0 && objects == objects_) return;
+    objects_ = std::move(objects);
+  }
+  tell();
+}
+
+void ObjectStore::put(const std::string& key, std::string object) {
+  {
+    const std::lock_guard lock(mutex_);
+    objects_[key] = std::move(object);
+  }
+  tell();
+}
+
+void ObjectStore::remove(const std::string& key) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (objects_.erase(key) == 0) return;
+  }
+  tell();
+}
+
+void ObjectStore::tell() {
+  ++version_;
+  if (changed_) changed_();
+}
+
+std::map<std::string, std::string> ObjectStore::objects() const {
+  const std::lock_guard lock(mutex_);
+  return objects_;
+}
+
+void Cluster::PodSink::replace(std::map<std::string, std::string> objects) {
+  std::vector<Pod> pods;
+  uids_.clear();
+  for (const auto& [key, object] : objects) {
+    auto pod = parse_pod(object);
+    if (!pod) {
+      spdlog::warn("pod {}: {}", key, pod.error().message());
+      continue;
+    }
+    uids_[key] = pod->uid;
+    pods.push_back(std::move(*pod));
+  }
+  table_.replace(std::move(pods), boottime_ns());
+  changed_();
+}
+
+void Cluster::PodSink::put(const std::string& key, std::string object) {
+  auto pod = parse_pod(object);
+  if (!pod) return spdlog::warn("pod {}: {}", key, pod.error().message());
+  // The same name again is another pod: the old one has ended, though nobody said so.
+  if (const auto before = uids_.find(key); before != uids_.end() && before->second != pod->uid) {
+    table_.remove(before->second, boottime_ns());
+  }
+  uids_[key] = pod->uid;
+  table_.put(std::move(*pod), boottime_ns());
+  changed_();
+}
+
+void Cluster::PodSink::remove(const std::string& key) {
+  const auto found = uids_.find(key);
+  if (found == uids_.end()) return;
+  table_.remove(found->second, boottime_ns());
+  uids_.erase(found);
+  changed_();
+}
+
+Cluster::Cluster(ClusterOptions options)
+    : options_(std::move(options)), client_(options_.api), pod_sink_(pods_, options_.changed), node_(options_.changed),
+      cluster_policies_(options_.changed), policies_(options_.changed) {}
+
+Cluster::~Cluster() {
+  client_.stop();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  followed_.clear();
+}
+
+void Cluster::follow(std::string what, std::string path, std::string query, ObjectSink& sink) {
+  ReflectorOptions reflector;
+  reflector.path = std::move(path);
+  reflector.query = std::move(query);
+  reflector.first_delay_ns = options_.first_delay_ns;
+  followed_.push_back({std::move(what), std::make_unique<Reflector>(client_, std::move(reflector), sink)});
+}
+
+void Cluster::start() {
+  read_cache();
+  const std::string api = "/apis/sonde.dev/v1alpha1/";
+  if (options_.pods) {
+    follow("pods", "/api/v1/pods", "fieldSelector=spec.nodeName%3D" + options_.node_name, pod_sink_);
+  }
+  follow("node", "/api/v1/nodes", "fieldSelector=metadata.name%3D" + options_.node_name, node_);
+  follow("clustermonitorpolicies", api + "clustermonitorpolicies", "", cluster_policies_);
+  follow("monitorpolicies", api + "monitorpolicies", "", policies_);
+  for (Followed& one : followed_) one.reflector->start();
+  thread_ = std::thread([this] { look_after(); });
+}
+
+uint64_t Cluster::policies_version() const { return cluster_policies_.version() + policies_.version(); }
+
+bool Cluster::policies_from_cache() const {
+  return cluster_policies_.version() == 0 || policies_.version() == 0;
+}
+
+std::vector<std::string> Cluster::policies() const {
+  if (policies_from_cache()) return cached_;
+  std::vector<std::string> all;
+  for (const ObjectStore* store : {&cluster_policies_, &policies_}) {
+    for (auto& [key, object] : store->objects()) all.push_back(std::move(object));
+  }
+  return all;
+}
+
+std::map<std::string, std::string> Cluster::node_labels() const {
+  const auto objects = node_.objects();
+  return objects.empty() ? std::map<std::string, std::string>() : labels_of(objects.begin()->second);
+}
+
+std::vector<FollowedStats> Cluster::stats() const {
+  std::vector<FollowedStats> all;
+  for (const Followed& one : followed_) all.push_back({one.what, one.reflector->stats()});
+  return all;
+}
+
+void Cluster::look_after() {
+  for (;;) {
+    read_namespaces();
+    write_cache();
+    std::unique_lock lock(mutex_);
+    if (wake_.wait_for(lock, kTurn, [this] { return stopping_; })) return;
+  }
+}
+
+// Never a watch of all namespaces: only those with pods here are read, each once a minute.
+void Cluster::read_namespaces() {
+  const uint64_t now = boottime_ns();
+  for (const std::string& name : pods_.namespaces()) {
+    auto [read, fresh] = namespaces_read_.try_emplace(name, 0);
+    if (!fresh && now < read->second + kNamespaceAge) continue;
+    read->second = now;
+    const ApiAnswer answer = client_.get("/api/v1/namespaces/" + name, kNamespaceTimeout);
+    if (client_.stopped()) return;
+    if (!answer.ok()) {
+      spdlog::warn("namespace {}: {}", name, answer.error);
+      read->second = now - kNamespaceAge + 5 * kSecond;
+      if (answer.status != 404) continue;
+    }
+    const uint64_t before = pods_.version();
+    pods_.set_namespace(name, labels_of(answer.body));
+    if (pods_.version() != before) options_.changed();
+  }
+}
+
+void Cluster::write_cache() {
+  const uint64_t version = policies_version();
+  if (options_.cache_file.empty() || policies_from_cache() || version == cache_written_) return;
+  cache_written_ = version;
+  const std::string part = options_.cache_file + ".part";
+  {
+    std::ofstream file(part, std::ios::trunc);
+    for (const std::string& policy : policies()) file << policy << '\n';
+    if (!file.flush()) return spdlog::warn("cannot keep the policies in {}", part);
+  }
+  std::error_code error;
+  std::filesystem::rename(part, options_.cache_file, error);
+  if (error) spdlog::warn("cannot keep the policies in {}: {}", options_.cache_file, error.message());
+}
+
+void Cluster::read_cache() {
+  if (options_.cache_file.empty()) return;
+  auto text = read_small_file(options_.cache_file, kMostCache);
+  if (!text) return;  // the first start
+  for (std::size_t begin = 0, end; (end = text->find('\n', begin)) != std::string::npos; begin = end + 1) {
+    cached_.push_back(text->substr(begin, end - begin));
+  }
+  if (!cached_.empty()) spdlog::info("{} policies of the last run hold until the API server answers", cached_.size());
+}
+
+}  // namespace sonde::kube

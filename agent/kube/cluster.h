@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the agent follows at the API server: the pods of its node, the labels of their namespaces and of the node, and the
+// policies. Threads of its own; the agent's loop is woken and takes what is new. Nothing here blocks it.
+//
+// Needs: get, list, watch of pods, of monitorpolicies and clustermonitorpolicies; get, list, watch of nodes; get of namespaces.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/kube/api_client.h"
+#include "agent/kube/pod_table.h"
+#include "agent/kube/reflector.h"
+
+namespace sonde::kube {
+
+struct ClusterOptions {
+  ApiOptions api;
+  std::string node_name;
+  bool pods = true;              // false: names come from elsewhere
+  std::string cache_file;        // policies are kept here for a start without API server; empty: not kept
+  uint64_t first_delay_ns = 0;   // see ReflectorOptions
+  std::function<void()> changed; // something new; from any thread
+};
+
+// Objects of one kind by "namespace/name", as JSON.
+class ObjectStore final : public ObjectSink {
+ public:
+  explicit ObjectStore(std::function<void()> changed) : changed_(std::move(changed)) {}
+  void replace(std::map<std::string, std::string> objects) override;
+  void put(const std::string& key, std::string object) override;
+  void remove(const std::string& key) override;
+
+  std::map<std::string, std::string> objects() const;
+  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+
+ private:
+  void tell();
+  std::function<void()> changed_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::string> objects_;
+  std::atomic<uint64_t> version_{0};
+};
+
+struct FollowedStats {
+  std::string what;  // pods, node, clustermonitorpolicies, monitorpolicies
+  ReflectorStats stats;
+};
+
+class Cluster {
+ public:
+  explicit Cluster(ClusterOptions options);
+  ~Cluster();
+
+  void start();
+
+  const PodTable& pods() const { return pods_; }
+  // Changes whenever policies() would give something else.
+  uint64_t policies_version() const;
+  // As JSON; those of the last run until the API server has answered once.
+  std::vector<std::string> policies() const;
+  bool policies_from_cache() const;
+  uint64_t node_version() const { return node_.version(); }
+  std::map<std::string, std::string> node_labels() const;
+  std::vector<FollowedStats> stats() const;
+
+ private:
+  // Feeds the table of pods.
+  class PodSink final : public ObjectSink {
+   public:
+    PodSink(PodTable& table, std::function<void()> changed) : table_(table), changed_(std::move(changed)) {}
+    void replace(std::map<std::string, std::string> objects) override;
+    void put(const std::string& key, std::string object) override;
+    void remove(const std::string& key) override;
+
+   private:
+    PodTable& table_;
+    std::function<void()> changed_;
+    std::map<std::string, std::string> uids_;  // by key
+  };
+  struct Followed {
+    std::string what;
+    std::unique_ptr<Reflector> reflector;
+  };
+
+  void follow(std::string what, std::string path, std::string query, ObjectSink& sink);
+  void look_after();  // the thread for namespaces and the cache
+  void read_namespaces();
+  void write_cache();
+  void read_cache();
+
+  ClusterOptions options_;
+  ApiClient client_;
+  PodTable pods_;
+  PodSink pod_sink_;
+  ObjectStore node_, cluster_policies_, policies_;
+  std::map<std::string, uint64_t> namespaces_read_;  // name → when
+  std::vector<std::string> cached_;
+  uint64_t cache_written_ = 0;  // policies_version() of the file
+  std::vector<Followed> followed_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace sonde::kube

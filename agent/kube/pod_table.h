@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pods of this node, joined with cgroups by the container's id and the pod's UID. Filled by a source of pods on a thread
+// of its own, read by the agent's loop. What was known of a pod that ended stays for a while: its last counts are
+// still to be named.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/identity/identity.h"
+#include "agent/kube/pod.h"
+
+namespace sonde::kube {
+
+struct PodTableOptions {
+  uint64_t keep_ended_ns = 300'000'000'000;  // far above two export intervals
+  std::size_t keep_ended = 4096;             // pods; the oldest go first
+};
+
+class PodTable final : public Enricher {
+ public:
+  explicit PodTable(PodTableOptions options = {}) : options_(options) {}
+
+  // All pods that are there now (any thread). Those missing have ended.
+  void replace(std::vector<Pod> pods, uint64_t now_ns);
+  // One pod came or changed; one ended.
+  void put(Pod pod, uint64_t now_ns);
+  void remove(const std::string& uid, uint64_t now_ns);
+  // Labels of a namespace, as far as known.
+  void set_namespace(const std::string& name, std::map<std::string, std::string> labels);
+
+  void enrich(Subject& subject) const override;
+  // False for a container of a pod that no source has told of yet, or whose own status or namespace is still to come.
+  bool complete(const Subject& subject) const override;
+  uint64_t version() const override { return version_.load(std::memory_order_relaxed); }
+
+  // Namespaces that have pods here.
+  std::vector<std::string> namespaces() const;
+  std::size_t size() const;     // pods that live
+  uint64_t updated_ns() const;  // CLOCK_BOOTTIME of the last news from a source; 0: never
+
+ private:
+  struct Entry {
+    std::shared_ptr<const Pod> pod;
+    uint64_t ended_ns = 0;  // 0: it lives
+  };
+  void put_locked(Pod pod);
+  void index(const std::shared_ptr<const Pod>& pod);
+  void unindex(const Pod& pod);
+  void end_locked(const std::string& uid, uint64_t now_ns);
+  void expire(uint64_t now_ns);
+
+  PodTableOptions options_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, Entry> pods_;                  // by UID
+  std::unordered_map<std::string, std::string> by_container_;    // container id → UID
+  std::deque<std::pair<uint64_t, std::string>> ended_;           // {when, UID}, oldest first
+  std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_;
+  uint64_t updated_ns_ = 0;
+  std::atomic<uint64_t> version_{1};
+};
+
+}  // namespace sonde::kube

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods and policies of a real API server (no kubelet: the pods' cgroups and statuses are made here)."""
+
+import json
+import os
+import uuid
+
+from support import cluster, machine, otlp
+from support.case import Case
+from support.machine import Workload, wait_for
+
+NODE = "node-1"
+
+RBAC = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: sonde, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: sonde}
+rules:
+  - {apiGroups: [""], resources: [pods, nodes], verbs: [get, list, watch]}
+  - {apiGroups: [""], resources: [namespaces], verbs: [get]}
+  - {apiGroups: [sonde.dev], resources: [monitorpolicies, clustermonitorpolicies], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: sonde}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sonde}
+subjects: [{kind: ServiceAccount, name: sonde, namespace: default}]
+"""
+
+
+def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "sonde.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+class FakePod:
+    """An object at the API server, and a cgroup such as the kubelet makes (systemd driver, containerd)."""
+
+    def __init__(self, case, name, labels, namespace="default", container="main"):
+        self.case, self.name, self.namespace = case, name, namespace
+        case.cluster.apply({"apiVersion": "v1", "kind": "Pod",
+                            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                            "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})
+        self.uid = case.cluster.get("pod", name, "-n", namespace)["metadata"]["uid"]
+        self.id = uuid.uuid4().hex * 2
+        self.container, self.ended = container, False
+        slice_name = f"kubepods-burstable-pod{self.uid.replace('-', '_')}.slice"
+        parent = f"sonde-e2e-{os.getpid()}-kubepods.slice/{slice_name}"
+        self.group = machine.Cgroup(f"{parent}/cri-containerd-{self.id}.scope")
+        case.ending(self, self.remove)
+
+    def tell(self):
+        """What the kubelet would say once the container runs."""
+        status = {"status": {"phase": "Running", "containerStatuses": [{
+            "name": self.container, "containerID": f"containerd://{self.id}", "image": "none", "imageID": "none",
+            "ready": True, "restartCount": 0, "state": {"running": {}}, "lastState": {}}]}}
+        self.case.cluster.kubectl("patch", "pod", self.name, "-n", self.namespace, "--subresource=status", "--type=merge",
+                                  "-p", json.dumps(status))
+
+    def work(self, rounds):
+        Workload(self.group, "io", os.path.join(self.case.directory, self.name), rounds, 4096, 0, 0, 0).finish()
+
+    def label(self, *words):
+        self.case.cluster.kubectl("label", "pod", self.name, "-n", self.namespace, "--overwrite", *words)
+
+    def end(self):
+        self.group.remove()
+        self.ended = True
+
+    def remove(self):
+        if not self.ended:
+            self.group.remove()
+        for directory in (self.group.directory.parent, self.group.directory.parent.parent):
+            try:
+                directory.rmdir()
+            except OSError:
+                pass
+
+
+class InCluster(Case):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start(cluster.Cluster(self.directory).start())
+        self.cluster.install_crds()
+        self.cluster.apply(RBAC)
+        self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"disk": "ssd"}}})
+        self.token = self.cluster.token("sonde", "default")
+        self.file = os.path.join(self.directory, "out.jsonl")
+
+    def start_agent(self, *flags):
+        return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
+                          "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
+                          "--default-policy", "false", "--policy-cache", os.path.join(self.directory, "cache.jsonl"), *flags)
+
+    def read_bytes(self, name):
+        """Bytes read by this pod so far, by its name; None if it is nowhere."""
+        try:
+            return otlp.Metrics.read(self.file).total("sonde.file.io", name, disk__io__direction="read")
+        except FileNotFoundError:
+            return None
+
+    def expect(self, name, rounds, what):
+        wait_for(lambda: self.read_bytes(name) == rounds * 4096, 30, what + f" (has {self.read_bytes(name)})")
+
+    def in_force(self, sonde, *names):
+        """Waits until these policies, and no others, are in force."""
+        def check():
+            status = json.loads(sonde.get("/statusz", local=True)[1])
+            return sorted(p["name"] for p in status["policies"]) == sorted(names)
+        wait_for(check, 30, f"policies in force: {names}")
+
+    def test_policies_and_labels(self):
+        """Two pods selected by label, a third nowhere; a label that goes; a policy that goes."""
+        a, b, c = (FakePod(self, n, {"app": app}) for n, app in (("pod-a", "db"), ("pod-b", "db"), ("pod-c", "web")))
+        for pod in (a, b, c):
+            pod.tell()
+        sonde = self.start_agent()
+        self.cluster.apply(policy("dbs", {
+            "podSelector": {"matchLabels": {"app": "db"}}, "nodeSelector": {"matchLabels": {"disk": "ssd"}},
+            "preset": "Standard", "collection": {"periodSeconds": 1}, "attributes": {"podLabels": ["app"]}}))
+        self.cluster.apply(policy("elsewhere", {"nodeSelector": {"matchLabels": {"disk": "hdd"}}}))
+        self.in_force(sonde, "dbs", "elsewhere")
+        for pod in (a, b, c):
+            pod.work(500)
+        self.expect("pod-a", 500, "a is counted")
+        self.expect("pod-b", 500, "b is counted")
+        resource = otlp.Metrics.read(self.file).resource("pod-a")
+        self.assertEqual({key: resource.get(key) for key in (
+            "k8s.namespace.name", "k8s.container.name", "k8s.pod.uid", "k8s.pod.label.app", "k8s.node.name",
+            "service.instance.id")},
+            {"k8s.namespace.name": "default", "k8s.container.name": "main", "k8s.pod.uid": a.uid, "k8s.pod.label.app": "db",
+             "k8s.node.name": NODE, "service.instance.id": "default.pod-a.main"})
+
+        b.label("app=web")
+        wait_for(lambda: otlp.Metrics.read(self.file).has_ended("pod-b"), 20, "b is not watched any more")
+        for pod in (a, b):
+            pod.work(100)
+        self.expect("pod-a", 600, "a goes on")
+        self.assertEqual(self.read_bytes("pod-b"), 500 * 4096)
+
+        self.cluster.kubectl("delete", "cmpol", "dbs")
+        wait_for(lambda: otlp.Metrics.read(self.file).has_ended("pod-a"), 20, "nobody is watched any more")
+        a.work(100)
+        self.in_force(sonde, "elsewhere")
+        self.assertEqual(self.read_bytes("pod-a"), 600 * 4096)
+        self.assertIsNone(self.read_bytes("pod-c"))
+        self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
+
+    def test_work_before_the_name_is_known(self):
+        """A container that ran and ended before its pod's status named it: counted and named. Another is not selected."""
+        sonde = self.start_agent()
+        self.cluster.apply(policy("dbs", {"podSelector": {"matchLabels": {"app": "db"}}, "containers": {"names": ["main"]},
+                                          "collection": {"periodSeconds": 1}}))
+        self.in_force(sonde, "dbs")
+        short, other = FakePod(self, "pod-short", {"app": "db"}), FakePod(self, "pod-other", {"app": "db"}, container="side")
+        for pod in (short, other):
+            pod.work(700)
+            pod.end()
+            pod.tell()
+        self.expect("pod-short", 700, "what was done before anybody knew the name")
+        self.assertIsNone(self.read_bytes("pod-other"))
+
+    def test_namespaces_stay_apart(self):
+        """A MonitorPolicy selects in its own namespace only; namespaceSelector goes by the namespace's labels."""
+        for name, tier in (("shop", "prod"), ("lab", "test")):
+            self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"tier": tier}}})
+        a, b = FakePod(self, "pod-a", {"app": "x"}, "shop"), FakePod(self, "pod-b", {"app": "x"}, "lab")
+        a.tell()
+        b.tell()
+        sonde = self.start_agent()
+        self.cluster.apply(policy("mine", {"collection": {"periodSeconds": 1}}, "MonitorPolicy", "shop"))
+        self.in_force(sonde, "shop/mine")
+        for pod in (a, b):
+            pod.work(300)
+        self.expect("pod-a", 300, "a is in the policy's namespace")
+        self.assertIsNone(self.read_bytes("pod-b"))
+        self.cluster.apply(policy("tests", {"namespaceSelector": {"matchLabels": {"tier": "test"}},
+                                            "collection": {"periodSeconds": 1}}))
+        self.in_force(sonde, "shop/mine", "tests")
+        b.work(200)
+        self.expect("pod-b", 200, "b is in a namespace that is selected by label")
+
+    def test_api_server_away(self):
+        """Policies hold without API server, over a restart of the agent too; afterwards it catches up."""
+        a, b = FakePod(self, "pod-a", {"app": "db"}), FakePod(self, "pod-b", {"app": "db"})
+        for pod in (a, b):
+            pod.tell()
+        first = self.start_agent()
+        self.cluster.apply(policy("dbs", {"collection": {"periodSeconds": 1}}))
+        self.in_force(first, "dbs")
+        a.work(300)
+        self.expect("pod-a", 300, "a is counted")
+        self.cluster.stop_apiserver()
+        a.work(300)
+        self.expect("pod-a", 600, "without API server")
+        self.assertEqual(first.stop(), 0)
+        self.file += ".second"
+        second = self.start_agent()
+        self.in_force(second, "dbs")
+        a.work(150)
+        wait_for(lambda: self.read_bytes(a.uid) == 150 * 4096, 40, "a is counted under its UID while nobody knows its name")
+        self.cluster.start()
+        wait_for(lambda: "pod-b" in second.get("/pods", local=True)[1], 120, "pods have their names again")
+        before = self.read_bytes(a.uid)
+        b.work(120)
+        self.expect("pod-b", 120, "it catches up")
+        self.assertEqual(before, 150 * 4096)
+        self.cluster.kubectl("delete", "cmpol", "dbs")
+        self.in_force(second)
+
+
+WRONG = [
+    ("mode", {"mode": "Watch"}, 'Unsupported value: "Watch"'),
+    ("priority", {"priority": 1001}, "less than or equal to 1000"),
+    ("preset", {"preset": "standard"}, 'supported values: "None", "Minimal", "Standard", "Detailed"'),
+    ("unknown field", {"presset": "Minimal"}, 'unknown field "spec.presset"'),
+    ("exclude that measures", {"mode": "Exclude", "preset": "Minimal"}, "mode Exclude measures nothing"),
+    ("selector without values", {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+     "In and NotIn need values"),
+    ("selector with values", {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+     "Exists and DoesNotExist have none"),
+    ("probe name", {"probes": [{"name": "IO"}]}, "a probe's name has lower-case letters"),
+    ("probe twice", {"probes": [{"name": "io"}, {"name": "io"}]}, "Duplicate value"),
+    ("metric in and out", {"probes": [{"name": "io", "includeMetrics": ["m"], "excludeMetrics": ["m"]}]},
+     "cannot be in includeMetrics and in excludeMetrics"),
+    ("function without path", {"functions": [{"name": "f", "type": "Uprobe", "symbol": "main"}]},
+     "Uprobe and USDT need path"),
+    ("kernel function with path", {"functions": [{"name": "f", "type": "Kernel", "symbol": "x", "path": "/x"}]},
+     "Kernel has none"),
+    ("relative path", {"functions": [{"name": "f", "type": "Uprobe", "symbol": "main", "path": "bin/x"}]},
+     "path begins with '/'"),
+    ("bytes without argument", {"functions": [{"name": "f", "type": "Uprobe", "symbol": "m", "path": "/x",
+                                               "measure": ["Bytes"]}]}, "go together"),
+    ("period", {"collection": {"periodSeconds": 0}}, "greater than or equal to 1"),
+    ("period with unit", {"collection": {"periodSeconds": "30s"}}, 'must be of type integer: "string"'),
+    ("keepRecent", {"collection": {"cleanup": {"strategy": "NoCleanup", "keepRecent": {"idleSeconds": 5}}}},
+     "keepRecent goes with strategy KeepRecent only"),
+    ("threshold of both", {"traces": {"thresholds": [{"minMicroseconds": 1}]}}, "either an operation or a function"),
+    ("threshold of no function", {"traces": {"thresholds": [{"function": "f", "minMicroseconds": 1}]}},
+     "must be one of spec.functions"),
+]
+WRONG_IN_NAMESPACE = [
+    ("namespaceSelector", {"namespaceSelector": {}}, 'unknown field "spec.namespaceSelector"'),
+    ("kernel function", {"functions": [{"name": "f", "type": "Kernel", "symbol": "x"}]}, "only a ClusterMonitorPolicy"),
+]
+
+
+class Admission(Case):
+    def test_examples_and_wrong_policies(self):
+        """Each file of crds/examples is taken; what is wrong is refused with a sentence that helps."""
+        api = self.start(cluster.Cluster(self.directory).start())
+        api.install_crds()
+        for path in sorted((cluster.CRDS / "examples").glob("*.yaml")):
+            api.kubectl("apply", "-f", path)
+        taken = api.get("cmpol,mpol", "-A")["items"]
+        self.assertEqual(len(taken), len(list((cluster.CRDS / "examples").glob("*.yaml"))))
+        self.assertIn("Exclude", api.kubectl("get", "cmpol", "-o", "wide").stdout)
+        for kind, namespace, cases in (("ClusterMonitorPolicy", None, WRONG), ("MonitorPolicy", "default", WRONG_IN_NAMESPACE)):
+            for what, spec, message in cases:
+                wrong = json.dumps(policy("wrong", spec, kind, namespace))
+                with self.subTest(what):
+                    answer = api.kubectl("apply", "-f", "-", check=False, stdin=wrong)
+                    self.assertNotEqual(answer.returncode, 0)
+                    self.assertIn(message, answer.stderr)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control plane without nodes: etcd and kube-apiserver with RBAC, and kubectl."""
+
+import json
+import pathlib
+import subprocess
+
+from . import certificates, machine
+
+CRDS = machine.REPOSITORY / "crds"
+
+
+class Cluster:
+    """Everything on loopback, in a directory of its own. Stop and start keep what etcd has."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory) / "cluster"
+        self.directory.mkdir()
+        self.port, self.etcd_port, self.etcd_peer = (machine.free_port() for _ in range(3))
+        self.url = f"https://127.0.0.1:{self.port}"
+        self._keys()
+        self.etcd = self.apiserver = None
+
+    def _keys(self):
+        d = self.directory
+        self.certificates = certificates.Authority(d, "cluster")
+        self.ca = self.certificates.certificate
+        self.certificate, self.key = self.certificates.issue("apiserver", "DNS:localhost,IP:127.0.0.1")
+        self.admin, self.admin_key = self.certificates.issue("admin", "DNS:admin", subject="/O=system:masters/CN=admin")
+        subprocess.run(["openssl", "genrsa", "-out", str(d / "sa.key"), "2048"], check=True, capture_output=True)
+
+    def start(self):
+        d = self.directory
+        if self.etcd is None:
+            self.etcd = machine.Service(d, "etcd", [
+                machine.tool("etcd"), "--data-dir", str(d / "etcd"), "--listen-client-urls", f"http://127.0.0.1:{self.etcd_port}",
+                "--advertise-client-urls", f"http://127.0.0.1:{self.etcd_port}", "--listen-peer-urls",
+                f"http://127.0.0.1:{self.etcd_peer}", "--unsafe-no-fsync"])
+            self.etcd.wait_until(lambda: machine.listens(self.etcd_port), 30, "etcd listens")
+        self.apiserver = machine.Service(d, "kube-apiserver", [
+            machine.tool("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            "--bind-address=127.0.0.1", f"--secure-port={self.port}", "--authorization-mode=Node,RBAC",
+            f"--tls-cert-file={self.certificate}", f"--tls-private-key-file={self.key}", f"--client-ca-file={self.ca}",
+            f"--service-account-key-file={d / 'sa.key'}", f"--service-account-signing-key-file={d / 'sa.key'}",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24",
+            "--disable-admission-plugins=ServiceAccount", f"--cert-dir={d}"])
+        self.apiserver.wait_until(self._ready, 90, "the API server is ready")
+        return self
+
+    def _ready(self):
+        return self.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+
+    def kubectl(self, *argv, stdin=None, check=True):
+        run = subprocess.run([machine.tool("kubectl"), f"--server={self.url}", f"--certificate-authority={self.ca}",
+                              f"--client-certificate={self.admin}", f"--client-key={self.admin_key}",
+                              f"--cache-dir={self.directory / 'cache'}", *map(str, argv)],
+                             input=stdin, capture_output=True, text=True)
+        if check and run.returncode != 0:
+            raise AssertionError(f"kubectl {' '.join(map(str, argv))}: {run.stderr}")
+        return run
+
+    def apply(self, objects, *argv):
+        """A dict, or YAML text."""
+        text = objects if isinstance(objects, str) else json.dumps(objects)
+        return self.kubectl("apply", "-f", "-", *argv, stdin=text)
+
+    def get(self, *argv):
+        return json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+
+    def install_crds(self):
+        self.kubectl("apply", *[f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))])
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd",
+                     "monitorpolicies.sonde.dev", "clustermonitorpolicies.sonde.dev", "sondenodes.sonde.dev")
+
+    def token(self, account, namespace):
+        """A file with a token of this service account."""
+        path = self.directory / f"{account}.token"
+        path.write_text(self.kubectl("create", "token", account, "-n", namespace, "--duration=1h").stdout)
+        return str(path)
+
+    def stop_apiserver(self):
+        self.apiserver.kill()
+
+    def stop(self):
+        for service in (self.apiserver, self.etcd):
+            if service:
+                service.kill()
