@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fixture of the block probe's kernel tests, I/O that no cache hides, and devices made for a test (null_blk), which say
+// themselves what was done to them. Where the kernel has no null_blk, those tests are skipped.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "bpf/modules/block/block.h"
+#include "tests/kernel/support/kernel_test.h"
+
+namespace sonde::test {
+
+// What failed inside a child ends it with a code of its own: the exit status says which line.
+#define MUST(condition) \
+  do {                  \
+    if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
+  } while (0)
+
+inline constexpr uint8_t kBlockStandard = BLOCK_FLAG_BYTES | BLOCK_FLAG_DURATION | BLOCK_FLAG_ERRORS;
+inline constexpr std::size_t kPage = 4096;
+
+// Memory as O_DIRECT wants it, until the process ends.
+char* aligned_buffer(std::size_t size);
+
+// `count` times `size` bytes, `step` bytes apart, one after the other.
+void read_direct(const std::string& path, int count, std::size_t size, std::size_t step);
+void write_direct(const std::string& path, int count, std::size_t size, std::size_t step);
+// All submitted at once (io_submit), so that the kernel may merge what is adjacent; waits for all of them.
+void submit_direct(const std::string& path, bool write, int count, std::size_t size, std::size_t step);
+
+// A regular file whose blocks are on the disk; removed with the object. In TMPDIR or /tmp.
+class DiskFile {
+ public:
+  explicit DiskFile(std::size_t size);
+  ~DiskFile();
+  DiskFile(const DiskFile&) = delete;
+  DiskFile& operator=(const DiskFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The path of a file that somebody will make: the kernel charges writeback to who makes and fills it. Removed with the object.
+class NewFile {
+ public:
+  NewFile();
+  ~NewFile() { unlink(path_.c_str()); }
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The disk that test files are on ("vda"); empty if they are in memory.
+std::string disk_of_files();
+
+// /sys/block/<disk>/stat
+struct DiskStat {
+  uint64_t reads = 0, read_sectors = 0, writes = 0, write_sectors = 0, merges = 0;
+  uint64_t discards = 0, discard_sectors = 0, flushes = 0;
+  DiskStat operator-(const DiskStat& before) const;
+};
+
+class NullDisk {
+ public:
+  // Attributes as of configfs; 256 MB, one queue and memory behind it unless said otherwise.
+  explicit NullDisk(std::map<std::string, std::string> attributes = {});
+  ~NullDisk();
+  NullDisk(const NullDisk&) = delete;
+  NullDisk& operator=(const NullDisk&) = delete;
+
+  explicit operator bool() const { return !name_.empty(); }  // false: not on this kernel
+  const std::string& name() const { return name_; }
+  std::string path() const { return "/dev/" + name_; }
+  std::string attribute(const std::string& name) const;  // of /sys/block/<disk>/
+  bool set(const std::string& name, const std::string& value) const;
+  bool configure(const std::string& name, const std::string& value) const;  // of configfs
+  DiskStat stat() const;
+
+ private:
+  std::string directory_;
+  std::string name_;
+};
+
+// Requests end in interrupts, and there are machines that run no BPF program in one that comes over a thread of their pid 1:
+// ends are invisible while that is busy. Exact in the virtual machines, else up to half may be missing; never one too many.
+void expect_seen(uint64_t counted, uint64_t truth, const std::string& what = "");
+
+class BlockTest : public KernelTest {
+ protected:
+  void TearDown() override;  // says of a failed test what the kernel did not let the programs see
+  EngineOptions options() const override;
+  // The io controller is on the v2 tree, so that a bio names its cgroup.
+  bool bios_name_cgroups() { return engine().modules()[module_id("block")].alternative == "bio_cgroup"; }
+
+  uint64_t bytes(const Cgroup& box, const std::string& direction) {
+    return static_cast<uint64_t>(total(box, "sonde.block.io", {direction}));
+  }
+  uint64_t operations(const Cgroup& box, const std::string& operation) {
+    return histogram(box, "sonde.block.operation.duration", {operation}).count;
+  }
+  int64_t errors(const Cgroup& box, const std::string& operation, const std::string& error) {
+    return total(box, "sonde.block.operation.errors", {operation, error});
+  }
+};
+
+}  // namespace sonde::test
