@@ -125,6 +125,8 @@ sonde_slow int network_ended(struct sock *sk, struct tcp_sock *tcp, int before, 
 	note = network_note(sk, false);
 	if (note && note->epoch == network_epoch)
 		network_account(note, tcp, slot, flags, false);
+	if (!error && note && note->fresh)
+		error = note->error;
 	if (before == TCP_SYN_SENT || (note && note->fresh)) {
 		if (before != TCP_SYN_SENT && before != TCP_SYN_RECV)
 			return 0;
@@ -138,6 +140,20 @@ sonde_slow int network_ended(struct sock *sk, struct tcp_sock *tcp, int before, 
 	}
 	if (note)
 		note->fresh = 1;
+	return 0;
+}
+
+/* Before 6.10 an error is announced before the state changes, and the application may have fetched it by then. */
+SEC("fentry/sk_error_report")
+int BPF_PROG(network_error_report, struct sock *sk)
+{
+	struct network_socket *note;
+
+	if (sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state != TCP_SYN_SENT)
+		return 0;
+	note = network_note(sk, false);
+	if (note)
+		note->error = sk->sk_err;
 	return 0;
 }
 

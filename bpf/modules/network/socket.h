@@ -28,7 +28,8 @@ struct network_socket {
 	uint8_t closed;  /* nothing more will be sent but the FIN */
 	uint8_t begun;   /* its connect() has returned without an error */
 	uint8_t failed;  /* it failed before that, and is counted */
-	uint8_t reserved[3];
+	uint8_t reserved;
+	uint16_t error;  /* reported while it was connecting */
 };
 
 struct {

@@ -175,6 +175,9 @@ constexpr auto make_series() {
 }
 constexpr auto kSeries = make_series();
 
+// tcp_done_with_error() came with the change that sets state and error together (6.10).
+inline bool announces_errors_early(const Features& features) { return !features.has_function("tcp_done_with_error"); }
+
 constexpr ProgramSpec kPrograms[] = {
     {.program = "network_state", .hook = "tp_btf/inet_sock_set_state", .flags = NETWORK_SOCKETS},
     {.program = "network_connect_v4",
@@ -185,6 +188,11 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "fexit/tcp_v6_connect",
      .flags = NETWORK_CONNECTIONS,
      .gap = "IPv6 connections that fail before the first SYN (no route) are not in sonde.tcp.connection.errors"},
+    {.program = "network_error_report",
+     .hook = "fentry/sk_error_report",
+     .flags = NETWORK_CONNECTIONS,
+     .gap = "an error of a connect() that the application fetches at once may count as _OTHER",
+     .needed = announces_errors_early},
     {.program = "network_retransmit", .hook = "tp_btf/tcp_retransmit_skb", .flags = NETWORK_TROUBLE},
     {.program = "network_retransmit_synack",
      .hook = "tp_btf/tcp_retransmit_synack",
