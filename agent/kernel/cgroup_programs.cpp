@@ -13,9 +13,7 @@
 #include "agent/base/fd.h"
 
 namespace sonde {
-namespace {
-
-std::string mounted_root() {
+std::string mounted_cgroup_root() {
   const std::unique_ptr<FILE, int (*)(FILE*)> mounts(setmntent("/proc/self/mounts", "re"), endmntent);
   if (!mounts) return {};
   while (const mntent* mount = getmntent(mounts.get())) {
@@ -24,10 +22,8 @@ std::string mounted_root() {
   return {};
 }
 
-}  // namespace
-
 Result<std::vector<bpf_link*>> attach_to_root_cgroup(const bpf_program* program, const std::string& root) {
-  const std::string path = root.empty() ? mounted_root() : root;
+  const std::string path = root.empty() ? mounted_cgroup_root() : root;
   if (path.empty()) return Error("no cgroup v2 tree is mounted");
   const Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return Error::system("cannot open " + path, errno);

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <fstream>
 
 #include "agent/base/clock.h"
+#include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/features.h"
 #include "agent/kernel/libbpf_log.h"
 
@@ -58,6 +60,12 @@ bool asks_gauge(const ModuleInfo& info, uint8_t flags) {
       info.series, [&](const SeriesSpec& series) { return series.source == Source::Gauge && (series.flag & flags); });
 }
 
+void note(CollectStats& stats, std::size_t module, const std::string& why) {
+  const auto id = static_cast<uint16_t>(module);
+  if (std::ranges::find(stats.failures, id, &CollectFailure::module) != stats.failures.end()) return;
+  stats.failures.push_back({id, why});
+}
+
 // Before 5.11 maps counted against RLIMIT_MEMLOCK; raising it is harmless where they do not.
 void raise_memlock() {
   const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
@@ -88,8 +96,11 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
     const bool off = options.disabled_modules.contains(std::string(entry.module->info().name));
     engine->modules_.push_back(
         off ? nullptr : std::make_unique<ModuleObject>(entry, id, *engine->core_, engine->features_, load));
+    engine->reads_.push_back(off ? nullptr : std::make_unique<Reads>(*entry.module, id));
     ++id;
   }
+  const std::string root = options.cgroup_root.empty() ? mounted_cgroup_root() : options.cgroup_root;
+  engine->cgroup_root_ = Fd(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (auto attached = engine->core_->attach_lifecycle(); !attached) return attached.error();
   return engine;
 }
@@ -102,6 +113,7 @@ void Engine::configure(uint32_t slot, const SlotSetting& setting) {
   for (std::size_t i = 0; i < gained_.size(); ++i) {
     gained_[i] = static_cast<uint8_t>(gained_[i] | (setting.flags[i] & ~before->flags[i]));
   }
+  follow_reads(slot, setting.flags);
   slots_->configure(slot, setting);
 }
 
@@ -117,6 +129,7 @@ ModuleFlags Engine::asked_flags() const {
   };
   add(slots_->globals().provisional);
   add(slots_->config(SONDE_SLOT_UNATTRIBUTED)->flags);
+  add(slots_->config(SONDE_SLOT_NODE)->flags);
   for (const uint32_t slot : slots_->taken()) add(slots_->config(slot)->flags);
   return asked;
 }
@@ -151,27 +164,21 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
   const std::lock_guard lock(mutex_);
   const uint64_t begin = boottime_ns();
   CollectStats stats;
-  if (refresh_gauges) {
-    const ModuleFlags asked = asked_flags();
-    for (std::size_t i = 0; i < modules_.size(); ++i) {
-      const auto& module = modules_[i];
-      if (!module || !module->loaded() || !asks_gauge(module->module().info(), asked[i])) continue;
-      if (auto done = module->module().refresh(module->object()); !done) {
-        spdlog::debug("{}: {}", module->report().name, done.error().message());
-      }
-    }
-  }
-  flush_modules();
+  if (refresh_gauges) refresh_modules(stats);
+  flush_modules(stats);
   auto slots = slots_->taken();
   slots.push_back(SONDE_SLOT_UNATTRIBUTED);
+  slots.push_back(SONDE_SLOT_NODE);
+  read_all(slots, stats);
   for (const uint32_t slot : slots) {
     if (held_[slot]) continue;
     stats.series_moved += drain(slot, sink, clear, begin);
     ++stats.slots_read;
     if (!refresh_gauges) continue;
     for (std::size_t i = 0; i < modules_.size(); ++i) {
-      if (!modules_[i] || !modules_[i]->loaded() || !slots_->config(slot)->flags[i]) continue;
-      modules_[i]->rows().read_gauges(slot, sink);
+      if (!modules_[i] || !slots_->config(slot)->flags[i]) continue;
+      if (modules_[i]->loaded()) modules_[i]->rows().read_gauges(slot, sink);
+      reads_[i]->drain_states(slot, sink);
     }
   }
   retire_released(begin);
@@ -196,17 +203,26 @@ uint64_t Engine::drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t
   uint64_t moved = 0;
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i] && modules_[i]->loaded()) moved += modules_[i]->rows().drain(slot, sink, (clear >> i) & 1);
+    if (reads_[i]) moved += reads_[i]->drain(slot, sink);
   }
   if (moved) moved_ns_[slot] = now;
   return moved;
 }
 
-void Engine::flush_modules() {
-  for (const auto& module : modules_) {
+void Engine::refresh_modules(CollectStats& stats) {
+  const ModuleFlags asked = asked_flags();
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    const auto& module = modules_[i];
+    if (!module || !module->loaded() || !asks_gauge(module->module().info(), asked[i])) continue;
+    if (auto done = module->module().refresh(module->object()); !done) note(stats, i, done.error().message());
+  }
+}
+
+void Engine::flush_modules(CollectStats& stats) {
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    const auto& module = modules_[i];
     if (!module || !module->attached()) continue;
-    if (auto done = module->module().flush(module->object()); !done) {
-      spdlog::debug("{}: {}", module->report().name, done.error().message());
-    }
+    if (auto done = module->module().flush(module->object()); !done) note(stats, i, done.error().message());
   }
 }
 
@@ -215,8 +231,9 @@ void Engine::retire_released(uint64_t now) {
   slots_->dissolve();
   std::erase_if(released_, [&](const Released& released) {
     if (now < released.at_ns + kGraceNs) return false;
-    for (const auto& module : modules_) {
-      if (module && module->loaded()) module->rows().forget(released.slot);
+    for (std::size_t i = 0; i < modules_.size(); ++i) {
+      if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().forget(released.slot);
+      if (reads_[i]) reads_[i]->forget(released.slot);
     }
     moved_ns_[released.slot] = 0;
     freed_.push_back(released.slot);
@@ -244,6 +261,9 @@ void Engine::release(uint32_t slot) {
   const std::lock_guard lock(mutex_);
   held_[slot] = false;
   if (!slots_->info(slot) || slots_->released(slot)) return;
+  // A last look at its files: a directory that was only deselected, or is not gone yet, still has them.
+  std::vector<int> good(reads_.size()), bad(reads_.size());
+  read_one(slot, good, bad);
   slots_->release(slot);
   released_.push_back({slot, boottime_ns()});
 }

@@ -20,6 +20,7 @@
 #include "agent/base/result.h"
 #include "agent/kernel/core.h"
 #include "agent/kernel/module_object.h"
+#include "agent/kernel/reads.h"
 #include "agent/kernel/slots.h"
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
@@ -45,10 +46,17 @@ struct EngineOptions {
   std::string break_program;
 };
 
+// Of a module that could not bring what it should at a collection; one per module and collection.
+struct CollectFailure {
+  uint16_t module = 0;  // index as in EngineOptions::modules
+  std::string why;
+};
+
 struct CollectStats {
   uint64_t slots_read = 0;
   uint64_t series_moved = 0;
   uint64_t duration_ns = 0;
+  std::vector<CollectFailure> failures;
 };
 
 class Engine {
@@ -110,7 +118,12 @@ class Engine {
     uint64_t at_ns;
   };
   uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now);
-  void flush_modules();
+  void flush_modules(CollectStats& stats);
+  void refresh_modules(CollectStats& stats);
+  void follow_reads(uint32_t slot, const ModuleFlags& flags);
+  void read_all(const std::vector<uint32_t>& slots, CollectStats& stats);
+  void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
+  bool opens(uint32_t slot, ReadTarget& target, Fd& directory) const;
   void retire_released(uint64_t now);
   ModuleFlags asked_flags() const;
 
@@ -120,6 +133,8 @@ class Engine {
   std::unique_ptr<Slots> slots_;
   std::span<const ModuleEntry> entries_;
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
+  std::vector<std::unique_ptr<Reads>> reads_;  // likewise; null: off
+  Fd cgroup_root_;
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot

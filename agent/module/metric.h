@@ -33,7 +33,7 @@ struct MetricSpec {
   std::string_view description;
   std::span<const AttributeSpec> attributes{};  // in the order of SeriesSpec::values
   bool from_zero = false;  // exported as 0 from selection on, so that the first event shows as an increase
-  bool node = false;       // belongs to the node's Resource, not to a container's
+  bool node = false;       // counted on SONDE_SLOT_NODE, belongs to the node's Resource, not to a container's
   bool integer = true;     // value type of sums and gauges; false: double
 };
 
@@ -49,8 +49,13 @@ enum class Source : uint8_t {
   // histograms (Histogram) of its metric whose level is lower: where it is asked they are neither counted nor exported.
   KeyedHistogram,
   Gauge,      // <module>_gauges[slot][index], int64, refreshed by Module::refresh
+  Read,       // read by user space: index into the values of Module::read
 };
 
+// A value that stands for itself, not a sum of changes.
+constexpr bool is_state(const MetricSpec& metric, Source source) {
+  return source == Source::Gauge || (source == Source::Read && metric.instrument != Instrument::Counter);
+}
 constexpr bool is_keyed(Source source) { return source == Source::Cells || source == Source::KeyedHistogram; }
 constexpr bool is_histogram(Source source) { return source == Source::Histogram || source == Source::KeyedHistogram; }
 

@@ -18,6 +18,8 @@ Result<void> Module::selected(bpf_object*) const { return {}; }
 
 Result<void> Module::refresh(bpf_object*) const { return {}; }
 
+Result<void> Module::read(const ReadTarget&, std::span<uint64_t>) const { return {}; }
+
 int find_module(std::string_view name) {
   auto all = modules();
   for (std::size_t i = 0; i < all.size(); ++i) {

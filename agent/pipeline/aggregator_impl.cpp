@@ -47,6 +47,7 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
     policy_ = std::move(policy);
     stats_.snapshot_made_ns = identity_->made_ns;
     table_.apply(*identity_, *policy_, now);
+    follow_node_policy(now);
     resolve_pending();
   }
   ended_ = table_.ended_slots();
@@ -73,12 +74,14 @@ Accumulator* Aggregator::Impl::route(uint32_t number, SeriesId id, Source source
   const int ordinal = catalog_.ordinal(id);
   if (ordinal < 0) return discard(Discard::UnknownSeries, 1, amount);
   const Source declared = catalog_[ordinal].source;
-  const bool fits = source == Source::Counter ? declared == Source::Counter || declared == Source::Cells
-                                              : is_histogram(declared);
+  const bool counts = declared == Source::Counter || declared == Source::Cells ||
+                      (declared == Source::Read && !is_state(*catalog_[ordinal].metric, declared));
+  const bool fits = source == Source::Counter ? counts : is_histogram(declared);
   if (!fits) return discard(Discard::UnknownSeries, 1, amount);
 
   const Located located = catalog_.locate(ordinal, id);
-  if (catalog_[located.ordinal].metric->node) return of_node(node_, located, kMaxNodeSeries);
+  if (number == SONDE_SLOT_NODE) return node_series(located, amount);
+  if (catalog_[located.ordinal].metric->node) return discard(Discard::NotAsked, 1, amount);
   Slot* slot = table_.find(number);
   if (number == SONDE_SLOT_UNATTRIBUTED || (slot && slot->kind == SlotKind::Unattributed)) {
     return unattributed(located, Detour::UnattributedSlot, 1, amount);
@@ -148,6 +151,38 @@ Accumulator* Aggregator::Impl::unattributed(const Located& located, Detour why, 
   return of_node(unattributed_, located, options_.unattributed_series);
 }
 
+// What the policies ask of the node: series that are no longer asked for end, as a container's do.
+void Aggregator::Impl::follow_node_policy(Now now) {
+  const auto found = policy_->slots.find(SONDE_SLOT_NODE);
+  DecisionPtr decision = found != policy_->slots.end() && found->second->selected ? found->second : nullptr;
+  if (decision == node_decision_) return;
+  node_decision_ = std::move(decision);
+  std::vector<bool> asked(catalog_.size());
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    asked[i] = node_decision_ && catalog_[i].metric->node && catalog_.asked(i, *node_decision_);
+    if (asked[i] == (i < node_asked_.size() && node_asked_[i])) continue;
+    std::erase_if(node_.later, [&](const auto& entry) { return entry.first == i; });
+    if (asked[i]) node_.later.emplace_back(static_cast<uint16_t>(i), std::max(now.real_ns, node_.start_ns));
+  }
+  node_asked_ = std::move(asked);
+  for (Accumulator& series : node_.own().series()) {
+    if (series.state == SeriesState::Marking) continue;
+    series.state = node_asked_[series.ordinal] ? SeriesState::Live : SeriesState::Ending;
+  }
+  for (std::size_t i = 0; i < node_asked_.size(); ++i) {
+    const CatalogSeries& series = catalog_[i];
+    if (!node_asked_[i] || !series.metric->from_zero || is_keyed(series.source) || is_state(*series.metric, series.source))
+      continue;
+    of_node(node_, {static_cast<uint16_t>(i), series.key, series.attributes}, kMaxNodeSeries);
+  }
+}
+
+Accumulator* Aggregator::Impl::node_series(const Located& located, uint64_t amount) {
+  if (located.ordinal >= node_asked_.size() || !node_asked_[located.ordinal]) return discard(Discard::NotAsked, 1, amount);
+  Accumulator* series = of_node(node_, located, kMaxNodeSeries);
+  return series->state == SeriesState::Marking ? discard(Discard::NotAsked, 1, amount) : series;
+}
+
 // Not limited by policies; bounded all the same, by folding.
 Accumulator* Aggregator::Impl::of_node(Stream& stream, const Located& located, std::size_t limit) {
   Group& group = stream.own();
@@ -207,12 +242,14 @@ void Aggregator::Impl::move_all(Group& from, const std::function<Accumulator*(co
 // collection has it again.
 void Aggregator::Impl::gauge(uint32_t number, SeriesId id, int64_t value) {
   const int ordinal = catalog_.ordinal(id);
-  if (ordinal < 0 || catalog_[ordinal].source != Source::Gauge) return;
+  if (ordinal < 0 || !is_state(*catalog_[ordinal].metric, catalog_[ordinal].source)) return;
   const Located located = catalog_.locate(ordinal, id);
   Slot* slot = table_.find(number);
   Accumulator* series = nullptr;
-  if (catalog_[ordinal].metric->node) {
-    series = of_node(node_, located, kMaxNodeSeries);
+  if (number == SONDE_SLOT_NODE) {
+    series = node_series(located, 0);
+  } else if (catalog_[ordinal].metric->node) {
+    return;
   } else if (slot && slot->stream && slot->kind == SlotKind::Selected && slot->stream->state == StreamState::Live) {
     series = credit(*slot->stream, *slot->group, located, 0, 0);
   }
@@ -237,7 +274,8 @@ void Aggregator::Impl::carry_on(Stream& fresh, const Stream& old) {
   fresh.ratios |= old.ratios;
   for (const Accumulator& series : old.groups.front()->series()) {
     if (!series.emitted || !fresh.plan || !fresh.plan->asked[series.ordinal]) continue;
-    if (catalog_[series.ordinal].source == Source::Gauge || fresh.own().find_key(series.key)) continue;
+    const CatalogSeries& info = catalog_[series.ordinal];
+    if (is_state(*info.metric, info.source) || fresh.own().find_key(series.key)) continue;
     if (series_ >= options_.max_series) return;
     create(fresh, fresh.own(), {series.ordinal, series.key, series.attributes});
   }

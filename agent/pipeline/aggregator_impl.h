@@ -59,6 +59,8 @@ class Aggregator::Impl {
   Accumulator* discard(Discard why, uint64_t samples, uint64_t amount);
   Accumulator& create(Stream& stream, Group& group, const Located& located);
   void resolve_pending();
+  void follow_node_policy(Now now);
+  Accumulator* node_series(const Located& located, uint64_t amount);
   void settle(Slot& slot, Pending& pending);
   void move_all(Group& from, const std::function<Accumulator*(const Located&, const Accumulator&)>& to);
 
@@ -78,7 +80,9 @@ class Aggregator::Impl {
   Catalog catalog_;
   ResourceRules rules_;
   StreamTable table_;
-  Stream node_;          // metrics of the node
+  Stream node_;          // metrics of the node, from SONDE_SLOT_NODE
+  DecisionPtr node_decision_;     // null: none of them is asked for
+  std::vector<bool> node_asked_;  // by ordinal
   Stream unattributed_;  // on the node's Resource too, with sonde.subject on the points
   std::unordered_map<uint32_t, Pending> pending_;
   std::shared_ptr<const IdentitySnapshot> identity_;

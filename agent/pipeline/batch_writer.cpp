@@ -140,7 +140,7 @@ void BatchWriter::write_value(Accumulator& series, uint64_t time_ns) {
     point.bucket_length = static_cast<uint32_t>(batch_.buckets.size()) - point.bucket_begin;
     return;
   }
-  const bool is_signed = info.source == Source::Gauge;
+  const bool is_signed = is_state(*info.metric, info.source);
   const int64_t value = std::bit_cast<int64_t>(series.value);
   const double real = (is_signed ? static_cast<double>(value) : static_cast<double>(series.value)) * info.scale;
   if (!info.metric->integer) {

@@ -103,7 +103,7 @@ void Aggregator::Impl::emit_node(BatchWriter& writer, Batch& batch, Now now, boo
   node_.sent_boot_ns = now.boot_ns;
   writer.begin(node_.resource);
   writer.write(unattributed_, true);
-  writer.write(node_, true);
+  series_ -= writer.write(node_, true);
   if (self_) self_->append(batch, now);
   writer.end();
 }

@@ -29,9 +29,8 @@ SeriesPlanPtr SeriesPlans::of(const Decision& decision) {
     const CatalogSeries& series = catalog_[i];
     plan->asked[i] = catalog_.asked(i, decision);
     if (!plan->asked[i] || !series.metric->from_zero || series.metric->node) continue;
-    if (series.source == Source::Counter || series.source == Source::Histogram) {
-      plan->from_zero.push_back(static_cast<uint16_t>(i));
-    }
+    if (is_keyed(series.source) || is_state(*series.metric, series.source)) continue;
+    plan->from_zero.push_back(static_cast<uint16_t>(i));
   }
   find_coarser(*plan);
   if (plans_.size() >= kMaxRemembered) std::erase_if(plans_, [](const auto& entry) { return entry.second.expired(); });

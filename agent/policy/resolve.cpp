@@ -44,8 +44,8 @@ bool is_for(const ProbeRequest& request, const ModuleInfo& info) {
 
 class Resolver {
  public:
-  Resolver(std::vector<const Policy*> policies, const ResolveContext& context)
-      : policies_(std::move(policies)), context_(context) {
+  Resolver(std::vector<const Policy*> policies, const ResolveContext& context, bool node = false)
+      : policies_(std::move(policies)), context_(context), node_(node) {
     std::ranges::sort(policies_, [](const Policy* a, const Policy* b) { return precedes(*a, *b); });
   }
 
@@ -84,8 +84,7 @@ class Resolver {
             fmt::format("{} is more than the agent's ceiling {}", metric.name, word_of(context_.ceilings.level)));
         ask.metrics &= ~bit;
       }
-      // A node's numbers speak of all tenants.
-      if (metric.node && !policy.namespace_name.empty()) ask.metrics &= ~bit;
+      if (metric.node != node_) ask.metrics &= ~bit;
     }
     ask.metrics &= ~ask.excluded;
     return ask;
@@ -245,6 +244,7 @@ class Resolver {
 
   std::vector<const Policy*> policies_;
   const ResolveContext& context_;
+  const bool node_;
   Decision decision_;
 };
 
@@ -300,6 +300,18 @@ Decision resolve(std::span<const Policy> policies, const Subject& subject, std::
     decision.overridden.push_back(display_name(*policy) + ": excluded by " + display_name(*excluding));
   }
   std::ranges::sort(decision.overridden);
+  return decision;
+}
+
+Decision resolve_node(std::span<const Policy> policies, const ResolveContext& context) {
+  std::vector<const Policy*> asking;
+  for (const Policy& policy : policies) {
+    if (policy.mode == Mode::Exclude || !policy.namespace_name.empty() || expired(policy, context.now_ns)) continue;
+    if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) continue;
+    asking.push_back(&policy);
+  }
+  Decision decision = Resolver(std::move(asking), context, true).run();
+  decision.granularity = Granularity::Container;
   return decision;
 }
 

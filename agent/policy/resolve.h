@@ -71,9 +71,13 @@ bool precedes(const Policy& a, const Policy& b);
 // "name", or "namespace/name".
 std::string display_name(const Policy& policy);
 
-// What all policies together ask for this subject. Node metrics are only in it if a cluster-wide policy asks them.
+// What all policies together ask for this subject. Metrics of the node are never in it.
 Decision resolve(std::span<const Policy> policies, const Subject& subject, std::span<const std::string> commands,
                  const ResolveContext& context);
+
+// What they ask of the node itself, whomever they select besides: metrics of the node, and nothing else. Policies of a
+// namespace cannot ask for them: a node's numbers speak of all tenants.
+Decision resolve_node(std::span<const Policy> policies, const ResolveContext& context);
 
 // What one policy by itself asks of whom it selects; for estimates.
 Decision resolve_alone(const Policy& policy, const ResolveContext& context);

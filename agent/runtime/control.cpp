@@ -90,6 +90,8 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   const DecisionPtr rest = decision_for(nobody, 0, "");
   engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*rest));
 
+  decide_node();
+
   const IdentitySnapshotPtr known = identity_.apply({}, boottime_ns());
   for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
     for (const auto& [slot, owner] : known->slots) {
@@ -100,6 +102,14 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   follow();
   publish();
   engine_.sync_programs();
+}
+
+// A sidecar speaks of one process tree, not of the machine.
+void Control::decide_node() {
+  Decision decision;
+  if (!options_.target) decision = adjusted(resolve_node(policies_, context_));
+  engine_.configure(SONDE_SLOT_NODE, setting_of(decision));
+  node_ = decision.selected ? std::make_shared<const Decision>(std::move(decision)) : nullptr;
 }
 
 void Control::set_steps(const std::vector<OverheadStep>& steps) {
@@ -466,6 +476,10 @@ void Control::publish() {
     if (slots_[slot].phase == Phase::Live) decisions.push_back(slots_[slot].decision);
   }
   decisions.insert(decisions.end(), unselected_.begin(), unselected_.end());
+  if (node_) {
+    snapshot->slots.emplace(SONDE_SLOT_NODE, node_);
+    decisions.push_back(node_);
+  }
   plan_ = plan_of(decisions);
   snapshot_ = std::move(snapshot);
 }

@@ -110,6 +110,7 @@ class Control {
   bool measures_processes(uint64_t cgroup_id) const;
   bool is_there(const std::string& path, uint64_t cgroup_id) const;
   uint64_t slots_missed() const;
+  void decide_node();
   DecisionPtr decision_for(const Subject& subject, uint32_t tgid, const std::string& comm);
   Decision adjusted(Decision decision) const;
   std::vector<std::string> commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const;
@@ -133,6 +134,7 @@ class Control {
   std::vector<uint32_t> to_give_back_;
   uint64_t lifecycle_ = 0;
   std::vector<DecisionPtr> unselected_;
+  DecisionPtr node_;  // of SONDE_SLOT_NODE; null: nobody asks for metrics of the node
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
   const uint64_t started_ns_;
   ModuleFlags provisional_{};

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the contract offers to probes, with a module made for it: keyed histograms, subjects by cgroup.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/kernel/support/kernel_test.h"
 #include "tests/kernel/trial/trial.h"
 #include "tests/kernel/trial/trial_module.h"
@@ -109,6 +113,101 @@ TEST_F(ContractTest, ASubjectIsFoundByItsCgroup) {
   trial().run("trial_count", {stranger.id(), 11});
   collect();
   EXPECT_EQ(totals_.values[SONDE_SLOT_UNATTRIBUTED]["trial.events"], 11);
+}
+
+TEST_F(ContractTest, TheNodeIsCountedApart) {
+  const uint32_t slot = selected(cgroup("box"), TRIAL_FLAG | TRIAL_FLAG_NODE);
+  trial().run("trial_node", {3});  // asked of a container, but not of the node
+  collect();
+  EXPECT_EQ(totals_.values.count(SONDE_SLOT_NODE), 0U);
+  SlotSetting node;
+  node.flags[0] = TRIAL_FLAG_NODE;
+  engine().configure(SONDE_SLOT_NODE, node);
+  trial().run("trial_node", {5});
+  collect();
+  EXPECT_EQ(totals_.values[SONDE_SLOT_NODE]["trial.node"], 5);
+  EXPECT_EQ(totals_.values.count(slot), 0U);
+}
+
+class ReadTest : public ContractTest {
+ protected:
+  void SetUp() override {
+    trial().total = 0;
+    trial().fail_reads = false;
+    ContractTest::SetUp();
+  }
+  int64_t made_up(uint32_t slot) { return totals_.values[slot]["trial.total"]; }
+};
+
+TEST_F(ReadTest, FilesOfACgroupCountFromItsSelectionOn) {
+  Cgroup &box = cgroup("box"), &other = cgroup("other");
+  const auto spin = [] {
+    for (uint64_t i = 0; i < 50'000'000; ++i) asm volatile("" ::"r"(i));
+  };
+  box.run(spin);  // before it is selected
+  const uint32_t slot = selected(box, TRIAL_FLAG_READ);
+  collect(true);
+  EXPECT_EQ(totals_.values[slot]["trial.cpu.time"], 0);
+  EXPECT_EQ(totals_.values[slot]["trial.processes"], 0);
+  other.run(spin);
+  const pid_t child = box.start([&] {
+    spin();
+    pause();
+  });
+  for (int i = 0; i < 2000 && totals_.values[slot]["trial.cpu.time"] < 10'000; ++i) {
+    usleep(10'000);
+    collect(true);
+  }
+  EXPECT_GE(totals_.values[slot]["trial.cpu.time"], 10'000);
+  EXPECT_EQ(totals_.values[slot]["trial.processes"], 1);
+  EXPECT_EQ(totals_.values.count(slot_of(other)), 0U);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+TEST_F(ReadTest, AValueThatFellBeginsAnew) {
+  trial().total = 1000;
+  const uint32_t slot = selected(cgroup("box"), TRIAL_FLAG_READ);
+  for (const uint64_t value : {1010U, 1010U, 4U, 9U}) {
+    trial().total = value;
+    collect();
+  }
+  EXPECT_EQ(made_up(slot), 10 + 5);
+}
+
+TEST_F(ReadTest, ACgroupBornUnderWatchCountsFromZero) {
+  const Cgroup& parent = cgroup("parent");
+  ASSERT_TRUE(engine().slots().enter(parent.id(), 0, parent.path(), SONDE_KIND_TREE));
+  engine().set_provisional(ModuleFlags{TRIAL_FLAG_READ});
+  trial().total = 42;
+  const Cgroup child(parent.path() + "/child");
+  collect();
+  EXPECT_EQ(made_up(slot_of(child)), 42);
+}
+
+TEST_F(ReadTest, AnUnselectedCgroupIsReadALastTimeAndNotAgain) {
+  trial().total = 100;
+  const uint32_t slot = selected(cgroup("box"), TRIAL_FLAG_READ);
+  trial().total = 107;
+  engine().release(slot);
+  trial().total = 1'000'000;
+  const int reads = trial().reads;
+  collect();
+  EXPECT_EQ(made_up(slot), 7);
+  EXPECT_EQ(trial().reads, reads);
+}
+
+TEST_F(ReadTest, AFailureIsToldAndLosesNothing) {
+  const uint32_t slot = selected(cgroup("box"), TRIAL_FLAG_READ);
+  trial().total = 5;
+  trial().fail_reads = true;
+  const CollectStats failed = engine().collect(totals_, 0, true);
+  ASSERT_EQ(failed.failures.size(), 1U);
+  EXPECT_EQ(failed.failures[0].module, 0);
+  EXPECT_EQ(failed.failures[0].why, "the test wants it to fail");
+  trial().fail_reads = false;
+  EXPECT_TRUE(engine().collect(totals_, 0, true).failures.empty());
+  EXPECT_EQ(made_up(slot), 5);
 }
 
 }  // namespace

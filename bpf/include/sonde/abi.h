@@ -19,10 +19,11 @@
 /* A module owns one byte of flags per subject: what of it that subject is measured for. */
 #define SONDE_MAX_MODULES 16
 
-/* Slots are small integers that stand for subjects. Two are fixed: */
+/* Slots are small integers that stand for subjects. Three are fixed: */
 #define SONDE_SLOT_UNATTRIBUTED 0 /* whose cgroup has no entry: counted, so that sum in = sum out */
 #define SONDE_SLOT_IGNORED 1      /* known and not selected: its flags are always zero */
-#define SONDE_FIRST_FREE_SLOT 2
+#define SONDE_SLOT_NODE 2         /* the machine: metrics with MetricSpec::node, and only they, are counted here */
+#define SONDE_FIRST_FREE_SLOT 3
 
 /* Row 0 of the histogram pool is never handed out: index 0 means "no row yet". */
 #define SONDE_NO_ROW 0

@@ -27,6 +27,15 @@ int trial_count(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* number of events */
+SEC("raw_tp")
+int trial_node(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (sonde_flags_of(SONDE_SLOT_NODE) & TRIAL_FLAG_NODE)
+		sonde_count(&trial_counters, SONDE_SLOT_NODE, TRIAL_NODE_EVENTS, ctx->args[0]);
+	return 0;
+}
+
 /* Something to attach, which counts what its task says in its scratch: how often it was here. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(trial_exit, struct task_struct *task)

@@ -2,7 +2,14 @@
 #include "tests/kernel/trial/trial_module.h"
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "agent/base/fd.h"
 #include "agent/module/bpf_run.h"
 #include "agent/module/intern.h"
 #include "tests/kernel/trial/trial.h"
@@ -23,14 +30,23 @@ constexpr MetricSpec kMetrics[] = {
      .instrument = Instrument::Histogram,
      .description = "Durations by key",
      .attributes = kName},
+    {.name = "trial.node", .unit = "{event}", .description = "Events of the node", .node = true},
+    {.name = "trial.cpu.time", .unit = "us", .description = "usage_usec of cpu.stat"},
+    {.name = "trial.processes", .unit = "{process}", .instrument = Instrument::Gauge, .description = "In the cgroup"},
+    {.name = "trial.total", .unit = "1", .description = "What the test says"},
 };
 constexpr SeriesSpec kSeries[] = {
     {.metric = 0, .index = TRIAL_EVENTS, .flag = TRIAL_FLAG},
     {.metric = 1, .source = Source::KeyedHistogram, .flag = TRIAL_FLAG_KEYED, .scale = 1e-9},
+    {.metric = 2, .index = TRIAL_NODE_EVENTS, .flag = TRIAL_FLAG_NODE},
+    {.metric = 3, .source = Source::Read, .index = TRIAL_CPU_TIME, .flag = TRIAL_FLAG_READ},
+    {.metric = 4, .source = Source::Read, .index = TRIAL_PROCESSES, .flag = TRIAL_FLAG_READ},
+    {.metric = 5, .source = Source::Read, .index = TRIAL_MADE_UP, .flag = TRIAL_FLAG_READ},
 };
 constexpr ProgramSpec kPrograms[] = {
     {.program = "trial_observe", .hook = "run by the test", .flags = 0},
     {.program = "trial_count", .hook = "run by the test", .flags = 0},
+    {.program = "trial_node", .hook = "run by the test", .flags = 0},
     {.program = "trial_exit", .hook = "tp_btf/sched_process_exit"},
 };
 constexpr ModuleInfo kInfo = {.name = "trial",
@@ -41,7 +57,17 @@ constexpr ModuleInfo kInfo = {.name = "trial",
                               .needs = "BTF",
                               .counters = TRIAL_COUNTERS,
                               .histograms = 0,
-                              .keyed_histograms = true};
+                              .keyed_histograms = true,
+                              .reads = TRIAL_READS};
+
+// Whole text of a file of the cgroup; empty if there is none.
+std::string text_of(int directory, const char* name) {
+  const Fd file(openat(directory, name, O_RDONLY | O_CLOEXEC));
+  std::string text(4096, '\0');
+  const ssize_t length = file ? read(file.get(), text.data(), text.size()) : 0;
+  text.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
+  return text;
+}
 
 }  // namespace
 
@@ -53,6 +79,18 @@ CellSeries TrialModule::decode_keyed(uint32_t key) const {
 
 Result<void> TrialModule::prepare(bpf_object* object, const Features&, int) const {
   object_ = object;
+  return {};
+}
+
+Result<void> TrialModule::read(const ReadTarget& target, std::span<uint64_t> values) const {
+  ++reads;
+  if (fail_reads) return Error("the test wants it to fail");
+  if (target.node) return {};
+  const std::string usage = text_of(target.directory, "cpu.stat"), pids = text_of(target.directory, "cgroup.procs");
+  unsigned long long microseconds = 0;
+  if (std::sscanf(usage.c_str(), "usage_usec %llu", &microseconds) == 1) values[TRIAL_CPU_TIME] = microseconds;
+  values[TRIAL_PROCESSES] = static_cast<uint64_t>(std::ranges::count(pids, '\n'));
+  values[TRIAL_MADE_UP] = total;
   return {};
 }
 

@@ -3,7 +3,8 @@
 #ifndef SONDE_TRIAL_H
 #define SONDE_TRIAL_H
 
-enum trial_counter { TRIAL_EVENTS = 0, TRIAL_COUNTERS };
+enum trial_counter { TRIAL_EVENTS = 0, TRIAL_NODE_EVENTS, TRIAL_COUNTERS };
+enum trial_read { TRIAL_CPU_TIME = 0, TRIAL_PROCESSES, TRIAL_MADE_UP, TRIAL_READS };
 
 #define TRIAL_FLAG 0x01
 #define TRIAL_FLAG_KEYED 0x02

@@ -15,6 +15,11 @@ class TrialModule final : public Module {
   const ModuleInfo& info() const override;
   CellSeries decode_keyed(uint32_t key) const override;
   Result<void> prepare(bpf_object* object, const Features&, int) const override;
+  Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override;
+
+  mutable uint64_t total = 0;  // what read() says of every cgroup
+  mutable bool fail_reads = false;
+  mutable int reads = 0;
 
   void run(const char* program, std::initializer_list<uint64_t> arguments) const;
 

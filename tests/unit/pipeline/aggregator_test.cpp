@@ -185,9 +185,11 @@ TEST(Aggregator, GaugesOfOneSubjectAddUpWithinACollection) {
 TEST(Aggregator, NodeMetricsAndTheUnattributedAreOnTheNode) {
   World world;
   world.add(5, World::container(50));
+  world.decide(SONDE_SLOT_NODE, World::decision());
   world.collect([&] {
-    world.aggregator.counter(5, id(kNode), 3);
-    world.aggregator.counter(0, id(kNode), 1);
+    world.aggregator.counter(SONDE_SLOT_NODE, id(kNode), 4);
+    world.aggregator.counter(SONDE_SLOT_NODE, id(kRead), 1000);  // no metric of the node
+    world.aggregator.counter(5, id(kNode), 100);                 // no metric of a container
     world.aggregator.counter(0, id(kRead), 10);
   });
   world.emit_due();
@@ -199,6 +201,28 @@ TEST(Aggregator, NodeMetricsAndTheUnattributedAreOnTheNode) {
   EXPECT_EQ(lost->integer, 10);
   EXPECT_EQ(resource_of(world.batch, node), resource_of(world.batch, lost));
   EXPECT_EQ(attribute(*resource_of(world.batch, node), "service.name"), "sonde-agent");
+}
+
+TEST(Aggregator, NodeMetricsEndWhenNobodyAsksForThemAndComeBack) {
+  World world;
+  const auto count = [&](uint64_t n) { world.collect([&] { world.aggregator.counter(SONDE_SLOT_NODE, id(kNode), n); }); };
+  count(100);  // before anybody asks
+  EXPECT_FALSE(point(world.emit_due(), "t.node"));
+  world.decide(SONDE_SLOT_NODE, World::decision());
+  count(3);
+  EXPECT_EQ(point(world.emit_due(), "t.node")->integer, 3);
+  world.undecide(SONDE_SLOT_NODE);
+  count(50);
+  EXPECT_EQ(point(world.emit_due(), "t.node")->integer, 3);  // its last value
+  world.collect();
+  const Point* mark = point(world.emit_due(), "t.node");
+  ASSERT_TRUE(mark);
+  EXPECT_TRUE(mark->no_recorded_value);
+  world.collect();
+  EXPECT_FALSE(point(world.emit_due(), "t.node"));
+  world.decide(SONDE_SLOT_NODE, World::decision());
+  count(7);
+  EXPECT_EQ(point(world.emit_due(), "t.node")->integer, 7);
 }
 
 TEST(Aggregator, WhatIsNotSelectedAppearsNowhere) {

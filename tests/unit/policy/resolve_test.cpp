@@ -50,7 +50,7 @@ TEST(Resolve, LevelsContainThoseBefore) {
       {Level::None, 0, 0},
       {Level::Minimal, bits({kBytes}), 1},
       {Level::Standard, bits({kBytes, kDuration, kErrors}), 1 | 2 | 4},
-      {Level::Detailed, bits({kBytes, kDuration, kErrors, kOpen, kDevices}), 1 | 2 | 4 | 8 | 16 | 64},
+      {Level::Detailed, bits({kBytes, kDuration, kErrors, kOpen}), 1 | 2 | 4 | 8 | 16},
   };
   for (const LevelCase& c : cases) {
     Decision decision = decide({policy("p", c.preset)});
@@ -292,12 +292,22 @@ TEST(Resolve, CeilingsClamp) {
                                       "greedy: seriesPerNode 9999 is beyond the agent's ceiling 1000"}));
 }
 
-TEST(Resolve, NamespacedPoliciesGetNoNodeMetrics) {
-  Policy tenant = made_up::policy("t", Level::Detailed);
+TEST(Resolve, NodeMetricsAreAskedOfTheNodeAlone) {
+  using namespace made_up;
+  Policy cluster = policy("c", Level::Detailed);
+  cluster.pod_selector = LabelSelector{{{"app", "none"}}, {}};  // whom it selects besides does not matter
+  const auto ask = [](std::vector<Policy> policies) { return resolve_node(policies, context()); };
+  EXPECT_EQ(ask({cluster}).probes[kDisk].metrics, bits({kDevices}));
+  EXPECT_EQ(ask({cluster}).probes[kDisk].flags, 64);
+  EXPECT_TRUE(ask({cluster}).selected);
+  EXPECT_FALSE(ask({policy("s", Level::Standard)}).selected);
+  Policy tenant = policy("t", Level::Detailed), elsewhere = cluster, past = cluster;
   tenant.namespace_name = "shop";
-  EXPECT_EQ(decide({tenant}).probes[kDisk].metrics & bits({made_up::kDevices}), 0u);
-  EXPECT_NE(decide({tenant, made_up::policy("c", Level::Detailed)}).probes[kDisk].metrics & bits({made_up::kDevices}),
-            0u);
+  elsewhere.node_selector = LabelSelector{{{"disk", "ssd"}}, {}};
+  past.active_for_seconds = 1;
+  EXPECT_FALSE(ask({tenant, elsewhere, past}).selected);
+  cluster.probes = {{.name = "disk", .exclude_metrics = {"sonde.disk.devices"}}};
+  EXPECT_FALSE(ask({cluster}).selected);
 }
 
 TEST(Resolve, ExpiredPoliciesAskNothing) {
