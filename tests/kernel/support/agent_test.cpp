@@ -23,6 +23,13 @@ std::string text_of(const Attribute& attribute) {
   return attribute.key + (std::get<bool>(attribute.value) ? "=true" : "=false");
 }
 
+// Of all CPUs together, since boot.
+double idle_seconds() {
+  double up = 0, idle = 0;
+  std::ifstream("/proc/uptime") >> up >> idle;
+  return idle;
+}
+
 bool is_subject(std::string_view key) { return key == "sonde.cgroup.path" || key == "container.id"; }
 
 std::string text_of(const Json& attribute) {
@@ -223,6 +230,16 @@ bool AgentTest::await(const std::function<bool()>& condition, double seconds) {
     if (monotonic_ns() > end) return false;
     usleep(10'000);
   }
+  return true;
+}
+
+bool AgentTest::await_promised(const std::function<bool()>& condition, double promised) {
+  const uint64_t begin = monotonic_ns();
+  const double idle_before = idle_seconds();
+  if (!await(condition)) return false;
+  const double took = static_cast<double>(monotonic_ns() - begin) / 1e9;
+  const bool had_time = idle_seconds() - idle_before > took / 2;
+  EXPECT_TRUE(took <= promised || !had_time) << "took " << took << " s on a machine with time to spare";
   return true;
 }
 

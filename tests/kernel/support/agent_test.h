@@ -83,7 +83,9 @@ class AgentTest : public ::testing::Test {
   std::vector<std::string> fallen() const;
 
   // True as soon as the condition is; false after `seconds`.
-  static bool await(const std::function<bool()>& condition, double seconds = 15);
+  static bool await(const std::function<bool()>& condition, double seconds = 60);
+  // Likewise; fails the test if it took longer than `promised` seconds though the machine had time to spare.
+  static bool await_promised(const std::function<bool()>& condition, double promised = 2);
 
   std::string directory_;  // of this test: policies/ and out.jsonl are in it
 
