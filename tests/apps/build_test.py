@@ -63,6 +63,7 @@ class Build(AppCase):
             "bytes read in all": (bytes_moved(metrics, where, "read") + executed, did.rchar),
         })
         self.assert_scheduling(metrics, where, did)
+        self.assert_faults(metrics, where, did, execs=sum(programs.values()))
         self.assert_thread_time(metrics, where, builds[0].held)
         # make and gcc start a process for each program, make itself excepted.
         count = sum(programs.values())

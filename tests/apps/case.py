@@ -88,17 +88,25 @@ class AppCase(Case):
         self.assertTrue(low <= value <= high, f"{what}: {value} is not in {low}..{high}. Losses: {self.losses(metrics)}")
 
     def assert_scheduling(self, metrics, where, did, threads=0):
-        """CPU time and switches of all processes, as rusage has them when the last has been waited for. Of threads that are
-        not a process's first, rusage lacks the switches after their end was noted: the last one, and at times one before;
-        `threads` is how many there were."""
+        """CPU time and switches of all processes, as rusage has them when the last has been waited for. rusage lacks
+        the switches after an end was noted: the last one of threads that are not a process's first (`threads` is how many
+        there were), that of a process whose parent was quicker, and at times one before."""
         cpu = metrics.total("sonde.sched.oncpu.time", where)
         # The clock tick divides user and system time; their sum is the scheduler's, but for rounding at each process's end.
         self.between(metrics, "seconds on a CPU", cpu, did.cpu_seconds * 0.99 - 0.005, did.cpu_seconds * 1.01 + 0.005)
 
         def switches(kind):
             return metrics.total("sonde.sched.context_switches", where, process__context_switch__type=kind) or 0
-        self.compare(metrics, {"voluntary switches": (switches("voluntary"), did.voluntary + threads)})
-        self.between(metrics, "involuntary switches", switches("involuntary"), did.involuntary, did.involuntary + threads)
+        ends = threads + (metrics.total("sonde.process.exits", where) or 0)
+        self.between(metrics, "voluntary switches", switches("voluntary"), did.voluntary + threads, did.voluntary + ends)
+        self.between(metrics, "involuntary switches", switches("involuntary"), did.involuntary, did.involuntary + ends)
+
+    def assert_faults(self, metrics, where, did, execs=1):
+        """As rusage has them, which has also the few pages that the kernel itself touches for each exec's arguments."""
+        def faults(kind):
+            return metrics.total("sonde.memory.faults", where, system__paging__fault__type=kind) or 0
+        self.compare(metrics, {"major faults": (faults("major"), did.major_faults)})
+        self.between(metrics, "minor faults", faults("minor"), did.minor_faults - 4 * execs, did.minor_faults)
 
     def assert_thread_time(self, metrics, where, begun):
         """Where each process has one thread, the states add up to the lives of all; of the first, the part since go(). A

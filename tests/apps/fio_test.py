@@ -7,9 +7,12 @@ but the job: no loading of libraries, no reading of /proc, no report.
 
 import json
 import os
+import pathlib
 
 import program
 from case import AppCase, operations
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Fio(AppCase):
@@ -22,6 +25,7 @@ class Fio(AppCase):
         words = [f"--{key}={value}" for key, value in given.items()]
         program.run(self, [fio, *words, "--create_only=1"])  # the file is there, and written, before anything is counted
         os.sync()
+        pathlib.Path(given["filename"]).read_bytes()  # and in the page cache
         move = f"--exec_prerun={{ echo $PPID >{group.directory}/cgroup.procs; }}"
         return program.Program(self, [fio, *words, move], name=name).go()
 
@@ -51,8 +55,29 @@ class Fio(AppCase):
             "errors": (metrics.total("sonde.file.operation.errors", where) or 0, 0),
         })
 
+    def assert_cache(self, where, told, metrics, hit, miss):
+        """Pages are read whole here, and none is written twice. The job also touches some pages of its program, and the
+        probe may take a few hits after them for parts of one read (its README). A large folio gets dirty as a whole."""
+        def total(name, **attributes):
+            return metrics.total(f"sonde.page_cache.{name}", where, **attributes) or 0
+        some = 64 * PAGE
+        self.between(metrics, "bytes found in the cache", total("read", sonde__page_cache__outcome="hit"), hit - some, hit + some)
+        self.between(metrics, "bytes not found", total("read", sonde__page_cache__outcome="miss"), miss, miss + some)
+        written = told["write"]["io_bytes"]
+        self.between(metrics, "bytes that became dirty", total("dirtied"), written, 4 * written + 4 * PAGE)
+
     def test_buffered(self):
-        self.assert_job(*self.both("buffered"))
+        where, told, metrics = self.both("buffered", invalidate=0)
+        self.assert_job(where, told, metrics)
+        self.assert_cache(where, told, metrics, told["read"]["io_bytes"], 0)
+
+    def test_cold(self):
+        """fio throws the file out of the cache and reads it from end to end."""
+        where, told, metrics = self.both("cold", rw="read", number_ios=4096)
+        self.assert_job(where, told, metrics)
+        self.assert_cache(where, told, metrics, 0, told["read"]["io_bytes"])
+        calls = metrics.total("sonde.fadvise.calls", where, sonde__fadvise__advice="dontneed")
+        self.compare(metrics, {"calls to throw it out": (calls, 1)})
 
     def test_vectors(self):
         self.assert_job(*self.both("vectors", ioengine="pvsync2", bs="512-16k", number_ios=1000))

@@ -28,6 +28,7 @@ class Stress(AppCase):
         self.stress(other, *options)
         metrics, did = self.finish(other), one.did
         self.assert_scheduling(metrics, group.path, did)
+        self.assert_faults(metrics, group.path, did)
         self.assert_thread_time(metrics, group.path, one.held)
         self.compare(metrics, {"bytes written in all": (bytes_moved(metrics, group.path, "write"), did.wchar)})
         self.assert_processes(metrics, group.path, execs=1)
