@@ -62,11 +62,25 @@ TEST_F(SchedThrottledTest, TimeHeldUpByTheQuotaIsNotRunQueueTime) {
       << time;
   EXPECT_LE(waited, delay - truth * 9 / 10) << time;
   EXPECT_LE(time.state[SCHED_THREAD_RUNNABLE], delay - truth * 9 / 10) << time;
+  // What is read of cpu.stat begins with the first collection after selection; the group stands still by now.
+  EXPECT_EQ(total(box, "sonde.cpu.throttled.time") * 1000, quota(box).throttled_ns);
+  EXPECT_EQ(total(box, "sonde.cpu.throttled.periods"), quota(box).throttled_periods);
+  EXPECT_GE(total(box, "sonde.cpu.periods"), total(box, "sonde.cpu.throttled.periods"));
 
   before = thread_time(free);
   other.step(1);
   time = thread_time(free) - before;
   EXPECT_EQ(time.state[SCHED_THREAD_STOPPED], 0) << time;
+  EXPECT_EQ(total(free, "sonde.cpu.throttled.time"), 0);
+}
+
+TEST_F(SchedThrottledTest, WithoutAQuotaNothingIsThrottled) {
+  auto& box = cgroup("box");
+  select(box, {{"sched", SCHED_FLAG_THREAD}});
+  box.run([] { burn_ms(20); });
+  collect();
+  EXPECT_EQ(total(box, "sonde.cpu.throttled.time"), 0);
+  EXPECT_EQ(total(box, "sonde.cpu.throttled.periods"), 0);
 }
 
 }  // namespace

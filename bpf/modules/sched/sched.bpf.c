@@ -13,9 +13,11 @@ SONDE_LICENSE;
 const volatile bool sonde_have_cast = false;
 
 SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
+SONDE_CELL_ROWS(sched);
 
 #include "thread_time.h"
 #include "throttled.h"
+#include "interrupts.h"
 
 #define TASK_RUNNING 0
 #define LCB_F_SPIN 1 /* include/trace/events/lock.h */
@@ -362,13 +364,15 @@ int sched_walk(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* On every CPU, by interrupt: a task that does not leave its CPU is charged what it did up to now. */
+/* On every CPU, by interrupt: what the CPU added up of interrupts, and a task that does not leave its CPU is charged what it
+ * did up to now. */
 SEC("raw_tp")
 int sched_flush(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state;
 
+	flush_interrupts();
 	if (!task->pid || !sched_epoch)
 		return 0;
 	state = sonde_task_of(task);

@@ -5,17 +5,22 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "agent/module/bpf_run.h"
+#include "agent/module/intern.h"
 #include "agent/module/module.h"
+#include "bpf/modules/sched/cpu_files.h"
 
 namespace sonde {
 namespace {
 
 constexpr std::array<std::string_view, 1> kAliases = {"cpu"};
 
-enum Metric : uint8_t { kThread, kWait, kSwitches, kMigrations, kWakeups, kOncpu };
+enum Metric : uint8_t { kThread, kWait, kSwitches, kMigrations, kWakeups, kOncpu, kIrqTime, kIrqCount,
+                        kThrottledTime, kThrottledPeriods, kPeriods, kFrequency, kChanges, kIdle };
 
 constexpr std::array<AttributeSpec, 1> kCause = {{{"sonde.sched.cause", "wakeup, preemption"}}};
 constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.type", "voluntary, involuntary"}}};
@@ -23,7 +28,14 @@ constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.
 constexpr std::array<AttributeSpec, 1> kState = {
     {{"sonde.thread.state", "running, runnable, disk, network, lock, memory, sleep, stopped, other"}}};
 
-constexpr std::array<MetricSpec, 6> kMetrics = {{
+constexpr std::array<AttributeSpec, 2> kInterrupt = {
+    {{"sonde.irq.kind", "hard, soft"}, {"sonde.irq.name", "of the handler without digits at its end, or of the soft interrupt"}}};
+
+constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2, ..."}}};
+constexpr std::array<AttributeSpec, 2> kCpuState = {
+    {{"cpu.logical_number", "0, 1, 2, ..."}, {"sonde.cpu.idle.state", "the driver's names: POLL, C1, ..."}}};
+
+constexpr std::array<MetricSpec, 14> kMetrics = {{
     {.name = "sonde.thread.time",
      .unit = "s",
      .level = Level::Minimal,
@@ -54,6 +66,52 @@ constexpr std::array<MetricSpec, 6> kMetrics = {{
      .level = Level::Detailed,
      .description = "Time that threads spent on a CPU",
      .integer = false},
+    {.name = "sonde.irq.time",
+     .unit = "s",
+     .level = Level::OptIn,
+     .description = "Time that handlers of interrupts took, soft ones without the hard ones that came in between",
+     .attributes = kInterrupt,
+     .node = true,
+     .integer = false},
+    {.name = "sonde.irq.count",
+     .unit = "{interrupt}",
+     .level = Level::OptIn,
+     .description = "Handlers of interrupts that ran",
+     .attributes = kInterrupt,
+     .node = true},
+    {.name = "sonde.cpu.throttled.time",
+     .unit = "s",
+     .level = Level::Minimal,
+     .description = "Time that the CPU quota held the container up (cpu.stat, throttled_usec)",
+     .integer = false},
+    {.name = "sonde.cpu.throttled.periods",
+     .unit = "{period}",
+     .level = Level::Minimal,
+     .description = "Periods of the CPU quota in which it was used up (cpu.stat, nr_throttled)"},
+    {.name = "sonde.cpu.periods",
+     .unit = "{period}",
+     .level = Level::Minimal,
+     .description = "Periods of the CPU quota in which the container had something to run (cpu.stat, nr_periods)"},
+    {.name = "sonde.cpu.frequency",
+     .unit = "Hz",
+     .instrument = Instrument::Gauge,
+     .level = Level::OptIn,
+     .description = "Frequency that the CPU runs at",
+     .attributes = kCpu,
+     .node = true},
+    {.name = "sonde.cpu.frequency.changes",
+     .unit = "{change}",
+     .level = Level::OptIn,
+     .description = "Changes of the CPU's frequency, where the driver counts them",
+     .attributes = kCpu,
+     .node = true},
+    {.name = "sonde.cpu.idle.time",
+     .unit = "s",
+     .level = Level::OptIn,
+     .description = "Time that the CPU was in the idle state",
+     .attributes = kCpuState,
+     .node = true,
+     .integer = false},
 }};
 
 constexpr double kNanoseconds = 1e-9;
@@ -67,7 +125,58 @@ constexpr SeriesSpec thread_time(uint16_t state, std::string_view name) {
           .scale = kNanoseconds};
 }
 
-constexpr std::array<SeriesSpec, 17> kSeries = {{
+constexpr SeriesSpec soft(uint16_t number, std::string_view name) {
+  return {.metric = kIrqCount,
+          .index = static_cast<uint16_t>(SCHED_SOFTIRQ_COUNT + number),
+          .values = {"soft", name},
+          .level = Level::OptIn,
+          .flag = SCHED_FLAG_IRQ};
+}
+
+constexpr SeriesSpec soft_time(uint16_t number, std::string_view name) {
+  return {.metric = kIrqTime,
+          .index = static_cast<uint16_t>(SCHED_SOFTIRQ_TIME + number),
+          .values = {"soft", name},
+          .level = Level::OptIn,
+          .flag = SCHED_FLAG_IRQ,
+          .scale = kNanoseconds};
+}
+
+constexpr SeriesSpec of_quota(uint8_t metric, uint16_t index, double scale = 1.0) {
+  return {.metric = metric,
+          .source = Source::Read,
+          .index = index,
+          .level = Level::Minimal,
+          .flag = SCHED_FLAG_THREAD,
+          .scale = scale};
+}
+
+constexpr std::array<SeriesSpec, 42> kSeries = {{
+    of_quota(kThrottledTime, SCHED_THROTTLED_TIME, 1e-6),
+    of_quota(kThrottledPeriods, SCHED_THROTTLED_PERIODS),
+    of_quota(kPeriods, SCHED_PERIODS),
+    {.metric = kIrqCount, .source = Source::Cells, .level = Level::OptIn, .flag = SCHED_FLAG_IRQ},
+    {.metric = kIrqTime, .source = Source::Cells, .level = Level::OptIn, .flag = SCHED_FLAG_IRQ, .scale = kNanoseconds},
+    soft(0, "hi"),
+    soft_time(0, "hi"),
+    soft(1, "timer"),
+    soft_time(1, "timer"),
+    soft(2, "net_tx"),
+    soft_time(2, "net_tx"),
+    soft(3, "net_rx"),
+    soft_time(3, "net_rx"),
+    soft(4, "block"),
+    soft_time(4, "block"),
+    soft(5, "irq_poll"),
+    soft_time(5, "irq_poll"),
+    soft(6, "tasklet"),
+    soft_time(6, "tasklet"),
+    soft(7, "sched"),
+    soft_time(7, "sched"),
+    soft(8, "hrtimer"),
+    soft_time(8, "hrtimer"),
+    soft(9, "rcu"),
+    soft_time(9, "rcu"),
     thread_time(SCHED_THREAD_RUNNING, "running"),
     thread_time(SCHED_THREAD_RUNNABLE, "runnable"),
     thread_time(SCHED_THREAD_DISK, "disk"),
@@ -150,7 +259,7 @@ constexpr std::array<Alternative, 2> kAlternatives = {{
 constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
                               SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS | SCHED_FLAG_THREAD;
 
-constexpr std::array<ProgramSpec, 10> kPrograms = {{
+constexpr std::array<ProgramSpec, 14> kPrograms = {{
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
@@ -172,6 +281,22 @@ constexpr std::array<ProgramSpec, 10> kPrograms = {{
      .hook = "tp_btf/sched_wakeup_new",
      .flags = SCHED_FLAG_WAKEUPS,
      .gap = "sonde.sched.wakeups does not count new threads"},
+    {.program = "sched_irq_entry",
+     .hook = "tp_btf/irq_handler_entry",
+     .flags = SCHED_FLAG_IRQ,
+     .gap = "hard interrupts are not counted"},
+    {.program = "sched_irq_exit",
+     .hook = "tp_btf/irq_handler_exit",
+     .flags = SCHED_FLAG_IRQ,
+     .gap = "hard interrupts are not counted"},
+    {.program = "sched_softirq_entry",
+     .hook = "tp_btf/softirq_entry",
+     .flags = SCHED_FLAG_IRQ,
+     .gap = "soft interrupts are not counted"},
+    {.program = "sched_softirq_exit",
+     .hook = "tp_btf/softirq_exit",
+     .flags = SCHED_FLAG_IRQ,
+     .gap = "soft interrupts are not counted"},
     {.program = "sched_begin", .hook = "run by the agent before the others are attached", .flags = 0},
     {.program = "sched_seed",
      .hook = "iter/task, run by the agent before the others are attached",
@@ -187,13 +312,44 @@ constexpr std::array<ProgramSpec, 10> kPrograms = {{
      .gap = "a thread that does not leave its CPU is not seen until it does"},
 }};
 
-constexpr std::array<std::string_view, 4> kNotes = {
+constexpr std::array<std::string_view, 5> kNotes = {
     "charged to the thread that waited or ran, never to the one that happens to run next; the idle task is not counted",
     "a thread that another one moves to a new cgroup while it runs is charged to the new one from its last context "
     "switch on",
     "waits of a thread preempted on its way to sleep are not measured by the kernel itself: counted as lost",
+    "frequency, its changes and idle states are there where the machine has cpufreq and cpuidle: most virtual ones have not",
     "the histogram needs no clock and is never sampled: sampleHistogramsEvery does not apply",
 };
+
+const std::vector<sched::CpuFile>& files_of_cpus() {
+  static const std::vector<sched::CpuFile> files = sched::cpu_files();
+  return files;
+}
+
+SeriesSpec series_of(const sched::CpuFile& file, uint16_t index) {
+  constexpr std::array<Metric, 3> kMetricOf = {kFrequency, kChanges, kIdle};
+  constexpr std::array<double, 3> kScaleOf = {1.0, 1.0, 1e-6};
+  SeriesSpec series{.metric = kMetricOf[file.kind],
+                    .source = Source::Read,
+                    .index = index,
+                    .values = {intern(std::to_string(file.cpu))},
+                    .level = Level::OptIn,
+                    .flag = SCHED_FLAG_CPUS,
+                    .scale = kScaleOf[file.kind]};
+  if (file.kind == sched::CpuFile::Idle) series.values[1] = intern(file.state);
+  return series;
+}
+
+// Which CPUs there are and what they can do is only known here.
+const std::vector<SeriesSpec>& all_series() {
+  static const std::vector<SeriesSpec> all = [] {
+    std::vector<SeriesSpec> series(kSeries.begin(), kSeries.end());
+    uint16_t index = SCHED_READ_CPUS;
+    for (const auto& file : files_of_cpus()) series.push_back(series_of(file, index++));
+    return series;
+  }();
+  return all;
+}
 
 constexpr ModuleInfo kInfo = {
     .name = "sched",
@@ -206,12 +362,51 @@ constexpr ModuleInfo kInfo = {
     .needs = "BTF, task storage for tracing programs (Linux 5.12); CAP_BPF and CAP_PERFMON",
     .counters = SCHED_COUNTERS,
     .histograms = SCHED_HISTOGRAMS,
+    .cells = true,
     .notes = kNotes,
 };
 
+// The first handler of an interrupt, as the kernel side names it: at most 15 characters, digits at the end cut off.
+std::string_view interrupt_name(uint32_t number) {
+  std::ifstream file("/sys/kernel/irq/" + std::to_string(number) + "/actions");
+  std::string name;
+  if (number == SCHED_IRQ_OTHER || !std::getline(file, name, ',')) return "other";
+  name = name.substr(0, name.find('\n')).substr(0, 15);
+  while (name.size() > 1 && name.back() >= '0' && name.back() <= '9') name.pop_back();
+  return intern(name);
+}
+
+const ModuleInfo& complete_info() {
+  static const ModuleInfo info = [] {
+    ModuleInfo all = kInfo;
+    all.series = all_series();
+    all.reads = static_cast<uint16_t>(SCHED_READ_CPUS + files_of_cpus().size());
+    return all;
+  }();
+  return info;
+}
+
 class SchedModule final : public Module {
  public:
-  const ModuleInfo& info() const override { return kInfo; }
+  const ModuleInfo& info() const override { return complete_info(); }
+
+  Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
+    if (target.node) return target.flags & SCHED_FLAG_CPUS ? read_cpus(values) : Result<void>{};
+    const auto text = sched::read_small(target.directory, "cpu.stat");
+    if (!text) return Error::system("cannot read cpu.stat", errno);
+    const auto take = [&](sched_read which, std::string_view key) {
+      if (const auto value = sched::value_of(*text, key)) values[which] = *value;
+    };
+    take(SCHED_THROTTLED_TIME, "throttled_usec");  // without the cpu controller they are not there
+    take(SCHED_THROTTLED_PERIODS, "nr_throttled");
+    take(SCHED_PERIODS, "nr_periods");
+    return {};
+  }
+
+  CellSeries decode_cell(uint32_t key) const override {
+    if (key == kOtherCells) return {kIrqCount, {"hard", "other"}};
+    return {static_cast<uint8_t>(key & 1 ? kIrqTime : kIrqCount), {"hard", interrupt_name(key >> 1)}};
+  }
 
   Result<void> begin(bpf_object* object) const override {
     if (auto begun = run_program(object, "sched_begin"); !begun) return begun.error().with("nothing will be counted");
@@ -226,6 +421,21 @@ class SchedModule final : public Module {
   Result<void> flush(bpf_object* object) const override {
     if (auto walked = run_iterator(object, "sched_walk"); !walked) return walked;
     return run_on_each_cpu(object, "sched_flush");
+  }
+
+ private:
+  static Result<void> read_cpus(std::span<uint64_t> values) {
+    std::size_t index = SCHED_READ_CPUS;
+    bool any = false;
+    for (const auto& file : files_of_cpus()) {
+      if (const auto value = sched::read_number(file.path)) {
+        values[index] = file.kind == sched::CpuFile::Frequency ? *value * 1000 : *value;  // kHz
+        any = true;
+      }
+      ++index;
+    }
+    if (!any) return Error("this machine has neither cpufreq nor cpuidle, as is usual in virtual machines");
+    return {};
   }
 };
 

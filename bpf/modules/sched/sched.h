@@ -19,6 +19,13 @@ enum sched_thread_state {
 	SCHED_THREAD_STATES,
 };
 
+/* Soft interrupts have fixed numbers (include/linux/interrupt.h): hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched,
+ * hrtimer, rcu. */
+#define SCHED_SOFTIRQS 10
+
+/* Hard ones are cells of the node: number of the interrupt << 1, and 1 for ns instead of how many. */
+#define SCHED_IRQ_OTHER 0x3fffffff /* number under which those beyond the first names are */
+
 enum sched_counter {
 	SCHED_VOLUNTARY = 0, /* switches */
 	SCHED_INVOLUNTARY,   /* switches */
@@ -26,7 +33,9 @@ enum sched_counter {
 	SCHED_WAKEUPS,
 	SCHED_ONCPU, /* ns */
 	SCHED_THREAD, /* ns, one for each enum sched_thread_state */
-	SCHED_COUNTERS = SCHED_THREAD + SCHED_THREAD_STATES,
+	SCHED_SOFTIRQ_COUNT = SCHED_THREAD + SCHED_THREAD_STATES, /* of the node only */
+	SCHED_SOFTIRQ_TIME = SCHED_SOFTIRQ_COUNT + SCHED_SOFTIRQS, /* ns */
+	SCHED_COUNTERS = SCHED_SOFTIRQ_TIME + SCHED_SOFTIRQS,
 };
 
 /* Waiting times on the run queue, ns. A subject feeds either the first or the other two. */
@@ -42,10 +51,20 @@ enum sched_flag {
 	SCHED_FLAG_WAIT = 1,
 	SCHED_FLAG_CAUSE = 2, /* waiting times by cause; wins over SCHED_FLAG_WAIT */
 	SCHED_FLAG_SWITCHES = 4,
+	SCHED_FLAG_MIGRATIONS = SCHED_FLAG_SWITCHES, /* read at the same place, at next to no cost */
 	SCHED_FLAG_ONCPU = 8,
-	SCHED_FLAG_MIGRATIONS = 16,
+	SCHED_FLAG_CPUS = 16, /* of the node, read from files: no program */
 	SCHED_FLAG_WAKEUPS = 32,
 	SCHED_FLAG_THREAD = 64, /* thread time by state */
+	SCHED_FLAG_IRQ = 128,   /* of the node */
+};
+
+/* Values of Source::Read; those of CPUs follow. */
+enum sched_read {
+	SCHED_THROTTLED_TIME = 0, /* us */
+	SCHED_THROTTLED_PERIODS,
+	SCHED_PERIODS,
+	SCHED_READ_CPUS,
 };
 
 #endif
