@@ -81,6 +81,7 @@ constexpr ProgramSpec kPrograms[] = {
 };
 
 constexpr std::string_view kNotes[] = {
+    "Pressure is read from the cgroup's files; a kernel that has PSI switched off (boot it with psi=1) does not have it.",
     "Faults are those that programs run into; pages that the kernel faults in for them (mlock, MAP_POPULATE, direct I/O) are "
     "not counted.",
     "Reclaim is charged to who reclaims, whosever pages these are: kswapd's is on the node, as unattributed.",
@@ -100,6 +101,7 @@ constexpr ModuleInfo kInfo = {
     .counters = MEMORY_COUNTERS,
     .histograms = MEMORY_HISTOGRAMS,
     .gauges = MEMORY_GAUGES,
+    .reads = kPressures,
     .notes = kNotes,
 };
 
@@ -135,6 +137,11 @@ class MemoryModule final : public Module {
     const int table = reclaims(object);
     for (const uint64_t task : reclaiming_tasks(table)) bpf_map_delete_elem(table, &task);
     return {};
+  }
+
+  Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
+    if (target.directory < 0 || !(target.flags & MEMORY_FLAG_OOM)) return {};
+    return read_pressure(target.directory, values);
   }
 
   Result<void> refresh(bpf_object* object) const override {

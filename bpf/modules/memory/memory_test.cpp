@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <string>
 
 #include "agent/module/module.h"
+#include "bpf/modules/memory/pressure.h"
 
 namespace sonde {
 namespace {
@@ -49,6 +51,33 @@ TEST(MemoryTables, ReclaimersAndAllocatorsStandInTheOrderOfTheKernelSide) {
   EXPECT_EQ(places["sonde.memory.kernel.freed|kmem_cache"], int{MEMORY_FREED} + MEMORY_KMEM_CACHE);
   EXPECT_EQ(places["sonde.memory.kernel.allocations|kmalloc"], int{MEMORY_ALLOCATIONS} + MEMORY_KMALLOC);
   EXPECT_EQ(places["sonde.memory.swap.io|read"], uint16_t{MEMORY_SWAP_IN});
+}
+
+TEST(MemoryPressure, TotalsAreTakenByKind) {
+  std::array<uint64_t, 2> totals{7, 7};
+  parse_pressure("some avg10=0.12 avg60=0.00 avg300=0.00 total=123456\n"
+                 "full avg10=0.00 avg60=0.00 avg300=0.00 total=99\n",
+                 totals);
+  EXPECT_EQ(totals[0], 123456U);
+  EXPECT_EQ(totals[1], 99U);
+}
+
+TEST(MemoryPressure, WhatIsNotUnderstoodIsLeftAlone) {
+  for (const char* text : {"", "\n\n", "some avg10=0.00", "some total=", "some avg10=0 total=12x\n", "more avg10=0 total=12",
+                           "some avg10=0 total=99999999999999999999999", "total=5", "something avg10=0 total=5"}) {
+    std::array<uint64_t, 2> totals{7, 8};
+    parse_pressure(text, totals);
+    EXPECT_EQ(totals[0], 7U) << text;
+    EXPECT_EQ(totals[1], 8U) << text;
+  }
+}
+
+// Kernels before 5.13 have no full line for the CPU.
+TEST(MemoryPressure, AMissingKindIsLeftAlone) {
+  std::array<uint64_t, 2> totals{7, 8};
+  parse_pressure("some avg10=0.00 avg60=0.00 avg300=0.00 total=0", totals);
+  EXPECT_EQ(totals[0], 0U);
+  EXPECT_EQ(totals[1], 8U);
 }
 
 }  // namespace

@@ -7,12 +7,14 @@
 
 #include "agent/module/module.h"
 #include "bpf/modules/memory/memory.h"
+#include "bpf/modules/memory/pressure.h"
 
 namespace sonde {
 
 enum MemoryMetric : uint8_t {
   kStall,
   kOomKills,
+  kPressure,
   kFaults,
   kFaultTime,
   kScanned,
@@ -25,6 +27,8 @@ enum MemoryMetric : uint8_t {
 };
 
 inline constexpr AttributeSpec kScope[] = {{"sonde.memory.oom.scope", "memcg, global"}};
+inline constexpr AttributeSpec kPressureAttributes[] = {{"sonde.pressure.resource", "cpu, memory, io"},
+                                                        {"sonde.pressure.kind", "some, full"}};
 inline constexpr AttributeSpec kFaultType[] = {{"system.paging.fault.type", "major; Detailed: minor"}};
 inline constexpr AttributeSpec kFaultTimeType[] = {{"system.paging.fault.type", "major, minor"}};
 inline constexpr AttributeSpec kReclaimer[] = {{"sonde.memory.reclaimer", "direct, kswapd, memcg"}};
@@ -43,6 +47,12 @@ inline constexpr MetricSpec kMetrics[] = {
      .description = "Processes of the container that the kernel killed for want of memory.",
      .attributes = kScope,
      .from_zero = true},
+    {.name = "sonde.pressure.stall.time",
+     .unit = "s",
+     .level = Level::Minimal,
+     .description = "Time in which some, or all, threads of the container waited for a resource (the kernel's PSI).",
+     .attributes = kPressureAttributes,
+     .integer = false},
     {.name = "sonde.memory.faults",
      .unit = "{fault}",
      .level = Level::Standard,
@@ -95,7 +105,7 @@ inline constexpr std::array<std::string_view, MEMORY_RECLAIMERS> kReclaimerNames
 inline constexpr std::array<std::string_view, MEMORY_ALLOCATORS> kAllocatorNames = {"kmalloc", "kmem_cache", "page"};
 
 inline constexpr auto make_memory_series() {
-  std::array<SeriesSpec, 1 + 2 + 2 + 2 + 2 * MEMORY_RECLAIMERS + 1 + 2 + 3 * MEMORY_ALLOCATORS> all{};
+  std::array<SeriesSpec, 1 + 2 + kPressures + 2 + 2 + 2 * MEMORY_RECLAIMERS + 1 + 2 + 3 * MEMORY_ALLOCATORS> all{};
   std::size_t n = 0;
   const auto counter = [&](uint8_t metric, int index, std::string_view value, Level level, uint8_t flag) {
     all[n++] = {metric, Source::Counter, static_cast<uint16_t>(index), {value}, level, flag};
@@ -106,6 +116,10 @@ inline constexpr auto make_memory_series() {
   histogram(kStall, MEMORY_STALL, "", Level::Minimal, MEMORY_FLAG_STALL);
   counter(kOomKills, MEMORY_OOM_MEMCG, "memcg", Level::Minimal, MEMORY_FLAG_OOM);
   counter(kOomKills, MEMORY_OOM_GLOBAL, "global", Level::Minimal, MEMORY_FLAG_OOM);
+  for (std::size_t i = 0; i < kPressures; ++i) {
+    all[n++] = {kPressure, Source::Read, static_cast<uint16_t>(i), {kPressureResources[i / 2], kPressureKinds[i % 2]},
+                Level::Minimal, MEMORY_FLAG_OOM, 1e-6};
+  }
   counter(kFaults, MEMORY_MAJOR, "major", Level::Standard, MEMORY_FLAG_MAJOR);
   counter(kFaults, MEMORY_MINOR, "minor", Level::Detailed, MEMORY_FLAG_MINOR);
   histogram(kFaultTime, MEMORY_MAJOR_TIME, "major", Level::Detailed, MEMORY_FLAG_FAULT_TIME);
