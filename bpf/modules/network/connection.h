@@ -157,6 +157,20 @@ int BPF_PROG(network_error_report, struct sock *sk)
 	return 0;
 }
 
+/* Since then an application that polls at this very moment can still be faster. */
+SEC("fentry/tcp_done_with_error")
+int BPF_PROG(network_done_with_error, struct sock *sk, int error)
+{
+	struct network_socket *note;
+
+	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
+		return 0;
+	note = network_note(sk, false);
+	if (note)
+		note->error = error;
+	return 0;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(network_state, struct sock *sk, int before, int after)
 {

@@ -178,6 +178,8 @@ constexpr auto kSeries = make_series();
 // tcp_done_with_error() came with the change that sets state and error together (6.10).
 inline bool announces_errors_early(const Features& features) { return !features.has_function("tcp_done_with_error"); }
 
+inline bool announces_errors_late(const Features& features) { return !announces_errors_early(features); }
+
 constexpr ProgramSpec kPrograms[] = {
     {.program = "network_state", .hook = "tp_btf/inet_sock_set_state", .flags = NETWORK_SOCKETS},
     {.program = "network_connect_v4",
@@ -193,6 +195,11 @@ constexpr ProgramSpec kPrograms[] = {
      .flags = NETWORK_CONNECTIONS,
      .gap = "an error of a connect() that the application fetches at once may count as _OTHER",
      .needed = announces_errors_early},
+    {.program = "network_done_with_error",
+     .hook = "fentry/tcp_done_with_error",
+     .flags = NETWORK_CONNECTIONS,
+     .gap = "an error of a connect() that the application fetches at once may count as _OTHER",
+     .needed = announces_errors_late},
     {.program = "network_retransmit", .hook = "tp_btf/tcp_retransmit_skb", .flags = NETWORK_TROUBLE},
     {.program = "network_retransmit_synack",
      .hook = "tp_btf/tcp_retransmit_synack",
