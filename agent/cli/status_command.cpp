@@ -49,6 +49,7 @@ void print_modules(const Json& modules) {
     for (const auto& [reason, n] : module["losses"].items()) {
       troubles.push_back(name + " lost " + std::to_string(n.get<uint64_t>()) + " (" + reason + ")");
     }
+    if (module.contains("failing")) troubles.push_back(name + ": " + module["failing"].get<std::string>());
     if (module.contains("step_reason")) troubles.push_back(name + ": " + module["step_reason"].get<std::string>());
   }
   fmt::print("{}", table.text());

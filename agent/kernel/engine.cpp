@@ -87,6 +87,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
   engine->moved_ns_.resize(options.slots);
   engine->held_.resize(options.slots);
+  engine->fault_ = options.fault;
   engine->doorbell_ = ring_buffer__new(
       engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
   const LoadOptions load{options.alternative, options.break_program, options.cgroup_root};
@@ -222,6 +223,8 @@ void Engine::flush_modules(CollectStats& stats) {
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     const auto& module = modules_[i];
     if (!module || !module->attached()) continue;
+    const std::string fault = fault_ ? fault_(module->report().name) : std::string();
+    if (!fault.empty()) note(stats, i, fault);
     if (auto done = module->module().flush(module->object()); !done) note(stats, i, done.error().message());
   }
 }

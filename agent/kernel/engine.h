@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -44,6 +45,8 @@ struct EngineOptions {
   std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
   // Fault injection: this program's code is replaced by one that the verifier refuses.
   std::string break_program;
+  // Fault injection: asked at each collection; a sentence makes this module's fail. Empty function: none do.
+  std::function<std::string(std::string_view module)> fault;
 };
 
 // Of a module that could not bring what it should at a collection; one per module and collection.
@@ -138,6 +141,7 @@ class Engine {
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
+  std::function<std::string(std::string_view)> fault_;
   ModuleFlags gained_{};  // by module: flags that a slot did not have before, since the last sync_programs()
   std::vector<bool> held_;          // by slot
   ring_buffer* doorbell_ = nullptr;

@@ -60,6 +60,7 @@ EngineOptions Agent::engine_options() const {
   options.processes = config_.limits.processes;
   options.alternative = options_.alternative;
   options.break_program = options_.break_program;
+  options.fault = options_.fault;
   options.cgroup_root = cgroup_root_;
   return options;
 }
@@ -119,6 +120,7 @@ Result<void> Agent::begin() {
   if (!outputs) return outputs.error();
   outputs_ = std::move(*outputs);
   aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+  failures_ = std::make_unique<Failures>(sonde::modules().size(), options_.backoff);
   overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
   FunctionsOptions functions;
   functions.cgroup_root = root->path;
@@ -193,9 +195,8 @@ void Agent::run() {
     control_->enter_waiting(now);
     if (const bool news = follow_cluster(); news || now >= next_policies_ns_) follow_policies(news);
     control_->rename(now);
-    if (overhead_->tick(now)) {
-      control_->set_steps(overhead_->steps());
-    }
+    overhead_->tick(now);
+    obey_steps(now);
     if (now >= next_collect_ns_) {
       collect(false);
     } else if (control_->pending() && now >= next_released_ns_) {
@@ -304,6 +305,7 @@ void Agent::collect(bool everything) {
   control_->give_back();
   last_collect_ = engine_->collect(*aggregator_, clear_mask(), true);
   self_->collection_duration.observe(last_collect_.duration_ns);
+  failures_->note(last_collect_.failures, failures_->over(overhead_->steps(), boottime_ns()), boottime_ns());
   const Now now = Now::read();
   aggregator_->end_collection(now);
   if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now)) outputs_->push(std::move(batch));
@@ -317,6 +319,9 @@ void Agent::collect(bool everything) {
   control_->expire_idle(now.boot_ns);
   next_collect_ns_ = std::max(aggregator_->next_due(now.boot_ns), now.boot_ns + kMillisecond);
 }
+
+// What the budget allows, less what keeps failing. Costs a comparison while nothing changed.
+void Agent::obey_steps(uint64_t now) { control_->set_steps(failures_->over(overhead_->steps(), now)); }
 
 void Agent::collect_released() {
   aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
@@ -370,7 +375,7 @@ void Agent::do_reload() {
 
 void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
-    report(sink, kernel_stats(*engine_, *overhead_));
+    report(sink, kernel_stats(*engine_, *overhead_, *failures_));
     report(sink, aggregator_->stats(), Now::read());
     report(sink, "export", outputs_->queue());
     for (const ExportStats& stats : outputs_->stats()) report(sink, stats);
@@ -381,7 +386,7 @@ void Agent::add_self_metrics() {
 
 // By the loop's thread alone: what it reads belongs to it.
 void Agent::publish_status() {
-  StatusSources sources{*engine_, *control_, *functions_, *aggregator_, *outputs_, *overhead_, *policies_, config_};
+  StatusSources sources{*engine_, *control_, *functions_, *aggregator_, *outputs_, *overhead_, *failures_, *policies_, config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;

@@ -20,6 +20,7 @@
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
 #include "agent/runtime/control.h"
+#include "agent/runtime/failures.h"
 #include "agent/runtime/outputs.h"
 #include "agent/runtime/overhead.h"
 #include "agent/runtime/policies.h"
@@ -35,6 +36,8 @@ struct AgentOptions {
   bool greet = true;         // the start-up lines in the log
   std::string alternative;   // see EngineOptions
   std::string break_program;
+  std::function<std::string(std::string_view)> fault;
+  BackoffOptions backoff;
 };
 
 class Agent {
@@ -68,6 +71,7 @@ class Agent {
   bool follow_cluster();
   void collect(bool everything);
   void collect_released();
+  void obey_steps(uint64_t now);
   void settle();  // after a collection: slots that are done go back
   void do_reload();
   void publish_status();
@@ -92,6 +96,7 @@ class Agent {
   std::unique_ptr<Overhead> overhead_;
   std::unique_ptr<Policies> policies_;
   SeriesLimit series_limit_;
+  std::unique_ptr<Failures> failures_;
   std::unique_ptr<Servers> servers_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME

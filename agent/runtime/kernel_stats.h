@@ -4,10 +4,11 @@
 
 #include "agent/kernel/engine.h"
 #include "agent/pipeline/stats.h"
+#include "agent/runtime/failures.h"
 #include "agent/runtime/overhead.h"
 
 namespace sonde {
 
-KernelStats kernel_stats(const Engine& engine, const Overhead& overhead);
+KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures);
 
 }  // namespace sonde

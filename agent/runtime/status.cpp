@@ -45,6 +45,9 @@ Json module_json(const ModuleReport& report, const std::array<uint64_t, SONDE_LO
     module["step"] = step_name(sources.overhead.steps()[index]);
     const std::string why = sources.overhead.budget().reason(index);
     if (!why.empty()) module["step_reason"] = why;
+    module["collection_failures"] = sources.failures.count(index);
+    const std::string failing = sources.failures.reason(index, boottime_ns());
+    if (!failing.empty()) module["failing"] = failing;
   }
   return module;
 }

@@ -12,6 +12,7 @@
 #include "agent/kube/cluster.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/runtime/control.h"
+#include "agent/runtime/failures.h"
 #include "agent/runtime/outputs.h"
 #include "agent/runtime/overhead.h"
 #include "agent/runtime/policies.h"
@@ -25,6 +26,7 @@ struct StatusSources {
   const Aggregator& aggregator;
   const Outputs& outputs;
   const Overhead& overhead;
+  const Failures& failures;
   const Policies& policies;
   const Config& config;
   std::string cgroup_root;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // What sched reads from files, because the kernel keeps it anyway: a cgroup's cpu.stat (CFS bandwidth), the CPUs' cpufreq and
 // cpuidle directories. The hooks (power:cpu_idle at every idle entry) would cost more and say no more.
 #pragma once

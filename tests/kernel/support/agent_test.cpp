@@ -113,6 +113,8 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
   options.greet = false;
   options.alternative = "tracepoints";  // every kernel has them, and they load soon
   options.break_program = break_program_;
+  options.fault = fault_;
+  options.backoff.first_ns = 2'000'000'000;
   auto agent = Agent::start(std::move(options));
   ASSERT_TRUE(agent) << agent.error().message();
   agent_ = std::move(*agent);

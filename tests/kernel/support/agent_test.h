@@ -52,6 +52,7 @@ class AgentTest : public ::testing::Test {
   void stop();
   Agent& agent() { return *agent_; }
   std::string break_program_;
+  std::function<std::string(std::string_view)> fault_;  // see EngineOptions
 
   Cgroup& cgroup(const std::string& name);
   // Writes DIR/name.yaml so that no half of it can be seen. `spec` is what stands below "spec:", without indentation of
