@@ -28,8 +28,14 @@ class Case(unittest.TestCase):
         return result
 
     def tearDown(self):
+        failures = []
         for end in reversed(self._ends):
-            end()
+            try:
+                end()
+            except Exception as failure:  # the others are to be ended all the same
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     def ending(self, thing, how):
         self._ends.append(how)
