@@ -30,7 +30,7 @@ class BlockDeviceTest : public BlockTest {
 void discard(const std::string& path, int count) {
   const Fd disk(open(path.c_str(), O_RDWR | O_CLOEXEC));
   for (int i = 0; i < count; ++i) {
-    std::array<uint64_t, 2> range = {static_cast<uint64_t>(i) * 4 * kPage, kPage};
+    std::array<uint64_t, 2> range = {static_cast<uint64_t>(i) * 4 * kDiskBlock, kDiskBlock};
     MUST(ioctl(disk.get(), BLKDISCARD, range.data()) == 0);
   }
 }
@@ -46,10 +46,10 @@ TEST_F(BlockDeviceTest, EqualsWhatTheDeviceCountsItself) {
   select(box, {{"block", kBlockStandard}});
   const DiskStat before = disk.stat();
   box.run([&disk] {
-    read_direct(disk.path(), 200, kPage, 2 * kPage);
-    write_direct(disk.path(), 150, 3 * kPage, 4 * kPage);
-    submit_direct(disk.path(), true, 128, kPage, kPage);
-    submit_direct(disk.path(), false, 128, kPage, kPage);
+    read_direct(disk.path(), 200, kDiskBlock, 2 * kDiskBlock);
+    write_direct(disk.path(), 150, 3 * kDiskBlock, 4 * kDiskBlock);
+    submit_direct(disk.path(), true, 128, kDiskBlock, kDiskBlock);
+    submit_direct(disk.path(), false, 128, kDiskBlock, kDiskBlock);
     read_direct(disk.path(), 3, std::size_t{4} << 20, std::size_t{4} << 20);
     discard(disk.path(), 17);
     flush(disk.path(), 9);
@@ -58,8 +58,8 @@ TEST_F(BlockDeviceTest, EqualsWhatTheDeviceCountsItself) {
   const DiskStat truth = disk.stat() - before;
   EXPECT_EQ(bytes(box, "read"), truth.read_sectors * kSector);
   EXPECT_EQ(bytes(box, "write"), truth.write_sectors * kSector);
-  EXPECT_EQ(bytes(box, "read"), 328 * kPage + (12 << 20));
-  EXPECT_EQ(bytes(box, "write"), (450 + 128) * kPage);
+  EXPECT_EQ(bytes(box, "read"), 328 * kDiskBlock + (12 << 20));
+  EXPECT_EQ(bytes(box, "write"), (450 + 128) * kDiskBlock);
   EXPECT_EQ(operations(box, "read"), truth.reads);
   EXPECT_EQ(operations(box, "discard"), truth.discards);
   EXPECT_EQ(operations(box, "discard"), 17U);
@@ -77,14 +77,16 @@ TEST_F(BlockDeviceTest, AWriteWithFlushesIsOneWrite) {
   Cgroup& box = cgroup("fua");
   select(box, {{"block", kBlockStandard}});
   box.run([&disk] {
-    char* buffer = aligned_buffer(kPage);
+    char* buffer = aligned_buffer(kDiskBlock);
     const int file = open(disk.path().c_str(), O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
-    for (int i = 0; i < 25; ++i) MUST(pwrite(file, buffer, kPage, i * static_cast<off_t>(kPage)) == int64_t{kPage});
+    for (off_t i = 0; i < 25; ++i) {
+      MUST(pwrite(file, buffer, kDiskBlock, i * off_t{kDiskBlock}) == int64_t{kDiskBlock});
+    }
   });
   collect();
   EXPECT_EQ(operations(box, "write"), 25U);
   EXPECT_EQ(operations(box, "flush"), 25U) << "asked for after each";
-  EXPECT_EQ(bytes(box, "write"), 25 * kPage);
+  EXPECT_EQ(bytes(box, "write"), 25 * kDiskBlock);
   EXPECT_EQ(losses("block"), 0U);
 }
 
@@ -93,7 +95,7 @@ TEST_F(BlockDeviceTest, ARequestTakesAsLongAsItsDevice) {
   const NullDisk disk(Settings{{"irqmode", "2"}, {"completion_nsec", std::to_string(kNs)}});
   Cgroup& box = cgroup("slow");
   select(box, {{"block", kBlockStandard}});
-  box.run([&disk] { read_direct(disk.path(), 20, kPage, kPage); });
+  box.run([&disk] { read_direct(disk.path(), 20, kDiskBlock, kDiskBlock); });
   collect();
   const auto took = histogram(box, "sonde.block.operation.duration", {"read"});
   ASSERT_EQ(took.count, 20U);
@@ -114,8 +116,8 @@ TEST_F(BlockDeviceTest, WaitingForTheDeviceIsNotItsTime) {
   select(box, {{"block", BLOCK_FLAG_PHASES}});
   select(other, {{"block", BLOCK_FLAG_BYTES}});
   const auto work = [&] {
-    submit_direct(disk.path(), false, 2, kPage, 4 * kPage);
-    write_direct(quick.path(), 5, kPage, kPage);
+    submit_direct(disk.path(), false, 2, kDiskBlock, 4 * kDiskBlock);
+    write_direct(quick.path(), 5, kDiskBlock, kDiskBlock);
   };
   box.run(work);
   other.run(work);
@@ -142,11 +144,11 @@ TEST_F(BlockDeviceTest, FailuresAreNamedAndTheirBytesDoNotCount) {
   select(box, {{"block", kBlockStandard}});
   select(other, {{"block", kBlockStandard}});
   const auto fail = [&disk](int reads, int writes) {
-    char* buffer = aligned_buffer(kPage);
+    char* buffer = aligned_buffer(kDiskBlock);
     const int file = open(disk.path().c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
-    MUST(pread(file, buffer, kPage, 0) == int64_t{kPage});
-    for (int i = 0; i < reads; ++i) MUST(pread(file, buffer, kPage, kPage) < 0 && errno == EIO);
-    for (int i = 0; i < writes; ++i) MUST(pwrite(file, buffer, kPage, kPage) < 0 && errno == EIO);
+    MUST(pread(file, buffer, kDiskBlock, 0) == int64_t{kDiskBlock});
+    for (int i = 0; i < reads; ++i) MUST(pread(file, buffer, kDiskBlock, kDiskBlock) < 0 && errno == EIO);
+    for (int i = 0; i < writes; ++i) MUST(pwrite(file, buffer, kDiskBlock, kDiskBlock) < 0 && errno == EIO);
   };
   box.run([&fail] { fail(7, 3); });
   other.run([&fail] { fail(0, 0); });
@@ -155,7 +157,7 @@ TEST_F(BlockDeviceTest, FailuresAreNamedAndTheirBytesDoNotCount) {
   EXPECT_EQ(errors(box, "write", "EIO"), 3);
   EXPECT_EQ(operations(box, "read"), 8U);
   EXPECT_EQ(operations(box, "write"), 3U);
-  EXPECT_EQ(bytes(box, "read"), kPage);
+  EXPECT_EQ(bytes(box, "read"), kDiskBlock);
   EXPECT_EQ(bytes(box, "write"), 0U);
   EXPECT_EQ(errors(other, "read", "EIO"), 0);
   EXPECT_EQ(operations(other, "read"), 1U);
@@ -168,13 +170,13 @@ TEST_F(BlockDeviceTest, WithoutTheKernelsOwnStatisticsOneRequestIsLost) {
   ASSERT_TRUE(disk.set("queue/iostats", "0"));
   Cgroup& box = cgroup("iostats");
   select(box, {{"block", kBlockStandard}});
-  box.run([&disk] { read_direct(disk.path(), 10, kPage, kPage); });
+  box.run([&disk] { read_direct(disk.path(), 10, kDiskBlock, kDiskBlock); });
   collect();
   const auto took = histogram(box, "sonde.block.operation.duration", {"read"});
   EXPECT_EQ(took.count + losses("block", SONDE_LOSS_UNMEASURED), 10U);
   EXPECT_LE(losses("block", SONDE_LOSS_UNMEASURED), 1U);
   EXPECT_GE(took.sum, took.count * 3'000'000);
-  EXPECT_EQ(bytes(box, "read"), 10 * kPage);
+  EXPECT_EQ(bytes(box, "read"), 10 * kDiskBlock);
 }
 
 // A linear device over another, by device mapper's own calls.
@@ -228,11 +230,11 @@ TEST_F(BlockDeviceTest, DeviceMapperDoesNotCountBesideItsDisk) {
   Cgroup& box = cgroup("dm");
   select(box, {{"block", kBlockStandard}});
   const DiskStat before = disk.stat();
-  box.run([&linear] { read_direct(linear.path(), 100, kPage, kPage); });
+  box.run([&linear] { read_direct(linear.path(), 100, kDiskBlock, kDiskBlock); });
   collect();
   EXPECT_EQ((disk.stat() - before).reads, 100U);
   EXPECT_EQ(operations(box, "read"), 100U);
-  EXPECT_EQ(bytes(box, "read"), 100 * kPage);
+  EXPECT_EQ(bytes(box, "read"), 100 * kDiskBlock);
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ TEST_F(BlockWritebackTest, WhatAKernelThreadWritesLaterIsChargedToWhoDirtiedIt) 
   collect();
   EXPECT_EQ(bytes(box, "write"), kBytes);
   EXPECT_GE(operations(box, "write"), 1U);
-  EXPECT_LE(operations(box, "write"), kBytes / kPage);
+  EXPECT_LE(operations(box, "write"), kBytes / kDiskBlock);
   EXPECT_EQ(everything(idle), 0U);
   EXPECT_EQ(everything(unselected), 0U);
   kill(sleeper, SIGKILL);
@@ -84,13 +84,13 @@ TEST_F(BlockWritebackTest, BelowTheLastControllerTheOneWhoAsksIsCharged) {
   select(parent, {{"block", kBlockStandard}});
   select(inner, {{"block", kBlockStandard}});
   select(sibling, {});
-  const auto work = [&file] { read_direct(file.path(), 100, kPage, 2 * kPage); };
+  const auto work = [&file] { read_direct(file.path(), 100, kDiskBlock, 2 * kDiskBlock); };
   inner.run(work);
   sibling.run(work);
   parent.run(work);
   collect();
   expect_seen(operations(inner, "read"), 100);
-  EXPECT_EQ(bytes(inner, "read"), operations(inner, "read") * kPage);
+  EXPECT_EQ(bytes(inner, "read"), operations(inner, "read") * kDiskBlock);
   expect_seen(operations(parent, "read"), 100);
   EXPECT_EQ(everything(sibling), 0U);
   inner.remove();

@@ -25,8 +25,8 @@ constexpr std::size_t kFileSize = std::size_t{4} << 20;
 TEST_F(BlockFileTest, DirectReadsAndWritesCountOnceAndThoseOfOthersNowhere) {
   const DiskFile file(kFileSize);
   const auto work = [&file] {
-    read_direct(file.path(), kReads, kPage, 2 * kPage);
-    write_direct(file.path(), kWrites, kPage, 3 * kPage);
+    read_direct(file.path(), kReads, kDiskBlock, 2 * kDiskBlock);
+    write_direct(file.path(), kWrites, kDiskBlock, 3 * kDiskBlock);
   };
   for (const Cleanup cleanup : {Cleanup::Keep, Cleanup::Clear}) {
     cleanup_ = cleanup;
@@ -41,8 +41,8 @@ TEST_F(BlockFileTest, DirectReadsAndWritesCountOnceAndThoseOfOthersNowhere) {
       collect();
       expect_seen(operations(box, "read"), kReads * round);
       expect_seen(operations(box, "write"), kWrites * round);
-      EXPECT_EQ(bytes(box, "read"), operations(box, "read") * kPage);
-      EXPECT_EQ(bytes(box, "write"), operations(box, "write") * kPage);
+      EXPECT_EQ(bytes(box, "read"), operations(box, "read") * kDiskBlock);
+      EXPECT_EQ(bytes(box, "write"), operations(box, "write") * kDiskBlock);
       EXPECT_EQ(everything(other), 0U);
       EXPECT_EQ(losses("block"), 0U);
     }
@@ -57,7 +57,7 @@ TEST_F(BlockFileTest, TheOneWhoAskedIsCharged) {
   select(idle, {{"block", kBlockStandard}});
   select(culprit, {{"block", kBlockStandard}});
   const pid_t sleeper = idle.start([] { pause(); });
-  culprit.run([&file] { read_direct(file.path(), kReads, kPage, 2 * kPage); });
+  culprit.run([&file] { read_direct(file.path(), kReads, kDiskBlock, 2 * kDiskBlock); });
   collect();
   expect_seen(operations(culprit, "read"), kReads);
   EXPECT_EQ(everything(idle), 0U);
@@ -71,16 +71,16 @@ TEST_F(BlockFileTest, BytesOfMergedRequestsCountOnce) {
   select(box, {{"block", kBlockStandard}});
   box.run([&file] {
     for (int i = 0; i < 4; ++i) {
-      submit_direct(file.path(), false, 64, kPage, kPage);
-      submit_direct(file.path(), true, 64, kPage, kPage);
+      submit_direct(file.path(), false, 64, kDiskBlock, kDiskBlock);
+      submit_direct(file.path(), true, 64, kDiskBlock, kDiskBlock);
     }
   });
   collect();
-  EXPECT_LE(bytes(box, "read"), 4 * 64 * kPage);
-  EXPECT_LE(bytes(box, "write"), 4 * 64 * kPage);
+  EXPECT_LE(bytes(box, "read"), 4 * 64 * kDiskBlock);
+  EXPECT_LE(bytes(box, "write"), 4 * 64 * kDiskBlock);
   if (std::getenv("SONDE_TEST_VM")) {
-    EXPECT_EQ(bytes(box, "read"), 4 * 64 * kPage);
-    EXPECT_EQ(bytes(box, "write"), 4 * 64 * kPage);
+    EXPECT_EQ(bytes(box, "read"), 4 * 64 * kDiskBlock);
+    EXPECT_EQ(bytes(box, "write"), 4 * 64 * kDiskBlock);
   }
   EXPECT_GE(operations(box, "read"), 1U);
   EXPECT_LE(operations(box, "read"), 4 * 64U);
@@ -91,9 +91,9 @@ TEST_F(BlockFileTest, WhatIsNotAskedIsNotCounted) {
   const DiskFile file(kFileSize);
   Cgroup& box = cgroup("bytes");
   select(box, {{"block", BLOCK_FLAG_BYTES}});
-  box.run([&file] { read_direct(file.path(), kReads, kPage, 2 * kPage); });
+  box.run([&file] { read_direct(file.path(), kReads, kDiskBlock, 2 * kDiskBlock); });
   collect();
-  expect_seen(everything(box), kReads * kPage);
+  expect_seen(everything(box), kReads * kDiskBlock);
 }
 
 TEST_F(BlockFileTest, EachRequestHasBothPhases) {
@@ -103,8 +103,8 @@ TEST_F(BlockFileTest, EachRequestHasBothPhases) {
   select(box, {{"block", BLOCK_FLAG_DURATION | BLOCK_FLAG_PHASES}});
   select(plain, {{"block", BLOCK_FLAG_DURATION}});
   const auto work = [&file] {
-    read_direct(file.path(), kReads, kPage, 2 * kPage);
-    write_direct(file.path(), kWrites, kPage, 3 * kPage);
+    read_direct(file.path(), kReads, kDiskBlock, 2 * kDiskBlock);
+    write_direct(file.path(), kWrites, kDiskBlock, 3 * kDiskBlock);
   };
   box.run(work);
   plain.run(work);
@@ -167,7 +167,7 @@ class LoopDisk {
     const Fd backing(open(file.c_str(), O_RDWR | O_CLOEXEC));
     loop_config config{};
     config.fd = static_cast<uint32_t>(backing.get());
-    config.block_size = kPage;
+    config.block_size = kDiskBlock;
     config.info.lo_flags = direct ? LO_FLAGS_DIRECT_IO : 0;
     if (!device_ || ioctl(device_.get(), LOOP_CONFIGURE, &config)) path_.clear();
   }
@@ -189,12 +189,12 @@ TEST_F(BlockFileTest, ALoopDeviceDoesNotCountBesideItsDisk) {
   if (loop.path().empty()) GTEST_SKIP() << "no loop devices";
   Cgroup& box = cgroup("loop");
   select(box, {{"block", kBlockStandard}});
-  box.run([&loop] { read_direct(loop.path(), kReads, kPage, 2 * kPage); });
+  box.run([&loop] { read_direct(loop.path(), kReads, kDiskBlock, 2 * kDiskBlock); });
   collect();
   // The disk is read by a thread of the kernel's, for the cgroup if bios name it.
   const bool named = bios_name_cgroups();
   expect_seen(operations(box, "read"), named ? kReads : 0);
-  EXPECT_EQ(bytes(box, "read"), operations(box, "read") * kPage);
+  EXPECT_EQ(bytes(box, "read"), operations(box, "read") * kDiskBlock);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ std::string directory_of_files() {
 
 char* aligned_buffer(std::size_t size) {
   void* memory = nullptr;
-  MUST(posix_memalign(&memory, kPage, size) == 0);
+  MUST(posix_memalign(&memory, kDiskBlock, size) == 0);
   std::fill_n(static_cast<char*>(memory), size, 'b');
   return static_cast<char*>(memory);
 }

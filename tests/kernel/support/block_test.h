@@ -24,7 +24,7 @@ namespace sonde::test {
   } while (0)
 
 inline constexpr uint8_t kBlockStandard = BLOCK_FLAG_BYTES | BLOCK_FLAG_DURATION | BLOCK_FLAG_ERRORS;
-inline constexpr std::size_t kPage = 4096;
+inline constexpr std::size_t kDiskBlock = 4096;  // what O_DIRECT is done in
 
 // Memory as O_DIRECT wants it, until the process ends.
 char* aligned_buffer(std::size_t size);
