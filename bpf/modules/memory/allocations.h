@@ -6,6 +6,8 @@
 
 #include "state.h"
 
+/* Raw tracepoints: what these pass is a pointer to const void, which 6.1's verifier lets no typed program read. */
+
 /* Since 6.14: the cache that an address was allocated from. */
 extern struct kmem_cache *bpf_get_kmem_cache(uint64_t address) __ksym __weak;
 
@@ -26,13 +28,13 @@ sonde_inline int memory_allocated(uint32_t allocator, uint64_t bytes)
 	return 0;
 }
 
-SEC("tp_btf/kmalloc")
+SEC("raw_tp/kmalloc")
 int BPF_PROG(memory_kmalloc, unsigned long site, const void *address, size_t wanted, size_t bytes)
 {
 	return address ? memory_allocated(MEMORY_KMALLOC, bytes) : 0;
 }
 
-SEC("tp_btf/kfree")
+SEC("raw_tp/kfree")
 int BPF_PROG(memory_kfree, unsigned long site, const void *address)
 {
 	struct sonde_task *state = memory_measured(MEMORY_FLAG_ALLOCATIONS);
@@ -46,19 +48,19 @@ int BPF_PROG(memory_kfree, unsigned long site, const void *address)
 	return 0;
 }
 
-SEC("tp_btf/kmem_cache_alloc")
+SEC("raw_tp/kmem_cache_alloc")
 int BPF_PROG(memory_cache_alloc, unsigned long site, const void *address, struct kmem_cache *cache)
 {
-	return address ? memory_allocated(MEMORY_KMEM_CACHE, cache->size) : 0;
+	return address ? memory_allocated(MEMORY_KMEM_CACHE, BPF_CORE_READ(cache, size)) : 0;
 }
 
-SEC("tp_btf/kmem_cache_free")
+SEC("raw_tp/kmem_cache_free")
 int BPF_PROG(memory_cache_free, unsigned long site, const void *address, struct kmem_cache *cache)
 {
 	struct sonde_task *state = memory_measured(MEMORY_FLAG_ALLOCATIONS);
 
 	if (state && address)
-		sonde_count(&memory_counters, state->slot, MEMORY_FREED + MEMORY_KMEM_CACHE, cache->size);
+		sonde_count(&memory_counters, state->slot, MEMORY_FREED + MEMORY_KMEM_CACHE, BPF_CORE_READ(cache, size));
 	return 0;
 }
 
