@@ -51,9 +51,13 @@ sonde_inline uint64_t min_of(uint64_t a, uint64_t b)
 
 sonde_inline void add_thread_time(uint64_t *row, uint32_t state, uint64_t ns)
 {
-	if (ns && state < SCHED_THREAD_STATES)
-		__sync_fetch_and_add(&row[SCHED_THREAD + state], ns);
+	if (!ns || state >= SCHED_THREAD_STATES)
+		return;
+	/* Older verifiers forget what was found out about a spilled value, so the bound is said again: the row is long enough. */
+	barrier_var(state);
+	__sync_fetch_and_add(&row[SCHED_THREAD + (state & 15)], ns);
 }
+SONDE_ASSERT(SCHED_THREAD_STATES <= 16 && SCHED_THREAD + 16 <= SCHED_COUNTERS, "any masked index is inside the row");
 
 /* How much of a stretch of `length` that ends now did the thread run? `exec`: what the kernel charged it for since. */
 sonde_inline uint64_t time_running(struct task_struct *task, struct sonde_task *state, uint64_t since, uint64_t now,
