@@ -117,7 +117,8 @@ TEST_F(InterruptsTest, IdleStatesAreTheCpuidleFiles) {
   const std::string file = "/sys/devices/system/cpu/cpu0/cpuidle/state1/";
   if (access((file + "time").c_str(), R_OK) != 0) GTEST_SKIP() << "this machine has no cpuidle";
   std::string state;
-  std::ifstream(file + "name") >> state;
+  std::ifstream name(file + "name");
+  std::getline(name, state);  // some have a space in it
   const auto truth_now = [&] {
     int64_t us = 0;
     std::ifstream(file + "time") >> us;

@@ -197,7 +197,7 @@ TEST_F(ThreadTimeTest, RunningAndRunnableAreTheKernelsFigures) {
   expect_sum(time, 2);
   // The kernel measures waits by the run queue's clock, which is not the one that the sum is measured by.
   EXPECT_NEAR(static_cast<double>(time.state[SCHED_THREAD_RUNNABLE]), static_cast<double>(truth.wait_ns),
-              static_cast<double>(truth.wait_ns) * 0.01)
+              static_cast<double>(truth.wait_ns) * 0.03)
       << time;
   // Running is wall time on a CPU: what a hypervisor or interrupts take there is part of it, and not of the kernel's figure.
   EXPECT_GE(time.state[SCHED_THREAD_RUNNING], static_cast<int64_t>(truth.oncpu_ns) * 99 / 100) << time;
@@ -219,11 +219,12 @@ TEST_F(ThreadTimeTest, ThreadsThatSleepAllTheTimeAreThereFromSelectionOn) {
   sleep_ms(200);  // not counted
   const int64_t begin = now_ns();
   select(box, {{"sched", SCHED_FLAG_THREAD}});
-  const int64_t selected = (begin + now_ns()) / 2;
+  const int64_t selecting = now_ns() - begin;
+  const int64_t selected = begin + selecting / 2;
   sleep_ms(500);
   auto time = thread_time(box);
   time.at -= selected;
-  expect_sum(time, 10);
+  expect_sum(time, 10, 10 * selecting);
   EXPECT_GE(time.state[SCHED_THREAD_SLEEP], time.sum() * 95 / 100) << time;
 
   // Not asked any more and asked again: what was in between is nobody's.
