@@ -42,6 +42,12 @@ class WrongInput : public ::testing::Test {
     std::string pattern = fs::temp_directory_path() / "sonde_wrong_XXXXXX";
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     directory_ = pattern;
+    std::vector<std::string> names;  // what whoever runs the tests has set is no part of them
+    for (char** entry = environ; *entry; ++entry) {
+      const std::string_view text(*entry);
+      if (text.starts_with("SONDE_")) names.emplace_back(text.substr(0, text.find('=')));
+    }
+    for (const std::string& name : names) ::unsetenv(name.c_str());
   }
   void TearDown() override {
     fs::remove_all(directory_);

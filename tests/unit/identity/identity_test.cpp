@@ -66,7 +66,7 @@ TEST(Identity, StartsWithTheUnattributed) {
 
 TEST(Identity, LifeOfASlot) {
   Identity identity;
-  std::vector<SlotRecord> live{cgroup(2, 10, 1, "/system.slice"), cgroup(3, 11, 10, "/system.slice/web.service")};
+  std::vector<SlotRecord> live{cgroup(12, 10, 1, "/system.slice"), cgroup(3, 11, 10, "/system.slice/web.service")};
   const auto first = identity.update(live, 1000);
   ASSERT_EQ(first->slots.size(), 3U);
   const SubjectPtr web = first->slots.at(3).subject;
@@ -79,7 +79,7 @@ TEST(Identity, LifeOfASlot) {
   const auto ended = identity.update(live, 3000);
   EXPECT_TRUE(ended->slots.at(3).ended);
   EXPECT_EQ(ended->slots.at(3).subject, web);
-  EXPECT_EQ(identity.find_path("/system.slice/web.service"), ended->slots.at(2).subject) << "no longer there";
+  EXPECT_EQ(identity.find_path("/system.slice/web.service"), ended->slots.at(12).subject) << "no longer there";
 
   live.pop_back();
   const auto freed = identity.update(live, 4000);
@@ -121,10 +121,10 @@ TEST(Identity, NestedFoldIntoTheContainer) {
   Identity identity;
   const std::string path = kPod + "/" + kA;
   const auto snapshot = identity.update(
-      {{cgroup(2, 10, 1, path), cgroup(3, 11, 10, path + "/init.scope"), cgroup(4, 12, 11, path + "/docker/" + kB),
+      {{cgroup(12, 10, 1, path), cgroup(3, 11, 10, path + "/init.scope"), cgroup(4, 12, 11, path + "/docker/" + kB),
         cgroup(5, 13, 999, path + "/unknown/parent"), cgroup(6, 14, 1, "/elsewhere")}},
       1);
-  const SubjectPtr container = snapshot->slots.at(2).subject;
+  const SubjectPtr container = snapshot->slots.at(12).subject;
   for (const uint32_t slot : {3U, 4U, 5U}) EXPECT_EQ(snapshot->slots.at(slot).subject, container) << slot;
   EXPECT_NE(snapshot->slots.at(6).subject, container);
   EXPECT_EQ(identity.find_path(path + "/init.scope/x")->key(), container->key());
@@ -133,9 +133,9 @@ TEST(Identity, NestedFoldIntoTheContainer) {
 TEST(Identity, ProcessesOfACgroup) {
   Identity identity;
   const auto snapshot =
-      identity.update({{process(7, 10, 4711, "postgres"), cgroup(2, 10, 1, "/docker/" + kA)}}, 1);
+      identity.update({{process(7, 10, 4711, "postgres"), cgroup(12, 10, 1, "/docker/" + kA)}}, 1);
   const SlotOwner& owner = snapshot->slots.at(7);
-  EXPECT_EQ(owner.subject, snapshot->slots.at(2).subject);
+  EXPECT_EQ(owner.subject, snapshot->slots.at(12).subject);
   EXPECT_EQ(owner.tgid, 4711U);
   EXPECT_EQ(owner.comm, "postgres");
   const auto lonely = identity.update({{process(8, 99, 5, "x")}}, 2);
@@ -157,7 +157,7 @@ TEST(Identity, CutPathsAreCompleted) {
   Identity identity(options);
   const std::string cut = whole.substr(0, SONDE_PATH_MAX - 1);
   const auto snapshot =
-      identity.update({{cgroup(2, 10, 1, "/parent"), cgroup(3, 11, 10, cut), cgroup(4, 12, 10, cut)}}, 1);
+      identity.update({{cgroup(12, 10, 1, "/parent"), cgroup(3, 11, 10, cut), cgroup(4, 12, 10, cut)}}, 1);
   EXPECT_EQ(snapshot->slots.at(3).subject->container_id, kA);
   EXPECT_EQ(snapshot->slots.at(4).subject->container_id, "");
   EXPECT_EQ(identity.stats().cut_paths, 1U);
@@ -168,7 +168,7 @@ TEST(Identity, EndedOnesAreBounded) {
   options.keep_ended = 3;
   Identity identity(options);
   for (uint32_t i = 0; i < 10; ++i) {
-    identity.update({{cgroup(2, 100 + i, 1, "/job" + std::to_string(i), i)}}, i);
+    identity.update({{cgroup(12, 100 + i, 1, "/job" + std::to_string(i), i)}}, i);
   }
   EXPECT_EQ(identity.find(100), nullptr);
   EXPECT_NE(identity.find(108), nullptr);
@@ -199,16 +199,16 @@ TEST(Identity, NamesThatComeLater) {
   Pods pods;
   Identity identity({}, &pods);
   const std::string path = kPod + "/" + kA;
-  const std::vector<SlotRecord> live{cgroup(2, 10, 1, path), cgroup(3, 11, 10, path + "/x"), cgroup(4, 12, 1, "/host")};
+  const std::vector<SlotRecord> live{cgroup(12, 10, 1, path), cgroup(3, 11, 10, path + "/x"), cgroup(4, 12, 1, "/host")};
   const auto before = identity.update(live, 1);
-  const std::string key = before->slots.at(2).subject->key();
-  EXPECT_EQ(before->slots.at(2).subject->pod_name, "");
+  const std::string key = before->slots.at(12).subject->key();
+  EXPECT_EQ(before->slots.at(12).subject->pod_name, "");
   pods.set("cart-0");
   const auto named = identity.update(live, 2);
-  EXPECT_EQ(named->slots.at(2).subject->pod_name, "cart-0");
-  EXPECT_EQ(named->slots.at(3).subject, named->slots.at(2).subject) << "still one subject";
+  EXPECT_EQ(named->slots.at(12).subject->pod_name, "cart-0");
+  EXPECT_EQ(named->slots.at(3).subject, named->slots.at(12).subject) << "still one subject";
   EXPECT_EQ(named->slots.at(4).subject, before->slots.at(4).subject);
-  EXPECT_EQ(named->slots.at(2).subject->key(), key);
+  EXPECT_EQ(named->slots.at(12).subject->key(), key);
   pods.set("");  // the pod is gone from the list
   EXPECT_EQ(identity.update(live, 3), named) << "what was known stays known";
 }
