@@ -164,7 +164,7 @@ TEST_F(ThreadTimeTest, ALockOfTheKernelIsLock) {
   unlink(path.c_str());
   expect_sum(time, 2);
   EXPECT_GT(time.state[SCHED_THREAD_LOCK], 10 * kMillisecond) << time;
-  EXPECT_LE(time.state[SCHED_THREAD_DISK] + time.state[SCHED_THREAD_OTHER], time.at / 20) << time;
+  EXPECT_LE(time.state[SCHED_THREAD_DISK] + time.state[SCHED_THREAD_OTHER], time.sum() / 20) << time;
 }
 
 TEST_F(ThreadTimeTest, RunningAndRunnableAreTheKernelsFigures) {

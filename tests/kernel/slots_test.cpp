@@ -112,7 +112,7 @@ class FewSlotsTest : public SlotsTest {
  protected:
   EngineOptions options() const override {
     EngineOptions few = SlotsTest::options();
-    few.slots = 8;
+    few.slots = 9;
     return few;
   }
 };
@@ -122,7 +122,7 @@ TEST_F(FewSlotsTest, WithoutAFreeSlotTheLossIsCountedAndTheSubjectIsUnattributed
   watch(parent);
   std::vector<std::unique_ptr<Cgroup>> children;
   for (int i = 0; i < 10; ++i) children.push_back(std::make_unique<Cgroup>(parent.path() + "/" + std::to_string(i)));
-  // 8 slots: two are fixed, the parent has one, five children have one.
+  // 9 slots: three are fixed, the parent has one, five children have one.
   EXPECT_EQ(engine().losses()[SONDE_MAX_MODULES - 1][SONDE_LOSS_NO_SLOT], 5U);
   EXPECT_NE(slot_of(*children[4]), 0U);
   EXPECT_EQ(slot_of(*children[5]), uint32_t{SONDE_SLOT_UNATTRIBUTED});
