@@ -137,8 +137,9 @@ TEST_F(CpuPmuSoftwareTest, AClockCountsTheTimeOnTheCpu) {
   process.step(1);
   const auto used = static_cast<double>((process.figures() - figures).oncpu_ns);
   const auto clock = static_cast<double>(counted(box, kClock) - before);
-  // Counts on where a hypervisor takes the CPU, and so may say more than the scheduler.
-  EXPECT_GE(clock, used * 0.99);
+  // Counts on where a hypervisor takes the CPU, and so may say more than the scheduler. Some machines hide a switch from BPF
+  // now and then (README.md): what ran before it is not the thread's then.
+  EXPECT_GE(clock, used * 0.95);
   EXPECT_EQ(total(box, kFaults), 0) << "not asked for";
 }
 
