@@ -86,6 +86,8 @@ function(sonde_modules)
   target_link_libraries(sonde_modules PUBLIC sonde_module PkgConfig::libbpf)
   # modules() is declared in one and defined in the other: the linker must see the table after whoever asks for it.
   target_link_libraries(sonde_module INTERFACE sonde_modules)
+  # They need each other; a binary that asks neither for much needs a third turn of the linker.
+  set_target_properties(sonde_module sonde_modules PROPERTIES LINK_INTERFACE_MULTIPLICITY 3)
   if(TARGET sonde_kernel)
     add_dependencies(sonde_kernel bpf)
   endif()
