@@ -132,7 +132,9 @@ class Resolver {
     uint64_t bits = 0;
     for (const auto& [measure, name] : kMetrics) {
       const bool asked = std::ranges::any_of(decision_.functions,
-                                             [&](const FunctionAsk& ask) { return contains(ask.request.measure, measure); });
+                                             [&, word = measure](const FunctionAsk& ask) {
+                                               return contains(ask.request.measure, word);
+                                             });
       for (std::size_t i = 0; asked && i < info.metrics.size(); ++i) {
         if (info.metrics[i].name == name) bits |= 1ULL << i;
       }

@@ -104,7 +104,9 @@ TEST_F(LocksTest, MutexesTakenInOppositeOrderAreAnInversionAndInTheSameOrderNone
   one.step(0);
   two.step(0);
   collect();
-  EXPECT_EQ(total(crossed, "sonde.lock.inversions", {"futex"}), 1);
+  // Both may find the cycle where they begin to wait at the same moment.
+  EXPECT_GE(total(crossed, "sonde.lock.inversions", {"futex"}), 1);
+  EXPECT_LE(total(crossed, "sonde.lock.inversions", {"futex"}), 2);
   EXPECT_EQ(total(ordered, "sonde.lock.inversions", {"futex"}), 0);
   EXPECT_GE(histogram(crossed, "sonde.lock.wait.duration", {"futex"}).count, 2U);
 }
