@@ -156,8 +156,8 @@ class InCluster(Case):
         self.cluster.apply(policy("dbs", {"podSelector": {"matchLabels": {"app": "db"}}, "containers": {"names": ["main"]},
                                           "collection": {"periodSeconds": 1}}))
         self.in_force(sonde, "dbs")
-        short, other = FakePod(self, "pod-short", {"app": "db"}), FakePod(self, "pod-other", {"app": "db"}, container="side")
-        for pod in (short, other):
+        for name, container in (("pod-short", "main"), ("pod-other", "side")):
+            pod = FakePod(self, name, {"app": "db"}, container=container)
             pod.work(700)
             pod.end()
             pod.tell()
