@@ -209,6 +209,7 @@ void Agent::run() {
   turning_ = false;
   if (servers_) servers_->not_ready();
   control_->follow();
+  control_->stop_waiting();
   collect(true);
   outputs_->flush(kLastFlush);
   publish_status();

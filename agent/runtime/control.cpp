@@ -235,6 +235,7 @@ void Control::leave(uint32_t slot) {
   SlotRecord gone;
   gone.slot = slot;
   identity_.apply({&gone, 1}, boottime_ns());
+  engine_.hold(slot, false);  // else whoever has the slot next would never be collected
   slots_[slot] = SlotState{};
 }
 

@@ -59,6 +59,8 @@ class Control {
   bool follow();
   // Decides anew when names or labels are others now, or have been waited for in vain. True if it did.
   bool rename(uint64_t now_ns);
+  // Before the last collection: what still waits for a name is decided by what is known, so that its counts are not lost.
+  void stop_waiting();
   // Releases slots of processes that are gone or have not moved for that long (their policy's idleSeconds).
   void expire_idle(uint64_t now_ns);
   // After a collection of released slots: those that were drained become "ended" in the identity snapshot, or, when
@@ -102,6 +104,7 @@ class Control {
   Subject subject_at(const std::string& path, uint64_t cgroup_id) const;
   bool waits_for_name(const Subject& subject, const SlotState& state) const;
   void hold(uint32_t slot);
+  void decide_waiting();
   void decide(uint32_t slot, const SlotOwner& owner);
   void close(uint32_t slot, bool removed);
   void close_processes(uint64_t cgroup_id);
@@ -139,6 +142,7 @@ class Control {
   const uint64_t started_ns_;
   ModuleFlags provisional_{};
   uint64_t names_version_ = 0;
+  bool waits_ = true;
   uint64_t next_rename_ns_ = 0;
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;

@@ -23,7 +23,7 @@ Subject Control::subject_at(const std::string& path, uint64_t cgroup_id) const {
 
 bool Control::waits_for_name(const Subject& subject, const SlotState& state) const {
   // What has a decision was complete once, or has waited.
-  if (!options_.names || state.decision || options_.names->complete(subject)) return false;
+  if (!waits_ || !options_.names || state.decision || options_.names->complete(subject)) return false;
   return boottime_ns() < std::max(state.created_ns, started_ns_) + kNameWait;
 }
 
@@ -45,13 +45,22 @@ bool Control::rename(uint64_t now_ns) {
   if (version == names_version_ && !overdue) return false;
   names_version_ = version;
   next_rename_ns_ = now_ns + kRenameEvery;
+  decide_waiting();
+  return true;
+}
+
+void Control::stop_waiting() {
+  waits_ = false;
+  if (std::ranges::any_of(slots_, &SlotState::nameless)) decide_waiting();
+}
+
+void Control::decide_waiting() {
   decide_all(policies_, context_);
   for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
     const SlotState& state = slots_[slot];
     if (state.phase == Phase::Live && state.removed && !state.nameless) close(slot, true);
   }
   publish();
-  return true;
 }
 
 }  // namespace sonde
