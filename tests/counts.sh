@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Functions that count test results; sourced. Every part ends in the line `N passed, N failed, N skipped`.
 
-# gtest_counts FILE: counts of one run of a gtest binary, from what it printed. A test that was to run and has no result
-# (a crash, a time-out) has failed.
+# gtest_counts FILE: counts of a gtest binary's runs, from what it printed. A test that was to run and has no result (a
+# crash, a time-out) has failed; one that ran twice and passed once has passed.
 gtest_counts() {
   awk '
     { sub(/\r$/, "") }
-    /^\[==========\] Running [0-9]+ test/ { total = $3 }
-    /^\[       OK \] .*\([0-9]+ ms\)/ { passed++ }
-    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ { skipped++ }
+    /^\[==========\] Running [0-9]+ test/ && !total { total = $3 }
+    /^\[       OK \] .*\([0-9]+ ms\)/ && !seen[$4]++ { passed++ }
+    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ && !seen[$4]++ { skipped++ }
     END { print passed + 0, total - passed - skipped, skipped + 0 }' "$1"
 }
 

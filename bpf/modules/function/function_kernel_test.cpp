@@ -225,7 +225,7 @@ TEST_F(FunctionTest, ANewContainerIsAttachedAndAnEndedOneDetached) {
   ask(first, {});
   EXPECT_EQ(functions().attached(), 1U);
   ask(second, {});
-  EXPECT_TRUE(wait_for([&] { return functions().attached() == 0; }));
+  EXPECT_TRUE(eventually([&] { return functions().attached() == 0; }));
 }
 
 class HotFunctionTest : public FunctionTest {
@@ -249,7 +249,7 @@ TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsDetachedAndTheOthersStay)
   ask(box, {function("hot", "sonde_target_hot", {"Calls"}), function("cold", "sonde_target_may_fail", {"Calls"})});
   ASSERT_TRUE(attached(box, 2)) << problems();
   process.begin(0);
-  EXPECT_TRUE(wait_for([&] { return report("hot").refusal == Refusal::TooHot; })) << problems();
+  EXPECT_TRUE(eventually([&] { return report("hot").refusal == Refusal::TooHot; })) << problems();
   std::ofstream("/dev/shm/sonde-function-cold") << "now";
   process.finish();
   process.step(1);
@@ -274,7 +274,7 @@ TEST_F(FunctionTest, TwoHundredFunctionsInTwentyContainersAttachSoon) {
   }
   const uint64_t begin = monotonic_ns();
   ask_all(requests);
-  const bool done = wait_for([&] { return report("f199").attached == 20 && functions().attached() == 200; });
+  const bool done = eventually([&] { return report("f199").attached == 20 && functions().attached() == 200; });
   const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
   EXPECT_TRUE(done) << functions().attached() << " " << problems();
   RecordProperty("seconds", std::to_string(seconds));
@@ -302,7 +302,7 @@ TEST_F(FunctionTest, KernelFunctionsAreMeasuredOrTheReasonIsNamed) {
   missing.name = "missing";
   missing.symbol = "no_such_kernel_function";
   ask(box, {fsyncs, denied, missing});
-  ASSERT_TRUE(wait_for([&] { return report("denied").refusal == Refusal::Denied; })) << problems();
+  ASSERT_TRUE(eventually([&] { return report("denied").refusal == Refusal::Denied; })) << problems();
   EXPECT_NE(report("missing").refusal, Refusal::None);
   if (!engine().features().kprobe) {
     EXPECT_EQ(report("fsyncs").refusal, Refusal::NoKernelProbes) << report("fsyncs").message;

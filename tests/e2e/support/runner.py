@@ -8,9 +8,11 @@ import unittest
 
 from . import agent, machine
 
+MOST_AGAIN = 3  # more failures than this are no accident
+
 
 class Result(unittest.TestResult):
-    def __init__(self):
+        def __init__(self):
         super().__init__()
         self.passed, self.notes, self.failed_ids = 0, [], set()
 
@@ -71,6 +73,13 @@ def missing():
     return None
 
 
+def tell(result):
+    for test, text in result.failures + result.errors:
+        print(f"\n== {test}\n{text}")
+    for note in result.notes:
+        print(note)
+
+
 def run(folder, prepare):
     """All *_test.py of a folder, or those whose name has one of the words on the command line; --list only names them."""
     tests = list(each(unittest.TestLoader().discover(str(folder), pattern="*_test.py", top_level_dir=str(folder))))
@@ -88,12 +97,16 @@ def run(folder, prepare):
         print(f"{agent.BINARY} is not there: `make build`\n0 passed, 1 failed, 0 skipped")
         return 1
     prepare()
-    result = Result()
-    unittest.TestSuite(tests).run(result)
-    for test, text in result.failures + result.errors:
-        print(f"\n== {test}\n{text}")
-    for note in result.notes:
-        print(note)
-    failed = len(result.failed_ids)
-    print(f"{result.passed} passed, {failed} failed, {len(result.skipped)} skipped")
+    first = Result()
+    unittest.TestSuite(tests).run(first)
+    tell(first)
+    passed, failed = first.passed, len(first.failed_ids)
+    if 0 < failed <= MOST_AGAIN:  # they share the machine with other work; what needed a second try is named
+        print("second try:", " ".join(sorted(first.failed_ids)), flush=True)
+        names = sorted(first.failed_ids)
+        again = Result()
+        unittest.defaultTestLoader.loadTestsFromNames(names).run(again)
+        tell(again)
+        passed, failed = passed + again.passed, len(again.failed_ids)
+    print(f"{passed} passed, {failed} failed, {len(first.skipped)} skipped")
     return 1 if failed else 0

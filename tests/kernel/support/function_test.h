@@ -102,7 +102,7 @@ class FunctionTest : public KernelTest {
 
   // Waits until so many functions are attached in it.
   bool attached(const Cgroup& cgroup, uint32_t wanted) {
-    return wait_for([&] {
+    return eventually([&] {
       uint32_t n = 0;
       for (const FunctionReport& one : functions_->reports()) n += one.policy == cgroup.path() && one.attached;
       return n >= wanted;
@@ -128,14 +128,6 @@ class FunctionTest : public KernelTest {
       all += one.name + " attached " + std::to_string(one.attached) + " " + one.message + "\n";
     }
     return all;
-  }
-  static bool wait_for(const std::function<bool()>& condition, double seconds = 60) {
-    const uint64_t until = monotonic_ns() + static_cast<uint64_t>(seconds * 1e9);
-    while (!condition()) {
-      if (monotonic_ns() > until) return false;
-      usleep(5'000);
-    }
-    return true;
   }
 
  private:

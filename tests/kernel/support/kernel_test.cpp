@@ -212,6 +212,15 @@ uint64_t KernelTest::losses(const std::string& module, int reason) {
   return engine_->losses()[module_id(module)][static_cast<std::size_t>(reason)];
 }
 
+bool eventually(const std::function<bool()>& condition, double seconds) {
+  const uint64_t until = monotonic_ns() + static_cast<uint64_t>(seconds * 1e9);
+  while (!condition()) {
+    if (monotonic_ns() > until) return false;
+    usleep(5'000);
+  }
+  return true;
+}
+
 uint64_t scaled(uint64_t events) {
   const char* limit = std::getenv("SONDE_TEST_EVENTS");
   return limit ? std::min<uint64_t>(events, std::strtoull(limit, nullptr, 10)) : events;

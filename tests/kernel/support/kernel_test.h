@@ -102,6 +102,9 @@ class KernelTest : public ::testing::Test {
   std::string prefix_;
 };
 
+// Polls until it holds; false if it does not within so many seconds.
+bool eventually(const std::function<bool()>& condition, double seconds = 60);
+
 // Work for tests: SONDE_TEST_EVENTS scales the long ones (the virtual machines are slow).
 uint64_t scaled(uint64_t events);
 
