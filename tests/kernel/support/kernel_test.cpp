@@ -15,6 +15,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/base/clock.h"
+
 namespace sonde::test {
 namespace {
 
