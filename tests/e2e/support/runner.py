@@ -12,7 +12,7 @@ MOST_AGAIN = 3  # more failures than this are no accident
 
 
 class Result(unittest.TestResult):
-        def __init__(self):
+    def __init__(self):
         super().__init__()
         self.passed, self.notes, self.failed_ids = 0, [], set()
 
