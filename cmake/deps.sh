@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the packages that building and testing Sonde need; only those that are missing. Run it as often as you like.
-#   cmake/deps.sh [build|test|vm|fuzz|apps|e2e|bench|tools|all]…   groups, `all` without any
+#   cmake/deps.sh [build|run|test|vm|fuzz|apps|e2e|bench|tools|all]…   groups, `all` without any; `run` is what the binary needs
 #   cmake/deps.sh --list [groups]                        only prints the names
 set -euo pipefail
 
@@ -37,6 +37,16 @@ build | libcli11-dev             | cli11-devel           | cli11-dev
 build | nlohmann-json3-dev       | json-devel            | nlohmann-json
 build | libzydis-dev             | zydis-devel           | zydis-dev
 build | libgtest-dev             | gtest-devel           | gtest-dev
+run   | ca-certificates          | ca-certificates       | ca-certificates
+run   | libbpf1                  | libbpf                | libbpf
+run   | libcpprest2.10           | cpprest               | cpprestsdk
+run   | libfmt9                  | fmt                   | fmt
+run   | libgrpc++1.51            | grpc-cpp              | grpc-cpp
+run   | libprotobuf32            | protobuf              | libprotobuf
+run   | libspdlog1.10            | spdlog                | spdlog
+run   | libssl3                  | openssl-libs          | libssl3
+run   | libyaml-cpp0.7           | yaml-cpp              | yaml-cpp
+run   | libzydis4.0              | zydis                 | zydis
 test  | procps                   | procps-ng             | procps
 test  | openssl                  | openssl               | openssl
 vm    | xz-utils                 | xz                    | xz
