@@ -11,26 +11,6 @@ from support.machine import Workload, wait_for
 
 NODE = "node-1"
 
-RBAC = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: sonde, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: sonde}
-rules:
-  - {apiGroups: [""], resources: [pods, nodes], verbs: [get, list, watch]}
-  - {apiGroups: [""], resources: [namespaces], verbs: [get]}
-  - {apiGroups: [sonde.dev], resources: [monitorpolicies, clustermonitorpolicies], verbs: [get, list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: sonde}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sonde}
-subjects: [{kind: ServiceAccount, name: sonde, namespace: default}]
-"""
-
 
 def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
@@ -85,10 +65,9 @@ class InCluster(Case):
     def setUp(self):
         super().setUp()
         self.cluster = self.start(cluster.Cluster(self.directory).start())
-        self.cluster.install_crds()
-        self.cluster.apply(RBAC)
+        self.cluster.install()
         self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"disk": "ssd"}}})
-        self.token = self.cluster.token("sonde", "default")
+        self.token = self.cluster.token("sonde-agent", "sonde")
         self.file = os.path.join(self.directory, "out.jsonl")
 
     def start_agent(self, *flags):

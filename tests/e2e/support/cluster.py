@@ -72,6 +72,12 @@ class Cluster:
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd",
                      "monitorpolicies.sonde.dev", "clustermonitorpolicies.sonde.dev", "sondenodes.sonde.dev")
 
+    def install(self):
+        """What `kubectl apply -k manifests/base` makes: CRDs, accounts and their rights, workloads. What kubectl warns of."""
+        run = self.kubectl("apply", "--server-side", "--validate=strict", "-k", machine.REPOSITORY / "manifests/base")
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        return run.stderr
+
     def token(self, account, namespace):
         """A file with a token of this service account."""
         path = self.directory / f"{account}.token"
