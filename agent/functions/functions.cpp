@@ -8,7 +8,6 @@
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/text.h"
-#include "agent/identity/cgroup_tree.h"
 #include "agent/functions/rules.h"
 
 namespace sonde {
@@ -37,7 +36,8 @@ bool asks(const Decision& decision) {
 
 }  // namespace
 
-Functions::Functions(const Engine& engine, FunctionsOptions options) : options_(std::move(options)) {
+Functions::Functions(const Engine& engine, FunctionsOptions options)
+    : options_(std::move(options)), members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}) {
   auto probes = FunctionProbes::open(engine);
   if (!probes) {
     off_ = probes.error().message();
@@ -159,7 +159,7 @@ void Functions::drop(uint32_t slot, SlotWork& work) {
 
 std::vector<uint32_t> Functions::pids_of(const Asker& asker) const {
   if (asker.tgid) return {asker.tgid};
-  auto listed = cgroup_pids(options_.cgroup_root, asker.path, kMostPids, asker.container);
+  auto listed = members_.pids(asker.path, kMostPids, asker.container);
   if (!listed) return {};
   std::vector<uint32_t>& pids = listed->pids;
   if (pids.size() > kLookedAt) pids.erase(pids.begin() + kLookedAt / 2, pids.end() - kLookedAt / 2);

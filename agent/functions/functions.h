@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "agent/identity/identity.h"
+#include "agent/identity/members.h"
 #include "agent/policy/decision.h"
 #include "agent/functions/instances.h"
 
@@ -82,6 +83,7 @@ class Functions {
   void publish();
 
   FunctionsOptions options_;
+  Members members_;
   std::unique_ptr<FunctionProbes> probes_;
   std::string off_;  // why there are no probes
 

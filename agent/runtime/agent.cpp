@@ -88,6 +88,7 @@ Result<void> Agent::begin() {
   auto root = find_cgroup_root({.configured = config_.cgroup_root, .proc_root = config_.proc_root});
   if (!root) return root.error();
   cgroup_root_ = root->path;
+  members_.emplace(MembersOptions{.cgroup_root = root->path, .proc_root = config_.proc_root});
 
   ControlOptions control;
   control.cgroup_root = root->path;
@@ -426,6 +427,6 @@ IdentitySnapshotPtr Agent::identity() const {
   return identity_;
 }
 
-std::string Agent::pods_json() const { return make_pods_json(*identity(), cgroup_root_); }
+std::string Agent::pods_json() const { return make_pods_json(*identity(), *members_); }
 
 }  // namespace sonde

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "agent/config/config.h"
 #include "agent/functions/functions.h"
 #include "agent/kernel/engine.h"
+#include "agent/identity/members.h"
 #include "agent/kube/cluster.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
@@ -115,6 +117,7 @@ class Agent {
   std::string status_ = "{}";
   IdentitySnapshotPtr identity_;
   std::string cgroup_root_;
+  std::optional<Members> members_;
 };
 
 }  // namespace sonde

@@ -49,6 +49,7 @@ std::string key_of(const Decision& decision, bool process) {
 
 Control::Control(Engine& engine, ControlOptions options)
     : engine_(engine), options_(std::move(options)), proc_(options_.proc_root),
+      members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}),
       identity_([this] {
         IdentityOptions identity;
         identity.full_path = [this](const SlotRecord& record, const std::string& parent_path) -> std::string {
@@ -395,7 +396,7 @@ std::vector<std::string> Control::commands_of(const Subject& subject, uint32_t t
   if (!commands_matter_) return {};
   if (tgid) return {comm};
   std::vector<std::string> commands;
-  auto pids = cgroup_pids(options_.cgroup_root, subject.cgroup_path);
+  auto pids = members_.pids(subject.cgroup_path);
   if (!pids) return {};
   for (const uint32_t pid : pids->pids) {
     if (auto process = proc_.process(pid)) commands.push_back(process->comm);

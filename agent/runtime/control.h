@@ -18,6 +18,7 @@
 
 #include "agent/identity/cgroup_tree.h"
 #include "agent/identity/identity.h"
+#include "agent/identity/members.h"
 #include "agent/identity/proc.h"
 #include "agent/identity/target.h"
 #include "agent/kernel/engine.h"
@@ -124,6 +125,7 @@ class Control {
   Engine& engine_;
   ControlOptions options_;
   Proc proc_;
+  Members members_;
   Identity identity_;
   std::vector<Policy> policies_;
   ResolveContext context_;

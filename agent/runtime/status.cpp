@@ -10,7 +10,6 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
-#include "agent/identity/cgroup_tree.h"
 
 namespace sonde {
 namespace {
@@ -275,7 +274,7 @@ std::string policies_of_status(const std::string& status) {
   return text_of(json.is_object() && json.contains("policies") ? json["policies"] : Json::array());
 }
 
-std::string make_pods_json(const IdentitySnapshot& identity, const std::string& cgroup_root) {
+std::string make_pods_json(const IdentitySnapshot& identity, const Members& members) {
   Json list = Json::array();
   for (const auto& [path, subject] : subjects_of(identity)) {
     Json one{{"kind", subject->kind == SubjectKind::Container ? "container" : "cgroup"}, {"cgroup", path}};
@@ -289,7 +288,7 @@ std::string make_pods_json(const IdentitySnapshot& identity, const std::string& 
     }
     // A container's processes may stand in directories inside it; other cgroups' directories are subjects themselves.
     const bool whole = subject->kind == SubjectKind::Container;
-    if (auto pids = cgroup_pids(cgroup_root, path, kMaxPidsShown, whole)) one["pids"] = pids->pids;
+    if (auto pids = members.pids(path, kMaxPidsShown, whole)) one["pids"] = pids->pids;
     list.push_back(std::move(one));
   }
   return text_of(list);

@@ -7,6 +7,7 @@
 
 #include "agent/export/prometheus_state.h"
 #include "agent/functions/functions.h"
+#include "agent/identity/members.h"
 #include "agent/identity/subject.h"
 #include "agent/kernel/engine.h"
 #include "agent/kube/cluster.h"
@@ -39,7 +40,7 @@ std::string make_status_json(const StatusSources& sources);
 std::string policies_of_status(const std::string& status);
 
 // Every subject with its names, cgroup and, read now, its processes.
-std::string make_pods_json(const IdentitySnapshot& identity, const std::string& cgroup_root);
+std::string make_pods_json(const IdentitySnapshot& identity, const Members& members);
 
 // The newest value of every series.
 std::string report_json(const std::vector<ResourceSeriesPtr>& series);

@@ -30,7 +30,8 @@ def policy_directory(directory, cgroups, preset="Detailed", collection=""):
 
 
 class Agent:
-    def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent"):
+    def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent", within=()):
+        """within: a command that runs the agent as its last words."""
         self.http, self.local, self.grpc = (machine.free_port() for _ in range(3))
         merged = {"listen.http": f"127.0.0.1:{self.http}", "listen.httpLocal": f"127.0.0.1:{self.local}",
                   "listen.grpc": f"127.0.0.1:{self.grpc}", "overhead.milliCpu": "0"}
@@ -39,7 +40,7 @@ class Agent:
         merged.update(settings or {})
         config = pathlib.Path(directory) / f"{name}.yaml"
         config.write_text(_yaml(merged))
-        argv = [BINARY, "agent", "--config", str(config), *map(str, flags)]
+        argv = [*within, BINARY, "agent", "--config", str(config), *map(str, flags)]
         if policies:
             argv += ["--policies", policies]
         self.service = machine.Service(directory, name, argv, env)

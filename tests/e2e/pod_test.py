@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent as the chart's pod runs it: namespaces of its own, read-only, BPF and PERFMON and no other capability."""
+
+import json
+import os
+
+from support import agent, machine, otlp
+from support.case import Case
+from support.machine import Workload, wait_for
+
+
+class AsInAPod(Case):
+    def start_agent(self, work, capabilities, functions=""):
+        policies = agent.policy_directory(self.directory, work.path)
+        if functions:
+            with open(os.path.join(policies, "e2e.yaml"), "a") as file:
+                file.write(functions)
+        within = [machine.REPOSITORY / "tests/e2e/as_in_a_pod", self.directory, self.cgroup("agent").directory, capabilities]
+        host = os.path.join(self.directory, "host")
+        return self.agent("--export", "file", "--file", os.path.join(self.directory, "out.jsonl"), "--interval", "1s",
+                          "--proc-root", f"{host}/proc", "--cgroup-root", f"{host}/sys/fs/cgroup",
+                          policies=policies, within=list(map(str, within)))
+
+    def total(self, name, work, **attributes):
+        try:
+            return otlp.Metrics.read(os.path.join(self.directory, "out.jsonl")).total(name, work.path, **attributes)
+        except FileNotFoundError:
+            return None
+
+    def test_counts_and_processes(self):
+        """All is counted, and the processes of other namespaces are listed by the machine's pids."""
+        work = self.cgroup()
+        sonde = self.start_agent(work, "bpf,perfmon")
+        held = Workload(work, "io", self.file_for_work(), 1000, 4096, 0, 0, 0, held=True)
+
+        def listed():
+            found = [one for one in json.loads(sonde.get("/pods", local=True)[1]) if one["cgroup"] == work.path]
+            return bool(found) and found[0].get("pids") == [held.process.pid]
+        wait_for(listed, 30, "the machine's pid of a process elsewhere is listed")
+        held.go()
+        held.finish()
+        wait_for(lambda: self.total("sonde.file.io", work, disk__io__direction="read") == 1000 * 4096, 30, "all bytes read")
+        modules = {m["name"]: m for m in json.loads(sonde.get("/statusz", local=True)[1])["modules"]}
+        for name in ("io", "sched", "process", "memory", "cache", "block"):
+            self.assertEqual(modules[name]["health"], "ok", modules[name])
+        self.assertIn("cgroup_skb", json.dumps(modules["network"]["reasons"]))  # what NET_ADMIN is for
+
+    def test_user_functions_need_sys_ptrace(self):
+        """With it a program of another namespace is found and counted; without it status says what is missing."""
+        path = os.path.realpath(machine.BUILD / "e2e" / "workload")
+        functions = f"  functions:\n    - {{name: entry, type: Uprobe, path: {path}, symbol: main, measure: [Calls]}}\n"
+        work = self.cgroup()
+        for capabilities, refused in (("bpf,perfmon", True), ("bpf,perfmon,sys_ptrace", False)):
+            with self.subTest(capabilities):
+                held = Workload(work, "io", self.file_for_work(), 1, 4096, 0, 0, 0, held=True)
+                sonde = self.start_agent(work, capabilities, functions)
+
+                def failures():
+                    policies = json.loads(sonde.get("/statusz", local=True)[1])["policies"]
+                    return [f["reason"] for policy in policies for f in policy.get("failures", [])]
+                if refused:
+                    wait_for(lambda: "FileNotFound" in failures(), 30, "the program cannot be opened")
+                else:
+                    wait_for(lambda: failures() == [], 30, "the program was found")
+                sonde.kill()
+                held.go()
+                held.finish()
