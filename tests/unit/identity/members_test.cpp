@@ -37,7 +37,9 @@ class MembersTest : public ::testing::Test {
     fs::create_directories(path.parent_path());
     std::ofstream(path) << text;
   }
-  void procs(const std::string& cgroup, const std::string& text) { write(top_.string() + "/cgroup" + cgroup + "/cgroup.procs", text); }
+  void procs(const std::string& cgroup, const std::string& text) {
+    write(top_.string() + "/cgroup" + cgroup + "/cgroup.procs", text);
+  }
   void process(int pid, const std::string& cgroup) {
     const fs::path directory = top_ / "proc" / std::to_string(pid);
     write(directory / "cgroup", "1:name=systemd:/elsewhere\n0::" + cgroup + "\n");
