@@ -35,6 +35,7 @@ Refusal ElfFile::open(const ByteSource& source, Machine machine, const ElfLimits
   out = ElfFile();
   out.source_ = &source;
   out.machine_ = machine;
+  out.entry_ = header.e_entry;
   out.limits_ = limits;
   if (header.e_phnum > limits.headers || header.e_shnum > limits.headers) return Refusal::TooLarge;
   if (header.e_phnum == 0 || header.e_phentsize != sizeof(Elf64_Phdr)) return Refusal::BadElf;

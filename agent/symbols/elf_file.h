@@ -35,6 +35,7 @@ class ElfFile {
   const Section* section(std::string_view name) const;
   const std::vector<Section>& sections() const { return sections_; }
   Machine machine() const { return machine_; }
+  uint64_t entry() const { return entry_; }  // address of the first instruction
 
   // Calls with each defined function symbol (also indirect ones); Refusal: TooLarge or BadElf.
   using Visit = std::function<void(std::string_view name, const Elf64_Sym& symbol)>;
@@ -54,6 +55,7 @@ class ElfFile {
 
   const ByteSource* source_ = nullptr;
   Machine machine_ = this_machine();
+  uint64_t entry_ = 0;
   ElfLimits limits_;
   std::vector<Elf64_Phdr> segments_;
   std::vector<Section> sections_;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "agent/symbols/go_code.h"
+#include "agent/symbols/go_functions.h"
 #include "agent/symbols/usdt.h"
 
 namespace sonde {
@@ -43,13 +44,16 @@ class ImageResolver {
     }
     if (wanted.empty()) return Refusal::None;
     std::map<uint32_t, std::map<uint64_t, uint64_t>> found;  // query → address → size
-    const Refusal refusal = file_.each_function([&](std::string_view name, const Elf64_Sym& symbol) {
+    const auto visit = [&](std::string_view name, uint64_t address, uint64_t size) {
       for (auto [one, end] = wanted.equal_range(name); one != end; ++one) {
         auto& addresses = found[one->second];
-        if (addresses.size() < kSameName) addresses[symbol.st_value] = std::max(addresses[symbol.st_value], symbol.st_size);
+        if (addresses.size() < kSameName) addresses[address] = std::max(addresses[address], size);
       }
-    });
-    if (refusal != Refusal::None) return refusal;
+    };
+    Refusal refusal = file_.each_function(
+        [&](std::string_view name, const Elf64_Sym& symbol) { visit(name, symbol.st_value, symbol.st_size); });
+    if (refusal == Refusal::None && answer_.go && answer_.stripped) refusal = each_go_function(file_, visit);
+    if (refusal != Refusal::None && refusal != Refusal::SymbolNotFound) return refusal;
     const bool go_unknown = answer_.go && !has_register_abi(file_);
     for (const auto& [query, addresses] : found) {
       for (const auto& [address, size] : addresses) {

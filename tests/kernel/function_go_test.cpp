@@ -60,21 +60,22 @@ std::string go_tool() {
   return {};
 }
 
-bool build_program(const TemporaryFiles& files) {
+bool build_program(const TemporaryFiles& files, const std::string& options = "") {
   files.add("main.go", kProgram);
   files.add("go.mod", "module program\n\ngo 1.18\n");
   const std::string command = "cd " + files.directory() + " && GOFLAGS=-mod=mod GOTOOLCHAIN=local " + go_tool() +
-                              " build -o program . >" + files.directory() + "/log 2>&1";
+                              " build " + options + " -o program . >" + files.directory() + "/log 2>&1";
   return system(command.c_str()) == 0;
 }
 
-TEST_F(FunctionTest, GoroutinesThatOutgrowTheirStacksAreMeasuredAndUnharmed) {
-  if (go_tool().empty()) GTEST_SKIP() << "there is no Go compiler";
-  const TemporaryFiles files;
-  ASSERT_TRUE(build_program(files));
-  const std::string path = files.directory() + "/program";
+class FunctionGoTest : public FunctionTest {
+ protected:
+  void measure(const std::string& name, const std::string& path);
+};
+
+void FunctionGoTest::measure(const std::string& name, const std::string& path) {
   const uint64_t rounds = scaled(300);
-  auto& box = cgroup("box");
+  auto& box = cgroup(name);
   int gate[2];
   ASSERT_EQ(pipe(gate), 0);
   const pid_t pid = box.start([&] {
@@ -104,6 +105,23 @@ TEST_F(FunctionTest, GoroutinesThatOutgrowTheirStacksAreMeasuredAndUnharmed) {
   EXPECT_EQ(total(box, "sonde.function.calls", {"write"}), static_cast<int64_t>(rounds * 10));
   EXPECT_EQ(total(box, "sonde.function.bytes", {"write"}), static_cast<int64_t>(rounds * 10 * 100));
   EXPECT_EQ(losses("function"), 0U);
+}
+
+TEST_F(FunctionGoTest, GoroutinesThatOutgrowTheirStacksAreMeasuredAndUnharmed) {
+  if (go_tool().empty()) GTEST_SKIP() << "there is no Go compiler";
+  const TemporaryFiles files;
+  ASSERT_TRUE(build_program(files));
+  measure("box", files.directory() + "/program");
+}
+
+TEST_F(FunctionGoTest, StrippedProgramsAreMeasuredByTheTableOfTheirRuntime) {
+  if (go_tool().empty()) GTEST_SKIP() << "there is no Go compiler";
+  for (const std::string mode : {"exe", "pie"}) {
+    const TemporaryFiles files;
+    ASSERT_TRUE(build_program(files, "-ldflags='-s -w' -buildmode=" + mode));
+    measure(mode, files.directory() + "/program");
+    if (HasFatalFailure()) return;
+  }
 }
 
 }  // namespace
