@@ -28,6 +28,25 @@ uint64_t rest_after(int looks, bool complete) {
   return index < std::size(kRests) ? kRests[index] : 10 * kSecond;
 }
 
+using FoundInstances = std::map<std::string, std::vector<InstancePtr>>;
+
+// When the first that was too hot is tried again.
+uint64_t after_rest(const FoundInstances& found) {
+  uint64_t first = UINT64_MAX;
+  for (const auto& [name, list] : found) {
+    for (const InstancePtr& one : list) {
+      if (one->refusal == Refusal::TooHot) first = std::min(first, one->hot_until_ns);
+    }
+  }
+  return first;
+}
+
+bool refused_by_kernel(const FoundInstances& found) {
+  return std::ranges::any_of(found, [](const auto& one) {
+    return std::ranges::any_of(one.second, [](const auto& each) { return each->refusal == Refusal::AttachFailed; });
+  });
+}
+
 bool asks(const Decision& decision) {
   const int module = find_module("function");
   if (module < 0 || decision.functions.empty() || static_cast<std::size_t>(module) >= decision.probes.size()) return false;
@@ -44,7 +63,7 @@ Functions::Functions(const Engine& engine, FunctionsOptions options)
     return;
   }
   probes_ = std::move(*probes);
-  instances_ = std::make_unique<FunctionInstances>(*probes_);
+  instances_ = std::make_unique<FunctionInstances>(*probes_, options_.hot_rest_ns);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -120,18 +139,34 @@ uint64_t Functions::turn(const Wanted& wanted) {
   for (auto& [slot, work] : work_) {
     if (boottime_ns() >= work.next_ns) look(slot, work);
   }
-  const uint64_t now = boottime_ns();
-  if (instances_->attached() && now >= next_hot_ns_) {
-    const double seconds = static_cast<double>(now - last_hot_ns_) / 1e9;
-    if (last_hot_ns_ && seconds > 0) instances_->detach_hot(seconds, options_.most_per_second);
-    last_hot_ns_ = now;
-    next_hot_ns_ = now + kHotEvery;
+  if (work_.empty()) {
+    last_hot_ns_ = 0;
+  } else if (boottime_ns() >= next_hot_ns_) {
+    watch();
   }
   publish();
-  uint64_t next = instances_->attached() ? next_hot_ns_ : UINT64_MAX;
-  if (!instances_->attached()) last_hot_ns_ = 0;
+  uint64_t next = work_.empty() ? UINT64_MAX : next_hot_ns_;
   for (const auto& [slot, work] : work_) next = std::min(next, work.next_ns);
   return next;
+}
+
+// Once a second: is something called too often, and has the kernel got or lost modules?
+void Functions::watch() {
+  const uint64_t now = boottime_ns();
+  const double seconds = static_cast<double>(now - last_hot_ns_) / 1e9;
+  if (last_hot_ns_ && seconds > 0 && instances_->detach_hot(seconds, options_.most_per_second)) {
+    for (auto& [slot, work] : work_) work.next_ns = std::min(work.next_ns, after_rest(work.instances));
+  }
+  last_hot_ns_ = now;
+  next_hot_ns_ = now + kHotEvery;
+  const auto in_kernel = [](const FunctionAsk& ask) { return ask.request.type == "Kernel"; };
+  std::vector<SlotWork*> works;
+  for (auto& [slot, work] : work_) {
+    if (std::ranges::any_of(work.asker.decision->functions, in_kernel)) works.push_back(&work);
+  }
+  if (works.empty()) return instances_->kernel_unasked();
+  if (!instances_->kernel_changed()) return;
+  for (SlotWork* work : works) work->next_ns = 0;
 }
 
 void Functions::follow(const Wanted& wanted) {
@@ -172,7 +207,8 @@ void Functions::look(uint32_t slot, SlotWork& work) {
   look_at_kernel(work, found);
   look_at_files(work, found);
   exchange(slot, work, std::move(found));
-  work.next_ns = boottime_ns() + rest_after(work.looks, work.missing.empty());
+  const bool complete = work.missing.empty() && !refused_by_kernel(work.instances);
+  work.next_ns = std::min(boottime_ns() + rest_after(work.looks, complete), after_rest(work.instances));
   ++work.looks;
 }
 
@@ -264,6 +300,7 @@ void Functions::publish() {
       if (instances != work.instances.end()) {
         for (const InstancePtr& instance : instances->second) {
           attached = attached || instance->attached();
+          if (instance->attached()) report.hook = instance->hook;
           if (instance->refusal != Refusal::None) refusal = instance->refusal, detail = instance->detail;
         }
       } else if (const auto missing = work.missing.find(request.name); missing != work.missing.end()) {
@@ -280,9 +317,11 @@ void Functions::publish() {
   }
   std::vector<FunctionReport> reports;
   for (auto& [key, report] : all) reports.push_back(std::move(report));
+  const uint64_t missed = instances_->missed();
   const std::lock_guard lock(mutex_);
   reports_ = std::move(reports);
   attached_ = instances_->attached();
+  missed_ = missed;
 }
 
 std::vector<FunctionReport> Functions::reports() const {
@@ -293,6 +332,11 @@ std::vector<FunctionReport> Functions::reports() const {
 std::size_t Functions::attached() const {
   const std::lock_guard lock(mutex_);
   return attached_;
+}
+
+uint64_t Functions::missed() const {
+  const std::lock_guard lock(mutex_);
+  return missed_;
 }
 
 }  // namespace sonde

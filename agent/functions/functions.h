@@ -27,6 +27,7 @@ struct FunctionsOptions {
   std::string cgroup_root;
   std::string proc_root = "/proc";
   double most_per_second = 1e6;  // calls of one function, over which it is detached
+  uint64_t hot_rest_ns = 60'000'000'000;  // for so long at first, then twice that, up to an hour
 };
 
 // How a policy's function fares, over all its containers.
@@ -35,6 +36,7 @@ struct FunctionReport {
   std::string name;
   Refusal refusal = Refusal::None;  // FileNotFound also while no container runs the file yet
   std::string message;              // a sentence; empty if it works everywhere
+  std::string hook;                 // by what it is measured: "uprobe", "fentry and fexit", …; empty: not at all
   uint32_t attached = 0;            // containers in which it is measured
   uint32_t asked = 0;               // containers that ask for it
 };
@@ -51,6 +53,7 @@ class Functions {
   // Any thread.
   std::vector<FunctionReport> reports() const;
   std::size_t attached() const;  // instances
+  uint64_t missed() const;       // calls of kernel functions that the kernel left out, so far
 
  private:
   // Who asks: a slot and its present holder.
@@ -73,6 +76,7 @@ class Functions {
   void run();
   uint64_t turn(const Wanted& wanted);
   void follow(const Wanted& wanted);
+  void watch();
   void look(uint32_t slot, SlotWork& work);
   void look_at_kernel(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
   void look_at_files(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
@@ -94,6 +98,7 @@ class Functions {
   Wanted wanted_;
   std::vector<FunctionReport> reports_;
   std::size_t attached_ = 0;
+  uint64_t missed_ = 0;
 
   // The loop's
   const void* identity_ = nullptr;

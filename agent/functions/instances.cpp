@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "agent/base/clock.h"
+#include "agent/base/duration.h"
 #include "agent/base/text.h"
 #include "agent/kernel/return_probe_check.h"
 #include "agent/module/function_names.h"
@@ -27,8 +29,11 @@ bool is_go_function(const ImageAnswer& answer, const FunctionRequest& request) {
   return answer.go && request.symbol.find('.') != std::string::npos;
 }
 
+constexpr uint64_t kLongestHotRest = 3600 * kSecond;
+
 uint64_t loading_of(std::string_view module) {
   struct stat status {};
+  if (module.empty()) return 0;
   const std::string path = "/sys/module/" + std::string(module);
   return stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
 }
@@ -74,7 +79,8 @@ std::vector<InstancePtr> FunctionInstances::in_file(const LocatedFile& file,
     bool made = false;
     all.push_back(find_or_make(key_of(file), *request, made));
     const Refusal refusal = all.back()->refusal;
-    const bool again = refusal == Refusal::TimedOut || refusal == Refusal::AttachFailed;
+    const bool rested = refusal == Refusal::TooHot && boottime_ns() >= all.back()->hot_until_ns;
+    const bool again = refusal == Refusal::TimedOut || refusal == Refusal::AttachFailed || rested;
     if ((made && refusal == Refusal::None) || again) fresh.push_back(all.back());
   }
   if (!fresh.empty()) resolve(file, fresh);
@@ -150,43 +156,79 @@ void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answe
   }
   instance.links = std::move(*begins);  // detached in this order
   for (Fd& link : *ends) instance.links.push_back(std::move(link));
+  instance.attached_ns = boottime_ns();
+  instance.hook = returns.empty() ? "uprobe" : go ? "uprobes, also on returns" : "uprobe and uretprobe";
 }
 
 InstancePtr FunctionInstances::in_kernel(const FunctionRequest& request) {
   bool made = false;
   InstancePtr instance = find_or_make({}, request, made);
-  if (instance->refusal == Refusal::TooMany || instance->refusal == Refusal::TooHot) return instance;
-  const std::string_view module = module_of(request.symbol);
-  const bool reloaded = !module.empty() && instance->module_seen != loading_of(module);
-  if (!made && instance->attached() && !reloaded) return instance;
-  instance->links.clear();
+  if (instance->refusal == Refusal::TooMany) return instance;
+  if (instance->refusal == Refusal::TooHot && boottime_ns() < instance->hot_until_ns) return instance;
+  if (instance->attached() && instance->loading == loading_of(instance->module)) return instance;
+  const Refusal refusal = instance->refusal;
+  const bool for_good = refusal == Refusal::Denied || refusal == Refusal::NoKernelProbes || refusal == Refusal::Unsupported ||
+                        refusal == Refusal::SymbolNotFound;
+  if (for_good && instance->names == names_.version()) return instance;
+  detach(*instance);  // what is attached to a module that was unloaded stays so to nothing
   attach_kernel(*instance);
   return instance;
 }
 
+// What can be told before the kernel is asked.
+Refusal FunctionInstances::check_kernel(Instance& instance) {
+  const FunctionRequest& request = instance.request;
+  if (is_denied(request.symbol, needs_return(request))) return Refusal::Denied;
+  if (!probes_.has_kernel_probes()) return Refusal::NoKernelProbes;
+  const std::size_t count = names_.count(request.symbol);
+  if (count == 0) {
+    instance.detail = names_.missing(request.symbol);
+    return Refusal::SymbolNotFound;
+  }
+  if (count > 1) {
+    instance.detail = "the kernel has " + std::to_string(count) + " functions of this name";
+    return Refusal::Unsupported;
+  }
+  const auto declared = probes_.signature(request.symbol);
+  if (!declared) return Refusal::None;
+  const auto argument = static_cast<std::size_t>(request.bytes_argument.value_or(0));
+  if (!declared->returns && (measures_of(request) & FUNCTION_ERRORS)) {
+    instance.detail = "it returns nothing";
+  } else if (argument > declared->arguments.size()) {
+    instance.detail = "it has only " + std::to_string(declared->arguments.size()) + " arguments";
+  } else if (argument && !declared->arguments[argument - 1].is_number) {
+    instance.detail = "its argument " + std::to_string(argument) + " is not a number";
+  }
+  return instance.detail.empty() ? Refusal::None : Refusal::Unsupported;
+}
+
 void FunctionInstances::attach_kernel(Instance& instance) {
   const FunctionRequest& request = instance.request;
-  const bool with_return = needs_return(request);
-  instance.module_seen = loading_of(module_of(request.symbol));
   instance.detail.clear();
-  instance.refusal = is_denied(request.symbol, with_return)    ? Refusal::Denied
-                     : !probes_.has_kernel_probes()            ? Refusal::NoKernelProbes
-                                                               : Refusal::None;
+  instance.module = module_of(request.symbol);
+  instance.refusal = check_kernel(instance);
+  instance.names = names_.version();
   if (instance.refusal != Refusal::None) return;
+  if (instance.module.empty() && !probes_.signature(request.symbol)) instance.module = names_.module_of(request.symbol);
+  instance.loading = loading_of(instance.module);
   define(instance, false);
-  const ArgumentPlace argument = bytes_place(request, {}, false);
-  const uint64_t cookie = function_cookie(instance.id, argument);
-  Result<ProbeLinks> ends = ProbeLinks();
-  if (with_return) ends = probes_.attach_kernel(FunctionProgram::KernelReturn, request.symbol, cookie);
-  auto begins = ends ? probes_.attach_kernel(FunctionProgram::KernelEnter, request.symbol, cookie)
-                     : Result<ProbeLinks>(ends.error());
-  if (!begins) {
+  const int bytes = measures_of(request) & FUNCTION_BYTES ? request.bytes_argument.value_or(0) : 0;
+  auto probe = probes_.attach_kernel(request.symbol, needs_return(request), instance.id, bytes);
+  if (!probe) {
     instance.refusal = Refusal::AttachFailed;
-    instance.detail = begins.error().message();
+    instance.detail = probe.error().message();
     return;
   }
-  instance.links = std::move(*begins);
-  for (Fd& link : *ends) instance.links.push_back(std::move(link));
+  instance.kernel = std::move(*probe);
+  instance.hook = instance.kernel.hook;
+  instance.attached_ns = boottime_ns();
+}
+
+void FunctionInstances::detach(Instance& instance) {
+  const KernelProbe probe = std::move(instance.kernel);
+  instance.kernel = {};
+  instance.links.clear();
+  missed_ += probe.missed();
 }
 
 bool FunctionInstances::return_probes_work() {
@@ -207,7 +249,7 @@ void FunctionInstances::leave(const InstancePtr& instance, uint32_t slot) {
   if (!instance->slots.erase(slot)) return;
   if (instance->refusal != Refusal::TooMany) probes_.ask(slot, instance->id, false);
   if (!instance->slots.empty()) return;
-  instance->links.clear();
+  detach(*instance);
   if (instance->refusal != Refusal::TooMany) taken_[instance->id] = false;
   instances_.erase({instance->file, text_of(instance->request)});
 }
@@ -222,12 +264,24 @@ bool FunctionInstances::detach_hot(double seconds, double most_per_second) {
     if (rate <= most_per_second) continue;
     any = true;
     for (const uint32_t slot : instance->slots) probes_.ask(slot, instance->id, false);
-    instance->links.clear();
+    detach(*instance);
+    const uint64_t now = boottime_ns();
+    const bool was_calm = now - instance->attached_ns >= kLongestHotRest;
+    instance->hot_rest_ns =
+        was_calm || !instance->hot_rest_ns ? hot_rest_ns_ : std::min(2 * instance->hot_rest_ns, kLongestHotRest);
+    instance->hot_until_ns = now + instance->hot_rest_ns;
     instance->refusal = Refusal::TooHot;
-    instance->detail = std::to_string(static_cast<uint64_t>(rate)) + " calls a second";
+    instance->detail = std::to_string(static_cast<uint64_t>(rate)) + " calls a second; tried again after " +
+                       std::to_string(instance->hot_rest_ns / kSecond) + " s";
     spdlog::warn("function {}: {}: detached", instance->request.name, instance->detail);
   }
   return any;
+}
+
+uint64_t FunctionInstances::missed() const {
+  uint64_t sum = missed_;
+  for (const auto& [key, instance] : instances_) sum += instance->kernel.missed();
+  return sum;
 }
 
 std::size_t FunctionInstances::attached() const {

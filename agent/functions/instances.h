@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "agent/functions/kernel_names.h"
 #include "agent/kernel/function_probes.h"
 #include "agent/policy/policy.h"
 #include "agent/symbols/image.h"
@@ -33,17 +34,25 @@ struct Instance {
   Refusal refusal = Refusal::None;
   std::string detail;  // more about the refusal: what the kernel said
   ProbeLinks links;
+  KernelProbe kernel;         // of a kernel function, in place of links
+  std::string_view hook;      // in use: "uprobe", "fentry and fexit", …
   std::set<uint32_t> slots;
-  uint64_t hits = 0;        // at the last look
-  uint64_t module_seen = 0;  // of a function in a kernel module: which loading of it
+  uint64_t hits = 0;          // at the last look
+  std::string module;         // of a kernel function: in which kernel module it is
+  uint64_t loading = 0;       // and which loading of that
+  uint64_t names = 0;         // version() of the names by which it was refused
+  uint64_t attached_ns = 0;   // CLOCK_BOOTTIME
+  uint64_t hot_rest_ns = 0;   // TooHot: how long it rests, and until when
+  uint64_t hot_until_ns = 0;
 
-  bool attached() const { return !links.empty(); }
+  bool attached() const { return !links.empty() || !kernel.links.empty(); }
 };
 using InstancePtr = std::shared_ptr<Instance>;
 
 class FunctionInstances {
  public:
-  explicit FunctionInstances(FunctionProbes& probes) : probes_(probes) {}
+  // `hot_rest_ns`: how long a function that was hit too often is left alone the first time; each further time twice that.
+  FunctionInstances(FunctionProbes& probes, uint64_t hot_rest_ns) : probes_(probes), hot_rest_ns_(hot_rest_ns) {}
 
   // The instances of these functions in this file, resolved and attached as far as they can be.
   std::vector<InstancePtr> in_file(const LocatedFile& file, const std::vector<const FunctionRequest*>& requests);
@@ -55,7 +64,13 @@ class FunctionInstances {
   // Detaches what was hit more often than `most_per_second` since the last call. True if something was.
   bool detach_hot(double seconds, double most_per_second);
 
+  // Were kernel modules loaded or unloaded since the last call?
+  bool kernel_changed() { return names_.changed(); }
+  void kernel_unasked() { names_.forget(); }  // nobody asks for functions of the kernel any more
+
   std::size_t attached() const;
+  // Calls of kernel functions that the kernel left out, so far.
+  uint64_t missed() const;
 
  private:
   using Key = std::tuple<FileKey, std::string>;
@@ -63,10 +78,15 @@ class FunctionInstances {
   void resolve(const LocatedFile& file, const std::vector<InstancePtr>& fresh);
   void attach(const LocatedFile& file, const ImageAnswer& answer, uint32_t query, Instance& instance);
   void attach_kernel(Instance& instance);
+  Refusal check_kernel(Instance& instance);
+  void detach(Instance& instance);
   void define(const Instance& instance, bool go);
   bool return_probes_work();
 
   FunctionProbes& probes_;
+  uint64_t hot_rest_ns_;
+  KernelNames names_;
+  uint64_t missed_ = 0;  // of those detached
   std::map<Key, InstancePtr> instances_;
   std::vector<bool> taken_ = std::vector<bool>(FUNCTION_INSTANCES);
   uint32_t next_ = 0;

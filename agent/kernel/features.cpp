@@ -18,6 +18,8 @@
 namespace sonde {
 namespace {
 
+std::weak_ptr<const btf> shared_types;  // whoever has Features has them
+
 // "return 0": the smallest program there is.
 const bpf_insn kReturnZero[] = {
     {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
@@ -64,6 +66,8 @@ bool may_preempt() {
 
 }  // namespace
 
+std::shared_ptr<const btf> kernel_types() { return shared_types.lock(); }
+
 Result<Features> probe_features() {
   LogCapture log;
   const std::shared_ptr<btf> kernel(btf__load_vmlinux_btf(), btf__free);
@@ -76,6 +80,7 @@ Result<Features> probe_features() {
   features.fentry = fentry_works(kernel.get());
   features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
   features.preemptible = may_preempt();
+  shared_types = kernel;
   features.has_function = [kernel](std::string_view name) {
     return btf__find_by_name_kind(kernel.get(), std::string(name).c_str(), BTF_KIND_FUNC) > 0;
   };

@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <fstream>
 
+#include "agent/kernel/features.h"
+
 namespace sonde {
 namespace {
 
@@ -60,6 +62,15 @@ Result<Fd> link_event(int program, const perf_event_attr& attributes, uint64_t c
   return link;
 }
 
+// As wide as the argument is declared; the rest of its register is undefined.
+ArgumentPlace narrowed(ArgumentPlace place, const KernelSignature& signature, int argument) {
+  const auto index = static_cast<std::size_t>(argument - 1);
+  if (index >= signature.arguments.size()) return place;
+  place.bytes = signature.arguments[index].bytes;
+  place.is_signed = signature.arguments[index].is_signed;
+  return place;
+}
+
 Result<Mapped> map_named(bpf_object* object, const char* name) {
   const bpf_map* map = bpf_object__find_map_by_name(object, name);
   if (!map) return Error(std::string("the function object has no map ") + name);
@@ -94,6 +105,13 @@ Result<std::unique_ptr<FunctionProbes>> FunctionProbes::open(const Engine& engin
   probes->slots_ = bpf_map__max_entries(bpf_object__find_map_by_name(object, "function_asked"));
   probes->uprobe_type_ = source_type("uprobe");
   const bool kernel = probes->programs_[static_cast<std::size_t>(FunctionProgram::KernelEnter)] >= 0;
+  probes->types_ = kernel_types();
+  const bpf_program* models[] = {bpf_object__find_program_by_name(object, "function_traced_enter"),
+                                 bpf_object__find_program_by_name(object, "function_traced_return")};
+  if (models[0] && models[1] && bpf_program__fd(models[0]) >= 0 && bpf_program__fd(models[1]) >= 0) {
+    probes->traced_enter_ = models[0];
+    probes->traced_return_ = models[1];
+  }
   probes->kprobe_type_ = kernel ? source_type("kprobe") : -1;
   return probes;
 }
@@ -149,17 +167,71 @@ Result<Fd> FunctionProbes::attach_one(FunctionProgram program, int file, const P
   return link_event(programs_[static_cast<std::size_t>(program)], attributes, place.cookie);
 }
 
-Result<ProbeLinks> FunctionProbes::attach_kernel(FunctionProgram program, const std::string& symbol, uint64_t cookie) const {
+std::optional<KernelSignature> FunctionProbes::signature(const std::string& symbol) const {
+  return kernel_signature(types_.get(), symbol);
+}
+
+Result<KernelProbe> FunctionProbes::attach_kernel(const std::string& symbol, bool with_return, uint32_t instance,
+                                                  int bytes_argument) const {
+  const auto declared = signature(symbol);
+  std::string refused;
+  if (declared && traced_enter_) {
+    auto traced = attach_traced(*declared, with_return, instance, bytes_argument);
+    if (traced || kprobe_type_ < 0) return traced;
+    refused = "; by fentry: " + traced.error().message();
+  }
+  if (kprobe_type_ < 0) return Error("the kernel's types do not have it, and there are no kprobes");
+  ArgumentPlace place = argument_register(this_machine(), false, bytes_argument);
+  if (declared && bytes_argument) place = narrowed(place, *declared, bytes_argument);
+  const uint64_t cookie = function_cookie(instance, place);
+  KernelProbe probe;
+  probe.hook = with_return ? "kprobe and kretprobe" : "kprobe";
+  // The end first: a call of which only the end is seen is known as such. Detached the other way round.
+  Result<Fd> end = with_return ? attach_kprobe(FunctionProgram::KernelReturn, symbol, cookie) : Fd();
+  auto begin = end ? attach_kprobe(FunctionProgram::KernelEnter, symbol, cookie) : Result<Fd>(end.error());
+  if (!begin) return Error(begin.error().message() + refused);
+  probe.links.push_back(std::move(*begin));
+  if (with_return) probe.links.push_back(std::move(*end));
+  return probe;
+}
+
+Result<KernelProbe> FunctionProbes::attach_traced(const KernelSignature& signature, bool with_return, uint32_t instance,
+                                                  int argument) const {
+  ArgumentPlace place;
+  if (argument) {
+    place.kind = ArgumentPlace::Kind::Register;
+    place.register_offset = static_cast<uint16_t>((argument - 1) * 8);  // FUNCTION_COOKIE_ARGUMENT
+    place = narrowed(place, signature, argument);
+  }
+  const uint64_t cookie = function_cookie(instance, place);
+  KernelProbe probe;
+  probe.hook = with_return ? "fentry and fexit" : "fentry";
+  Result<TracedFunction> end = with_return ? trace_function(traced_return_, signature.type, cookie) : TracedFunction();
+  auto begin = end ? trace_function(traced_enter_, signature.type, cookie) : Result<TracedFunction>(end.error());
+  if (!begin) return begin.error();
+  for (auto* one : {&*begin, &*end}) {
+    if (!one->link) continue;
+    probe.links.push_back(std::move(one->link));
+    probe.programs.push_back(std::move(one->program));
+  }
+  return probe;
+}
+
+Result<Fd> FunctionProbes::attach_kprobe(FunctionProgram program, const std::string& symbol, uint64_t cookie) const {
   perf_event_attr attributes{};
   attributes.size = sizeof(attributes);
   attributes.type = static_cast<uint32_t>(kprobe_type_);
   attributes.config = is_return(program) ? 1 : 0;
   attributes.kprobe_func = std::bit_cast<uint64_t>(symbol.c_str());
-  auto link = link_event(programs_[static_cast<std::size_t>(program)], attributes, cookie);
-  if (!link) return link.error();
-  ProbeLinks links;
-  links.push_back(std::move(*link));
-  return links;
+  return link_event(programs_[static_cast<std::size_t>(program)], attributes, cookie);
+}
+
+uint64_t KernelProbe::missed() const {
+  uint64_t sum = 0;
+  for (const Fd& program : programs) sum += missed_by_program(program.get());
+  if (!programs.empty()) return sum;
+  for (const Fd& link : links) sum += missed_by_kprobe(link.get());
+  return sum;
 }
 
 void FunctionProbes::define(uint32_t instance, const function_instance& what) {

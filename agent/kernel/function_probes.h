@@ -7,13 +7,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/base/fd.h"
 #include "agent/base/result.h"
 #include "agent/kernel/engine.h"
+#include "agent/kernel/traced_functions.h"
 #include "agent/module/mapped.h"
 #include "agent/symbols/image.h"
 #include "bpf/modules/function/function.h"
@@ -33,6 +36,14 @@ uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument);
 // Detaches when it goes.
 using ProbeLinks = std::vector<Fd>;
 
+// Probes at the entry of a function of the kernel and, if asked, at its end.
+struct KernelProbe {
+  ProbeLinks links;
+  std::vector<Fd> programs;  // by fentry: of each link
+  std::string_view hook;     // "fentry and fexit", "kprobe", …
+  uint64_t missed() const;   // calls that the kernel left out so far
+};
+
 class FunctionProbes {
  public:
   // Error: the module is off or does not load.
@@ -40,10 +51,13 @@ class FunctionProbes {
 
   // All places or none. `file` need not stay open.
   Result<ProbeLinks> attach(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
-  // A function of the kernel or, as module:function, of a kernel module.
-  Result<ProbeLinks> attach_kernel(FunctionProgram program, const std::string& symbol, uint64_t cookie) const;
+  // A function of the kernel or, as module:function, of a kernel module: by fentry where the kernel takes it and is not
+  // preemptible, else by kprobe. Not by fentry in modules: it would keep them from being unloaded.
+  Result<KernelProbe> attach_kernel(const std::string& symbol, bool with_return, uint32_t instance, int bytes_argument) const;
+  // What the kernel's types say of it.
+  std::optional<KernelSignature> signature(const std::string& symbol) const;
   bool attaches_many() const { return many_; }  // by one link per function (uprobe_multi, 6.6), not one per place
-  bool has_kernel_probes() const { return kprobe_type_ >= 0; }
+  bool has_kernel_probes() const { return kprobe_type_ >= 0 || traced_enter_; }
 
   void define(uint32_t instance, const function_instance& what);
   void ask(uint32_t slot, uint32_t instance, bool wanted);
@@ -56,10 +70,15 @@ class FunctionProbes {
   FunctionProbes() = default;
   Result<Fd> attach_many(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
   Result<Fd> attach_one(FunctionProgram program, int file, const ProbePlace& place) const;
+  Result<KernelProbe> attach_traced(const KernelSignature& signature, bool with_return, uint32_t instance, int argument) const;
+  Result<Fd> attach_kprobe(FunctionProgram program, const std::string& symbol, uint64_t cookie) const;
 
   int programs_[kFunctionPrograms] = {};
   bool many_ = false;
   int uprobe_type_ = -1, kprobe_type_ = -1;
+  std::shared_ptr<const btf> types_;
+  const bpf_program* traced_enter_ = nullptr;   // models for fentry and fexit; null: not used on this kernel
+  const bpf_program* traced_return_ = nullptr;
   uint32_t slots_ = 0;
   Mapped asked_, instances_, hits_;
 };

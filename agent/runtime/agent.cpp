@@ -377,7 +377,7 @@ void Agent::do_reload() {
 
 void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
-    report(sink, kernel_stats(*engine_, *overhead_, *failures_));
+    report(sink, kernel_stats(*engine_, *overhead_, *failures_, functions_->missed()));
     report(sink, aggregator_->stats(), Now::read());
     report(sink, "export", outputs_->queue());
     for (const ExportStats& stats : outputs_->stats()) report(sink, stats);

@@ -25,7 +25,7 @@ void add_use(ModuleStats& stats, const Overhead& overhead) {
 
 }  // namespace
 
-KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures) {
+KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures, uint64_t functions_missed) {
   KernelStats stats;
   const auto losses = engine.losses();
   const auto reports = engine.modules();
@@ -34,6 +34,7 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
     module.name = reports[i].name;
     module.state = state_of(reports[i], overhead.steps()[i]);
     module.losses = losses[i];
+    if (module.name == "function") module.missed_runs = functions_missed;
     module.collection_failures = failures.count(i);
     module.programs = static_cast<uint64_t>(std::ranges::count_if(
         reports[i].programs, [](const auto& program) { return program.state == ProgramState::Attached; }));

@@ -9,6 +9,7 @@
 
 namespace sonde {
 
-KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures);
+// `functions_missed`: Functions::missed(), which is the module `function`'s beside what its own programs missed.
+KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures, uint64_t functions_missed);
 
 }  // namespace sonde

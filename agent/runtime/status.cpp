@@ -86,6 +86,17 @@ Json failures_json(const std::vector<FunctionReport>& reports, const std::string
   return list;
 }
 
+// By what each declared function is measured.
+Json functions_json(const std::vector<FunctionReport>& reports, const std::string& policy) {
+  Json list = Json::array();
+  for (const FunctionReport& report : reports) {
+    if (report.policy != policy) continue;
+    list.push_back(
+        {{"name", report.name}, {"hook", report.hook}, {"containers", report.asked}, {"attached", report.attached}});
+  }
+  return list;
+}
+
 Json policies_json(const StatusSources& sources) {
   Json list = Json::array();
   const auto functions = sources.functions.reports();
@@ -105,6 +116,7 @@ Json policies_json(const StatusSources& sources) {
     list.push_back({{"name", status.name},
                     {"source", status.source},
                     {"failures", std::move(failures)},
+                    {"functions", functions_json(functions, status.name)},
                     {"conditions", std::move(conditions)},
                     {"mode", status.mode == Mode::Exclude ? "Exclude" : "Monitor"},
                     {"expired", status.expired},

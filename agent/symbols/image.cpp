@@ -24,7 +24,7 @@ std::string_view sentence_of(Refusal refusal) {
     case Refusal::BadElf: return "the file is not an ELF program or library, or is broken";
     case Refusal::WrongArchitecture: return "the file is for another machine than this one";
     case Refusal::TooLarge: return "its symbol tables are larger than what is looked at (64 MiB, 8 million symbols)";
-    case Refusal::SymbolNotFound: return "the file has no symbol of this name";
+    case Refusal::SymbolNotFound: return "there is no function of this name";
     case Refusal::NotCode: return "the symbol is not in an executable part of the file";
     case Refusal::Undecodable: return "the function's return instructions cannot be found";
     case Refusal::OldGo: return "the program was built by Go before 1.18";
@@ -34,9 +34,9 @@ std::string_view sentence_of(Refusal refusal) {
     case Refusal::AttachFailed: return "the kernel refused to attach";
     case Refusal::NoReturnProbes:
       return "return probes would end programs under seccomp on this kernel: use measure: [Calls, Bytes]";
-    case Refusal::NoKernelProbes: return "this kernel has no kprobes";
+    case Refusal::NoKernelProbes: return "this kernel takes neither kprobes nor fentry";
     case Refusal::Denied: return "probing this kernel function is not safe";
-    case Refusal::TooHot: return "it was called more than a million times a second and is not measured any more";
+    case Refusal::TooHot: return "it was called more than a million times a second and is left alone for a while";
   }
   return "unknown";
 }

@@ -104,13 +104,10 @@ sonde_inline struct function_instance *function_wanted(struct sonde_task *state,
 }
 
 /* False if the goroutine's own record cannot be read. */
-sonde_inline bool function_key_of(struct pt_regs *ctx, uint32_t instance, uint64_t sp, bool go, struct function_key *key)
+sonde_inline bool function_key_of(struct pt_regs *ctx, uint64_t sp, bool go, struct function_key *key)
 {
-	uint64_t id = bpf_get_current_pid_tgid(), upper_end = 0;
+	uint64_t upper_end = 0;
 
-	key->instance = instance;
-	key->tgid = id >> 32;
-	key->owner = id;
 	key->frame = sp;
 	if (!go)
 		return true;
@@ -121,20 +118,11 @@ sonde_inline bool function_key_of(struct pt_regs *ctx, uint32_t instance, uint64
 	return true;
 }
 
-sonde_inline void function_count_bytes(struct pt_regs *ctx, uint64_t cookie, uint32_t slot, uint32_t name)
+sonde_inline void function_count_bytes(uint64_t cookie, uint64_t value, long failed, uint32_t slot, uint32_t name)
 {
-	uint32_t shift = 64 - FUNCTION_COOKIE_BITS(cookie), place = FUNCTION_COOKIE_PLACE(cookie);
-	uint64_t value = 0;
+	uint32_t shift = (64 - FUNCTION_COOKIE_BITS(cookie)) & 63;
 	int64_t bytes;
-	long failed = 0;
 
-	if (place == FUNCTION_PLACE_CONSTANT)
-		value = FUNCTION_COOKIE_DISPLACEMENT(cookie);
-	else
-		failed = bpf_probe_read_kernel(&value, sizeof(value), (void *)ctx + FUNCTION_COOKIE_REGISTER(cookie));
-	if (!failed && place == FUNCTION_PLACE_MEMORY)
-		failed = bpf_probe_read_user(&value, sizeof(value), (void *)(value + FUNCTION_COOKIE_DISPLACEMENT(cookie)));
-	shift &= 63;
 	value <<= shift;
 	bytes = FUNCTION_COOKIE_SIGNED(cookie) ? (int64_t)value >> shift : (int64_t)(value >> shift);
 	if (failed || bytes < 0 || bytes > (int64_t)FUNCTION_MOST_BYTES) {
@@ -145,38 +133,72 @@ sonde_inline void function_count_bytes(struct pt_regs *ctx, uint64_t cookie, uin
 		function_count(slot, name, FUNCTION_COUNT_BYTES, bytes);
 }
 
-sonde_inline void function_begin(struct pt_regs *ctx, bool go)
+/* The value that the cookie says is a size, by the registers at the entry. */
+sonde_inline long function_argument(struct pt_regs *ctx, uint64_t cookie, uint64_t *value)
 {
-	uint64_t cookie = bpf_get_attach_cookie(ctx), *hits;
-	uint32_t instance = FUNCTION_COOKIE_INSTANCE(cookie), slot;
-	struct function_key key = {};
-	struct function_call call = {};
-	struct function_instance *what;
-	struct sonde_task *state;
+	uint32_t place = FUNCTION_COOKIE_PLACE(cookie);
+	long failed;
 
-	hits = bpf_map_lookup_elem(&function_hits, &instance);
+	if (place == FUNCTION_PLACE_CONSTANT) {
+		*value = FUNCTION_COOKIE_DISPLACEMENT(cookie);
+		return 0;
+	}
+	failed = bpf_probe_read_kernel(value, sizeof(*value), (void *)ctx + FUNCTION_COOKIE_REGISTER(cookie));
+	if (!failed && place == FUNCTION_PLACE_MEMORY)
+		failed = bpf_probe_read_user(value, sizeof(*value), (void *)(*value + FUNCTION_COOKIE_DISPLACEMENT(cookie)));
+	return failed;
+}
+
+/* Of a hit: the instance, if the task that runs asks for it, and its slot. Entries are counted whoever runs. */
+sonde_inline struct function_instance *function_hit(uint64_t cookie, bool entry, struct function_key *key, uint32_t *slot)
+{
+	struct sonde_task *state;
+	uint64_t *hits;
+
+	key->instance = FUNCTION_COOKIE_INSTANCE(cookie);
+	hits = entry ? bpf_map_lookup_elem(&function_hits, &key->instance) : 0;
 	if (hits)
 		__sync_fetch_and_add(hits, 1);
 	state = sonde_task_of(bpf_get_current_task_btf());
 	if (!state || !state->flags[SONDE_MODULE_ID])
-		return;
-	what = function_wanted(state, instance);
-	if (!what)
-		return;
-	slot = state->slot;
-	if (what->measure & FUNCTION_CALLS)
-		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
-	if (what->measure & FUNCTION_BYTES)
-		function_count_bytes(ctx, cookie, slot, what->name);
-	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
-		return;
-	if (!function_key_of(ctx, instance, PT_REGS_SP(ctx), go, &key)) {
-		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
-		return;
-	}
+		return 0;
+	*slot = state->slot;
+	key->owner = bpf_get_current_pid_tgid();
+	key->tgid = key->owner >> 32;
+	return function_wanted(state, key->instance);
+}
+
+sonde_inline void function_put(struct function_key *key, uint32_t slot)
+{
+	struct function_call call = {};
+
 	call.slot = slot;
 	call.start = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&function_in_flight, &key, &call, BPF_ANY))
+	if (bpf_map_update_elem(&function_in_flight, key, &call, BPF_ANY))
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+}
+
+sonde_inline void function_begin(struct pt_regs *ctx, bool go)
+{
+	uint64_t cookie = bpf_get_attach_cookie(ctx), value = 0;
+	struct function_key key = {};
+	uint32_t slot = 0;
+	struct function_instance *what = function_hit(cookie, true, &key, &slot);
+	long failed;
+
+	if (!what)
+		return;
+	if (what->measure & FUNCTION_CALLS)
+		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
+	if (what->measure & FUNCTION_BYTES) {
+		failed = function_argument(ctx, cookie, &value);
+		function_count_bytes(cookie, value, failed, slot, what->name);
+	}
+	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
+		return;
+	if (function_key_of(ctx, PT_REGS_SP(ctx), go, &key))
+		function_put(&key, slot);
+	else
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 }
 
@@ -194,39 +216,82 @@ sonde_inline bool function_failed(uint64_t value, uint32_t rule)
 	return number < 0 && number >= -4095;
 }
 
-/* `pops`: bytes by which the stack pointer is above that of the entry. */
-sonde_inline void function_end(struct pt_regs *ctx, bool go, uint32_t pops)
+/* The end of the call with this key, if its begin was seen. */
+sonde_inline void function_take(struct function_key *key, bool known, struct function_instance *what, uint32_t now_slot,
+				uint64_t end, uint64_t returned)
 {
-	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx);
-	uint32_t instance = FUNCTION_COOKIE_INSTANCE(cookie), slot;
-	struct function_instance *what;
-	struct function_key key = {};
-	struct function_call *call;
-	struct sonde_task *state;
+	struct function_call *call = known ? bpf_map_lookup_elem(&function_in_flight, key) : 0;
 	uint64_t start;
+	uint32_t slot;
 
-	state = sonde_task_of(bpf_get_current_task_btf());
-	if (!state || !state->flags[SONDE_MODULE_ID])
-		return;
-	what = function_wanted(state, instance);
-	if (!what)
-		return;
-	call = function_key_of(ctx, instance, PT_REGS_SP(ctx) - pops, go, &key) ? bpf_map_lookup_elem(&function_in_flight, &key) : 0;
 	if (!call) {
 		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
 		return;
 	}
 	slot = call->slot;
 	start = call->start;
-	bpf_map_delete_elem(&function_in_flight, &key);
-	if (slot != state->slot) { /* the task moved meanwhile, or the slot has another owner */
+	bpf_map_delete_elem(&function_in_flight, key);
+	if (slot != now_slot) { /* the task moved meanwhile, or the slot has another owner */
 		sonde_lose(SONDE_LOSS_MOVED, 1);
 		return;
 	}
 	if (what->measure & FUNCTION_DURATION)
 		sonde_observe_key(&function_keyed, slot, what->name, end - start);
-	if ((what->measure & FUNCTION_ERRORS) && function_failed(PT_REGS_RC(ctx), what->error))
+	if ((what->measure & FUNCTION_ERRORS) && function_failed(returned, what->error))
 		function_count(slot, what->name, FUNCTION_COUNT_ERRORS, 1);
+}
+
+/* `pops`: bytes by which the stack pointer is above that of the entry. */
+sonde_inline void function_end(struct pt_regs *ctx, bool go, uint32_t pops)
+{
+	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx);
+	struct function_key key = {};
+	uint32_t slot = 0;
+	struct function_instance *what = function_hit(cookie, false, &key, &slot);
+	bool known;
+
+	if (!what)
+		return;
+	known = function_key_of(ctx, PT_REGS_SP(ctx) - pops, go, &key);
+	function_take(&key, known, what, slot, end, PT_REGS_RC(ctx));
+}
+
+/* By fentry and fexit there are no registers, but the arguments, which stand on the trampoline's stack. Both programs of one
+ * call get that one address, so it is the frame. */
+sonde_inline void function_traced_begin(void *ctx)
+{
+	uint64_t cookie = bpf_get_attach_cookie(ctx), value = 0;
+	struct function_key key = {};
+	uint32_t slot = 0;
+	struct function_instance *what = function_hit(cookie, true, &key, &slot);
+	long failed;
+
+	if (!what)
+		return;
+	if (what->measure & FUNCTION_CALLS)
+		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
+	if (what->measure & FUNCTION_BYTES) {
+		failed = bpf_get_func_arg(ctx, FUNCTION_COOKIE_ARGUMENT(cookie), &value);
+		function_count_bytes(cookie, value, failed, slot, what->name);
+	}
+	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
+		return;
+	key.frame = (uint64_t)ctx;
+	function_put(&key, slot);
+}
+
+sonde_inline void function_traced_end(void *ctx)
+{
+	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx), returned = 0;
+	struct function_key key = {};
+	uint32_t slot = 0;
+	struct function_instance *what = function_hit(cookie, false, &key, &slot);
+
+	if (!what)
+		return;
+	key.frame = (uint64_t)ctx;
+	bpf_get_func_ret(ctx, &returned);
+	function_take(&key, true, what, slot, end, returned);
 }
 
 #endif

@@ -59,3 +59,19 @@ int function_kernel_return(struct pt_regs *ctx)
 	function_end(ctx, false, FUNCTION_RETURN_POPS);
 	return 0;
 }
+
+/* Templates: user space loads a copy for each function of the kernel that it attaches one to, because the kernel wants to know
+ * it then. The function named here is one that it has for tests of such programs; nothing is attached to it. */
+SEC("fentry/bpf_fentry_test1")
+int function_traced_enter(void *ctx)
+{
+	function_traced_begin(ctx);
+	return 0;
+}
+
+SEC("fexit/bpf_fentry_test1")
+int function_traced_return(void *ctx)
+{
+	function_traced_end(ctx);
+	return 0;
+}

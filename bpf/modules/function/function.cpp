@@ -56,15 +56,32 @@ constexpr SeriesSpec kSeries[] = {
     {.metric = kDuration, .source = Source::KeyedHistogram, .level = Level::OptIn, .flag = FUNCTION_DURATION, .scale = 1e-9},
 };
 
-constexpr std::string_view kKernelGap = "declared functions of the kernel are not measured";
+constexpr std::string_view kKernelGap = "declared functions of the kernel are not measured by kprobes";
+constexpr std::string_view kTracedGap = "declared functions of the kernel are measured by kprobes, which cost more";
+
+bool has_kprobes(const Features& features) { return features.kprobe; }
+// Where tasks can be preempted in the middle of such a program the kernel leaves out runs: only if nothing else is there.
+bool traces_functions(const Features& features) { return features.fentry && (!features.preemptible || !features.kprobe); }
 
 constexpr ProgramSpec kPrograms[] = {
     {.program = "function_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
     {.program = "function_return", .hook = "uretprobe", .cost_ns = 800, .by_agent = true},
     {.program = "function_go_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
     {.program = "function_go_return", .hook = "uprobe on each return instruction", .cost_ns = 500, .by_agent = true},
-    {.program = "function_kernel_enter", .hook = "kprobe", .gap = kKernelGap, .by_agent = true},
-    {.program = "function_kernel_return", .hook = "kretprobe", .gap = kKernelGap, .by_agent = true},
+    {.program = "function_traced_enter",
+     .hook = "fentry",
+     .gap = kTracedGap,
+     .cost_ns = 80,
+     .needed = traces_functions,
+     .by_agent = true},
+    {.program = "function_traced_return",
+     .hook = "fexit",
+     .gap = kTracedGap,
+     .cost_ns = 80,
+     .needed = traces_functions,
+     .by_agent = true},
+    {.program = "function_kernel_enter", .hook = "kprobe", .gap = kKernelGap, .needed = has_kprobes, .by_agent = true},
+    {.program = "function_kernel_return", .hook = "kretprobe", .gap = kKernelGap, .needed = has_kprobes, .by_agent = true},
 };
 
 constexpr std::string_view kNotes[] = {

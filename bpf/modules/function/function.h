@@ -49,6 +49,7 @@ enum function_place {
 #define FUNCTION_COOKIE_INSTANCE(cookie) ((cookie) & 0xffff)
 #define FUNCTION_COOKIE_PLACE(cookie) ((cookie) >> 16 & 3)
 #define FUNCTION_COOKIE_REGISTER(cookie) (((cookie) >> 18 & 63) * 8) /* offset in the saved registers */
+#define FUNCTION_COOKIE_ARGUMENT(cookie) ((cookie) >> 18 & 63)       /* by fentry: its number from 0 */
 #define FUNCTION_COOKIE_BITS(cookie) (((cookie) >> 24 & 15) * 8 + 8)   /* width of the value */
 #define FUNCTION_COOKIE_SIGNED(cookie) ((cookie) >> 28 & 1)
 #define FUNCTION_COOKIE_DISPLACEMENT(cookie) ((int32_t)((cookie) >> 32))

@@ -231,9 +231,10 @@ TEST_F(FunctionTest, ANewContainerIsAttachedAndAnEndedOneDetached) {
 class HotFunctionTest : public FunctionTest {
   // Few, for a machine that is busy with other things.
   double most_per_second() const override { return 5'000; }
+  uint64_t hot_rest_ns() const override { return 200'000'000; }
 };
 
-TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsDetachedAndTheOthersStay) {
+TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsLeftAloneForAWhileAndTheOthersStay) {
   auto& box = cgroup("box");
   HeldProcess process(box, {[] {
                               const uint64_t until = monotonic_ns() + 20'000'000'000;
@@ -244,20 +245,29 @@ TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsDetachedAndTheOthersStay)
                             },
                             [] {
                               for (int i = 0; i < 7; ++i) sonde_target_may_fail(0);
+                            },
+                            [] {
+                              for (int i = 0; i < 13; ++i) sonde_target_hot(i);
                             }});
   unlink("/dev/shm/sonde-function-cold");
   ask(box, {function("hot", "sonde_target_hot", {"Calls"}), function("cold", "sonde_target_may_fail", {"Calls"})});
   ASSERT_TRUE(attached(box, 2)) << problems();
   process.begin(0);
-  EXPECT_TRUE(eventually([&] { return report("hot").refusal == Refusal::TooHot; })) << problems();
+  EXPECT_TRUE(eventually([&] { return report("hot").message.find("calls a second") != std::string::npos; })) << problems();
   std::ofstream("/dev/shm/sonde-function-cold") << "now";
   process.finish();
   process.step(1);
   unlink("/dev/shm/sonde-function-cold");
   collect();
   EXPECT_EQ(total(box, "sonde.function.calls", {"cold"}), 7);
-  EXPECT_EQ(report("hot").attached, 0U);
-  EXPECT_NE(report("hot").message.find("calls a second"), std::string::npos) << report("hot").message;
+  // Tried again, and found calm: counted again. The first try may still see what was hot before.
+  EXPECT_TRUE(eventually([&] {
+    if (report("hot").attached != 1) return false;
+    const auto before = total(box, "sonde.function.calls", {"hot"});
+    process.step(2);
+    collect();
+    return total(box, "sonde.function.calls", {"hot"}) == before + 13;
+  })) << problems();
 }
 
 TEST_F(FunctionTest, TwoHundredFunctionsInTwentyContainersAttachSoon) {
@@ -280,43 +290,6 @@ TEST_F(FunctionTest, TwoHundredFunctionsInTwentyContainersAttachSoon) {
   RecordProperty("seconds", std::to_string(seconds));
   printf("200 functions in 20 containers: attached in %.2f s\n", seconds);
   EXPECT_LT(seconds, 30);
-}
-
-TEST_F(FunctionTest, KernelFunctionsAreMeasuredOrTheReasonIsNamed) {
-  auto& box = cgroup("box");
-  auto& other = cgroup("other");
-  const auto work = [] {
-    TemporaryFiles files;
-    const Fd fd(open(files.add("file", "x").c_str(), O_WRONLY));
-    for (int i = 0; i < 25; ++i) (void)!fsync(fd.get());
-  };
-  HeldProcess process(box, {work});
-  HeldProcess elsewhere(other, {work});
-  FunctionRequest fsyncs = function("fsyncs", "vfs_fsync_range", {"Calls", "Errors", "Duration"});
-  fsyncs.type = "Kernel";
-  fsyncs.path = "";
-  FunctionRequest denied = fsyncs;
-  denied.name = "denied";
-  denied.symbol = "_raw_spin_lock";
-  FunctionRequest missing = fsyncs;
-  missing.name = "missing";
-  missing.symbol = "no_such_kernel_function";
-  ask(box, {fsyncs, denied, missing});
-  ASSERT_TRUE(eventually([&] { return report("denied").refusal == Refusal::Denied; })) << problems();
-  EXPECT_NE(report("missing").refusal, Refusal::None);
-  if (!engine().features().kprobe) {
-    EXPECT_EQ(report("fsyncs").refusal, Refusal::NoKernelProbes) << report("fsyncs").message;
-    return;
-  }
-  ASSERT_TRUE(attached(box, 1)) << problems();
-  process.step(0);
-  elsewhere.step(0);
-  collect();
-  EXPECT_EQ(total(box, "sonde.function.calls", {"fsyncs"}), 25);
-  EXPECT_EQ(total(box, "sonde.function.errors", {"fsyncs"}), 0);
-  EXPECT_EQ(histogram(box, "sonde.function.duration", {"fsyncs"}).count, 25U);
-  EXPECT_EQ(everything(other), 0U);
-  EXPECT_EQ(losses("function"), 0U);
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ class FunctionTest : public KernelTest {
     FunctionsOptions options;
     options.cgroup_root = cgroup_root();
     options.most_per_second = most_per_second();
+    options.hot_rest_ns = hot_rest_ns();
     functions_ = std::make_unique<Functions>(engine(), options);
   }
   void TearDown() override {
@@ -69,6 +70,7 @@ class FunctionTest : public KernelTest {
     KernelTest::TearDown();
   }
   virtual double most_per_second() const { return 1e9; }
+  virtual uint64_t hot_rest_ns() const { return 60'000'000'000; }
 
   Functions& functions() { return *functions_; }
 
@@ -116,6 +118,7 @@ class FunctionTest : public KernelTest {
       if (one.name != name) continue;
       sum.attached += one.attached;
       sum.asked += one.asked;
+      if (!one.hook.empty()) sum.hook = one.hook;
       if (one.refusal == Refusal::None) continue;
       sum.refusal = one.refusal;
       sum.message = one.message;
