@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// USDT probes of this very binary, with a semaphore and without, written as sys/sdt.h does: a nop, and a note that says where it
+// is and where its arguments are.
+#include <unistd.h>
+
+#include "tests/kernel/support/function_test.h"
+
+namespace {
+
+// A counter in data that tracers raise: programs look at it before they make ready what the probe tells.
+extern "C" {
+__attribute__((section(".probes"), used, visibility("hidden"))) volatile unsigned short sonde_usdt_semaphore = 0;
+}
+
+#define USDT_PROBE(name, semaphore, first, second)                                             \
+  __asm__ volatile(                                                                            \
+      "990: nop\n"                                                                             \
+      ".pushsection .note.stapsdt,\"\",\"note\"\n"                                             \
+      ".balign 4\n"                                                                            \
+      ".4byte 992f-991f, 994f-993f, 3\n"                                                       \
+      "991: .asciz \"stapsdt\"\n"                                                              \
+      "992: .balign 4\n"                                                                       \
+      "993: .8byte 990b\n"                                                                     \
+      ".8byte _.stapsdt.base\n"                                                                \
+      ".8byte " semaphore "\n"                                                                 \
+      ".asciz \"sondetest\"\n"                                                                 \
+      ".asciz \"" name "\"\n"                                                                  \
+      ".asciz \"-4@%0 8@%1\"\n"                                                                \
+      "994: .balign 4\n"                                                                       \
+      ".popsection\n"                                                                          \
+      ".ifndef _.stapsdt.base\n"                                                               \
+      ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"                  \
+      ".weak _.stapsdt.base\n"                                                                 \
+      ".hidden _.stapsdt.base\n"                                                               \
+      "_.stapsdt.base: .space 1\n"                                                             \
+      ".size _.stapsdt.base, 1\n"                                                              \
+      ".popsection\n"                                                                          \
+      ".endif\n"                                                                               \
+      :                                                                                        \
+      : "r"(first), "m"(second))
+
+__attribute__((noinline)) void pass_plain(int bytes, unsigned long other) { USDT_PROBE("plain", "0", bytes, other); }
+
+__attribute__((noinline)) void pass_watched(int bytes, unsigned long other) {
+  if (sonde_usdt_semaphore) USDT_PROBE("watched", "sonde_usdt_semaphore", bytes, other);
+}
+
+}  // namespace
+
+namespace sonde::test {
+namespace {
+
+FunctionRequest usdt(const std::string& name, const std::string& probe, std::vector<std::string> measure, int argument = 0) {
+  FunctionRequest request;
+  request.name = name;
+  request.type = "USDT";
+  request.path = own_path();
+  request.symbol = probe;
+  request.measure = std::move(measure);
+  if (argument) request.bytes_argument = argument;
+  return request;
+}
+
+TEST_F(FunctionTest, UsdtProbesAreCountedWithTheirArgumentsAndOnlyOfWhoIsAsked) {
+  auto& box = cgroup("box");
+  auto& other = cgroup("other");
+  const auto work = [] {
+    for (int i = 1; i <= 400; ++i) pass_plain(i, 7);
+    for (int i = 0; i < 30; ++i) pass_watched(-1, 1000);
+  };
+  HeldProcess process(box, {work});
+  HeldProcess unasked(other, {work});
+  ask(box, {usdt("plain", "sondetest:plain", {"Calls", "Bytes"}, 1), usdt("watched", "sondetest:watched", {"Calls", "Bytes"}, 2),
+            usdt("negative", "sondetest:watched", {"Calls", "Bytes"}, 1), usdt("gone", "sondetest:gone", {"Calls"})});
+  ASSERT_TRUE(attached(box, 3)) << problems();
+  EXPECT_EQ(report("gone").refusal, Refusal::SymbolNotFound);
+  EXPECT_EQ(report("plain").hook, "uprobe");
+  process.step(0);
+  unasked.step(0);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"plain"}), 400);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"plain"}), 400 * 401 / 2) << "in a register";
+  EXPECT_EQ(total(box, "sonde.function.calls", {"watched"}), 30);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"watched"}), 30'000) << "in memory";
+  EXPECT_EQ(total(box, "sonde.function.calls", {"negative"}), 30);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"negative"}), 0);
+  EXPECT_EQ(losses("function", SONDE_LOSS_BAD_VALUE), 30U) << "-1 is no size";
+  EXPECT_EQ(losses("function"), 30U);
+  EXPECT_EQ(everything(other), 0U);
+}
+
+TEST_F(FunctionTest, AUsdtSemaphoreIsRaisedWhileSomebodyAsksAndNoLonger) {
+  auto& box = cgroup("box");
+  SharedNumber seen;
+  HeldProcess process(box, {[&] { seen.set(sonde_usdt_semaphore); }, [] {
+                              for (int i = 0; i < 5; ++i) pass_watched(1, 1);
+                            }});
+  const auto semaphore = [&] {
+    process.step(0);
+    return seen.get();
+  };
+  EXPECT_EQ(semaphore(), 0);
+  process.step(1);
+  ask(box, {usdt("watched", "sondetest:watched", {"Calls"})});
+  ASSERT_TRUE(attached(box, 1)) << problems();
+  EXPECT_EQ(semaphore(), 1);
+  EXPECT_EQ(sonde_usdt_semaphore, 1) << "it is the file's: all processes that run it have it raised";
+  process.step(1);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"watched"}), 5) << "those before were not even passed";
+  ask(box, {});
+  EXPECT_TRUE(eventually([&] { return functions().attached() == 0; }));
+  EXPECT_EQ(semaphore(), 0);
+  EXPECT_EQ(sonde_usdt_semaphore, 0);
+}
+
+}  // namespace
+}  // namespace sonde::test
