@@ -31,7 +31,8 @@ COPY cmake/deps.sh /tmp/deps.sh
 # gives capabilities to no other; of root's powers it has those in the chart, BPF and PERFMON first.
 RUN /tmp/deps.sh run \
  && rm -rf /tmp/deps.sh /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/log/* \
- && useradd --system --uid 65532 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin sonde
+ && echo 'sonde:x:65532:65532:sonde:/:/usr/sbin/nologin' >>/etc/passwd \
+ && echo 'sonde:x:65532:' >>/etc/group
 COPY --from=build /src/sonde /usr/bin/sonde
 COPY LICENSE NOTICE /usr/share/doc/sonde/
 COPY LICENSES /usr/share/doc/sonde/LICENSES
