@@ -63,7 +63,11 @@ void run_agent(const AgentFlags& flags, Context& context) {
   if (const char* program = std::getenv("SONDE_BREAK_PROGRAM")) options.break_program = program;
   if (const char* name = std::getenv("SONDE_ALTERNATIVE")) options.alternative = name;
   auto agent = Agent::start(std::move(options));
-  if (!agent) return context.fail(agent.error().message(), kFailed);
+  if (!agent) {
+    std::string message = agent.error().message();
+    if (message.find("core BPF object") != std::string::npos) message += "; " + core_remedy(true, message);
+    return context.fail(message, kFailed);
+  }
   running = agent->get();
   handle_signals();
   (*agent)->run();

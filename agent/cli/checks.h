@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sonde::cli {
@@ -27,6 +28,8 @@ int checks_code(const std::vector<Check>& checks);
 bool may_load_programs();
 // Of this machine: kernel, rights, cgroups. Reads files only.
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
+// What to do when the kernel refuses the core object, whose error says `finding`.
+std::string core_remedy(bool may_load, std::string_view finding);
 // Of the probes: loads each for a moment.
 std::vector<Check> probe_checks();
 

@@ -109,6 +109,14 @@ bool may_load_programs() {
   return (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)) || has_capability(CAP_SYS_ADMIN);
 }
 
+std::string core_remedy(bool may_load, std::string_view finding) {
+  if (!may_load || finding.find("Operation not permitted") == std::string_view::npos) {
+    return "without it no probe works; solve what is named above";
+  }
+  return "the capabilities are there, so something else refuses bpf(): in a container its seccomp profile, which must allow bpf "
+         "and perf_event_open (seccompProfile: {type: Unconfined})";
+}
+
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {
   return {kernel_check(), btf_check(),      rights_check(), cgroup_check(cgroup_root, proc_root),
           lockdown_check(), jit_check()};
@@ -119,7 +127,8 @@ std::vector<Check> probe_checks() {
   options.slots = 16;  // only to see whether it loads
   auto engine = Engine::start(options);
   if (!engine) {
-    return {{"core", Verdict::Failure, engine.error().message(), "without it no probe works; solve what is named above"}};
+    return {{"core", Verdict::Failure, engine.error().message(),
+             core_remedy(may_load_programs(), engine.error().message())}};
   }
   const Features& features = (*engine)->features();
   std::vector<Check> checks;

@@ -35,7 +35,9 @@ Members::Members(MembersOptions options) : options_(std::move(options)), proc_(o
 
 Result<CgroupPids> Members::pids(const std::string& path, std::size_t limit, bool below) const {
   Result<CgroupPids> listed = cgroup_pids(options_.cgroup_root, path, limit, below);
-  if (!listed || listed->hidden == 0 || options_.proc_root == "/proc") return listed;
+  if (!listed || options_.proc_root == "/proc") return listed;
+  // Those of our own namespace are shown, but by its numbers.
+  if (listed->hidden == 0 && (listed->pids.empty() || options_.machine_pids)) return listed;
   CgroupPids out;
   const std::lock_guard lock(mutex_);
   if (const uint64_t now = boottime_ns(); scanned_ns_ == 0 || now > scanned_ns_ + kFresh) {

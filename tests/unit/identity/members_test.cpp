@@ -46,7 +46,7 @@ class MembersTest : public ::testing::Test {
     write(directory / "stat", std::to_string(pid) + " (x) S 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n");
   }
   Members members(const std::string& proc_root) const {
-    return Members({(top_ / "cgroup").string(), proc_root, (top_ / "own").string(), 7});
+    return Members({(top_ / "cgroup").string(), proc_root, (top_ / "own").string(), 7, false});
   }
   std::vector<uint32_t> pids(const Members& members, const std::string& path, bool below = true) const {
     const auto found = members.pids(path, 100, below);
@@ -64,6 +64,7 @@ TEST_F(MembersTest, TheMachinesProcTellsWhomTheNamespaceHides) {
   EXPECT_EQ(pids(seen, "/kubepods/bb"), std::vector<uint32_t>{5003});
   EXPECT_EQ(pids(seen, "/"), (std::vector<uint32_t>{1, 4007, 5000, 5001, 5002, 5003}));
   EXPECT_EQ(seen.pids("/kubepods/b")->hidden, 0U);
+  EXPECT_EQ(pids(seen, "/kubepods/own"), std::vector<uint32_t>{4007});
 }
 
 TEST_F(MembersTest, TheLimitHolds) {
