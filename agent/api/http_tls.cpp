@@ -9,6 +9,9 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ssl/error.hpp>
+#include <boost/asio/ssl/verify_context.hpp>
+#include <memory>
+#include <vector>
 
 #include "agent/base/file.h"
 
@@ -52,25 +55,71 @@ Result<void> add_identity(ssl::context& context, const TlsFiles& files) {
   return {};
 }
 
+struct FreeX509 {
+  void operator()(X509* certificate) const { X509_free(certificate); }
+};
+using Certificates = std::vector<std::unique_ptr<X509, FreeX509>>;
+
+Result<Certificates> read_pins(const std::string& path) {
+  Result<std::string> pem = read_pem(path, "pinned certificate");
+  if (!pem) return pem.error();
+  const std::unique_ptr<BIO, int (*)(BIO*)> in(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())), BIO_free);
+  Certificates pins;
+  while (X509* one = PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)) pins.emplace_back(one);
+  ERR_clear_error();
+  if (pins.empty()) return Error("'" + path + "' holds no PEM certificate");
+  return pins;
+}
+
+Result<void> trust_pins(ssl::context& context, const TlsFiles& files) {
+  auto pins = read_pins(files.pin);
+  // With a CA beside it, a pin that is not there is one way less.
+  if (!pins && files.trust == TlsTrust::CaOrPin) return {};
+  if (!pins) return pins.error();
+  auto shared = std::make_shared<Certificates>(std::move(*pins));
+  // Called for each certificate of the chain and each thing wrong with it; the peer's own one decides for all.
+  context.set_verify_callback([shared, trust = files.trust](bool trusted, ssl::verify_context& at) {
+    const X509* peer = X509_STORE_CTX_get0_cert(at.native_handle());
+    for (const auto& pin : *shared) {
+      if (peer && X509_cmp(peer, pin.get()) == 0) return true;
+    }
+    if (trust == TlsTrust::CaOrPin) return trusted;
+    X509_STORE_CTX_set_error(at.native_handle(), X509_V_ERR_CERT_UNTRUSTED);
+    return false;
+  });
+  return {};
+}
+
+Result<void> trust_authority(ssl::context& context, const std::string& file) {
+  boost::system::error_code error;
+  if (file.empty()) {
+    if (context.set_default_verify_paths(error))
+      return Error("cannot load the system's CA certificates; install ca-certificates or give a CA file");
+    return {};
+  }
+  Result<std::string> ca = read_pem(file, "CA certificate");
+  if (!ca) return ca.error();
+  if (context.add_certificate_authority(boost::asio::buffer(*ca), error))
+    return Error("'" + file + "' holds no PEM certificate");
+  return {};
+}
+
 }  // namespace
 
 TlsStamp stamp_of(const TlsFiles& files) {
-  return {{stamp_of_file(files.ca), stamp_of_file(files.certificate), stamp_of_file(files.key)}};
+  return {{stamp_of_file(files.ca), stamp_of_file(files.certificate), stamp_of_file(files.key),
+           stamp_of_file(files.pin)}};
 }
 
 Result<std::shared_ptr<ssl::context>> make_tls_context(const TlsFiles& files) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_client);
   SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
-  context->set_verify_mode(ssl::verify_peer);
-  boost::system::error_code error;
-  if (files.ca.empty()) {
-    if (context->set_default_verify_paths(error))
-      return Error("cannot load the system's CA certificates; install ca-certificates or give a CA file");
-  } else {
-    Result<std::string> ca = read_pem(files.ca, "CA certificate");
-    if (!ca) return ca.error();
-    if (context->add_certificate_authority(boost::asio::buffer(*ca), error))
-      return Error("'" + files.ca + "' holds no PEM certificate");
+  context->set_verify_mode(files.trust == TlsTrust::Anyone ? ssl::verify_none : ssl::verify_peer);
+  if (files.trust == TlsTrust::Ca || files.trust == TlsTrust::CaOrPin) {
+    if (auto trusted = trust_authority(*context, files.ca); !trusted) return trusted.error();
+  }
+  if (files.trust == TlsTrust::Pin || files.trust == TlsTrust::CaOrPin) {
+    if (auto trusted = trust_pins(*context, files); !trusted) return trusted.error();
   }
   Result<void> identity = add_identity(*context, files);
   if (!identity) return identity.error();
@@ -91,6 +140,8 @@ void expect_peer(SSL* handle, const std::string& host) {
 std::string tls_failure(SSL* handle, const boost::system::error_code& error, const std::string& host,
                         const TlsFiles& files) {
   long verified = handle ? SSL_get_verify_result(handle) : X509_V_OK;
+  if (verified == X509_V_ERR_CERT_UNTRUSTED && files.trust == TlsTrust::Pin)
+    return "its certificate is not the one in '" + files.pin + "'; give the one that it has now";
   std::string trusted = files.ca.empty() ? "the system's CAs" : "'" + files.ca + "'";
   switch (verified) {
     case X509_V_OK:

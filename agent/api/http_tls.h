@@ -24,12 +24,12 @@ struct TlsStamp {
     int64_t size = -1;  // not there
     bool operator==(const File&) const = default;
   };
-  std::array<File, 3> files{};
+  std::array<File, 4> files{};
   bool operator==(const TlsStamp&) const = default;
 };
 TlsStamp stamp_of(const TlsFiles& files);
 
-// TLS 1.2 or newer. Trusts the given CA only, or the system's if none is given.
+// TLS 1.2 or newer. Trusts as `files.trust` says; of CAs the given ones only, or the system's if none is given.
 Result<std::shared_ptr<boost::asio::ssl::context>> make_tls_context(const TlsFiles& files);
 
 // Before the handshake: SNI, and which name or address the certificate must have.

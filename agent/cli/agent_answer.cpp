@@ -5,6 +5,7 @@
 
 #include "agent/api/http_client.h"
 #include "agent/base/text.h"
+#include "agent/cli/terminal.h"
 
 namespace sonde::cli {
 namespace {
@@ -45,6 +46,27 @@ void show_answer(const AgentFlags& flags, const std::string& path, Context& cont
   } catch (const nlohmann::json::exception&) {  // no JSON, or without what an agent says
     context.fail("the answer of " + flags.address + " is not an agent's", kFailed);
   }
+}
+
+std::string identity_text(const nlohmann::ordered_json& status) {
+  const auto& identity = status.at("identity");
+  const std::string source = identity.at("source");
+  std::string text = "names: ";
+  if (source == "cgroup") return text + "what the cgroups' paths tell\n";
+  if (source.empty()) {
+    text += "no source of pods has answered yet";
+  } else {
+    text += fmt::format("{}, {} pods", source, identity.at("pods").get<uint64_t>());
+    if (identity.contains("age_seconds")) text += fmt::format(", {:.0f} s old", identity["age_seconds"].get<double>());
+    if (!identity.at("serving").get<bool>()) text += "; it does not answer any more, the last snapshot serves";
+  }
+  text += "\n";
+  for (const auto& one : identity.at("sources")) {
+    if (!one.contains("reason")) continue;
+    text += fmt::format("  {} {} {}: {}\n", paint(Colour::Yellow, "!"), one.at("name").get<std::string>(),
+                        one.at("state").get<std::string>(), one["reason"].get<std::string>());
+  }
+  return text;
 }
 
 ProgramCount count_programs(const nlohmann::ordered_json& module) {

@@ -24,6 +24,10 @@ std::shared_ptr<AgentFlags> add_agent_flags(CLI::App& command);
 void show_answer(const AgentFlags& flags, const std::string& path, Context& context,
                  const std::function<void(const nlohmann::ordered_json&)>& print);
 
+// Where the names of pods come from, of /statusz: "names: kubelet, 12 pods, 3 s old", and on lines of their own why better
+// sources are not in use.
+std::string identity_text(const nlohmann::ordered_json& status);
+
 // Programs of one module of /statusz.
 struct ProgramCount {
   int attached = 0;

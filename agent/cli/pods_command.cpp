@@ -48,7 +48,11 @@ void print_pods(const Json& json) {
 void add_pods_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("pods", "Pods, containers and cgroups that the running agent knows, with their processes");
   auto flags = add_agent_flags(*command);
-  command->callback([flags, &context] { show_answer(*flags, "/pods", context, print_pods); });
+  command->callback([flags, &context] {
+    show_answer(*flags, "/pods", context, print_pods);
+    if (flags->format == "json" || context.code != kOk) return;
+    show_answer(*flags, "/statusz", context, [](const Json& status) { fmt::print("\n{}", identity_text(status)); });
+  });
 }
 
 }  // namespace sonde::cli

@@ -105,6 +105,7 @@ void print_status(const Json& json) {
     fmt::print("  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
                paint(Colour::Red, "!"), without);
   }
+  fmt::print("{}\n", identity_text(json));
   print_modules(json["modules"]);
   print_policies(json);
   print_exporters(json);

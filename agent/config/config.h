@@ -22,6 +22,7 @@ enum class LogFormat : uint8_t { Text, Json };
 enum class ExportKind : uint8_t { Otlp, Prometheus, File };
 enum class PrometheusNaming : uint8_t { Otel, Legacy };
 enum class IdentitySource : uint8_t { Auto, PodsApi, Kubelet, ApiServer, Cgroup };
+enum class KubeletTlsMode : uint8_t { Auto, Ca, Pin, Insecure };
 enum class Tristate : uint8_t { Auto, No, Yes };
 
 struct LogConfig {
@@ -71,6 +72,15 @@ struct KubernetesConfig {
   std::string token_file;           // empty: the pod's own
   std::string ca_file;              // empty: the pod's own
   std::string policy_cache;         // file; empty: not kept
+  bool api_server_fallback = true;  // pods from the API server where the kubelet does not tell them
+  std::string pods_api_socket = "/var/lib/kubelet/pods-api/pods-api.sock";
+  std::string kubelet_address;      // host[:port]; empty: the node's name
+  KubeletTlsMode kubelet_tls = KubeletTlsMode::Auto;
+  std::string kubelet_ca_file;      // empty: the pod's own
+  std::string kubelet_pin_file = "/var/lib/kubelet/pki/kubelet.crt";
+  std::string kubelet_token_file;   // empty: the pod's own
+  bool kubelet_send_token_unverified = false;
+  uint64_t kubelet_period_ns = 10'000'000'000;
 };
 
 struct OverheadConfig {

@@ -213,6 +213,32 @@ void add_export(std::vector<Setting>& t) {
                                      "legacy: also the names of the tools that Sonde replaces"));
 }
 
+void add_kubelet(std::vector<Setting>& t) {
+  t.push_back(text("podsApi.socket", "pods-api-socket", SONDE_FIELD(kubernetes.pods_api_socket),
+                   "Socket of the kubelet's Pods API"));
+  t.push_back(text("kubelet.address", "kubelet", SONDE_FIELD(kubernetes.kubelet_address),
+                   "Address of the node's kubelet, with :port if it is not 10250; in a pod: status.hostIP. Empty: the node's "
+                   "name, and auto leaves the kubelet out"));
+  t.push_back(word<KubeletTlsMode>("kubelet.tls", "kubelet-tls", SONDE_FIELD(kubernetes.kubelet_tls),
+                                   {{"auto", KubeletTlsMode::Auto},
+                                    {"ca", KubeletTlsMode::Ca},
+                                    {"pin", KubeletTlsMode::Pin},
+                                    {"insecure", KubeletTlsMode::Insecure}},
+                                   "How the kubelet proves who it is: signed by kubelet.caFile, or by being the certificate "
+                                   "in kubelet.pinFile; auto: one of both; insecure: not at all"));
+  t.push_back(text("kubelet.caFile", "kubelet-ca", SONDE_FIELD(kubernetes.kubelet_ca_file),
+                   "Who signs the kubelet's serving certificate; empty: the CA of the pod's service account"));
+  t.push_back(text("kubelet.pinFile", "kubelet-pin", SONDE_FIELD(kubernetes.kubelet_pin_file),
+                   "The kubelet's serving certificate itself, as where it signs its own"));
+  t.push_back(text("kubelet.tokenFile", "kubelet-token-file", SONDE_FIELD(kubernetes.kubelet_token_file),
+                   "Token for the kubelet, read at each request; empty: the pod's own"));
+  t.push_back(boolean("kubelet.sendTokenUnverified", "kubelet-send-token-unverified",
+                      SONDE_FIELD(kubernetes.kubelet_send_token_unverified),
+                      "With kubelet.tls insecure: give the token to whoever answers"));
+  t.push_back(duration("kubelet.period", "kubelet-period", SONDE_FIELD(kubernetes.kubelet_period_ns), 1, kSecond,
+                       kHour, "How often the kubelet is asked when nothing is new"));
+}
+
 void add_machine(std::vector<Setting>& t) {
   t.push_back(text("cgroupRoot", "cgroup-root", SONDE_FIELD(cgroup_root),
                    "Where the cgroup v2 tree is mounted; empty: it is found"));
@@ -227,8 +253,11 @@ void add_machine(std::vector<Setting>& t) {
                                     {"kubelet", IdentitySource::Kubelet},
                                     {"apiServer", IdentitySource::ApiServer},
                                     {"cgroup", IdentitySource::Cgroup}},
-                                   "Who knows the pods. This build has apiServer (auto is the same where there is one) "
-                                   "and cgroup: what the paths tell"));
+                                   "Who knows the pods: auto takes the best that works, in this order; cgroup is what the "
+                                   "paths tell"));
+  t.push_back(boolean("identity.apiServerFallback", "api-server-fallback", SONDE_FIELD(kubernetes.api_server_fallback),
+                      "May auto take the pods from the API server where the kubelet does not tell them"));
+  add_kubelet(t);
   t.push_back(text("kubernetes.apiServer", "api-server", SONDE_FIELD(kubernetes.api_server),
                    "Where pods and policies come from: auto (the cluster that the agent is a pod of), none, or a URL"));
   t.push_back(text("kubernetes.tokenFile", "api-token-file", SONDE_FIELD(kubernetes.token_file),

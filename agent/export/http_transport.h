@@ -10,10 +10,15 @@
 
 namespace sonde {
 
+// Whom to believe. Names and dates are checked of what a CA signed; a pinned certificate is exactly that one.
+enum class TlsTrust : uint8_t { Ca, Pin, CaOrPin, Anyone };
+
 struct TlsFiles {
   std::string ca;           // PEM; empty: the system's
   std::string certificate;  // PEM, the client's; with `key`: mTLS
   std::string key;
+  std::string pin = {};     // PEM: the certificates one of which the peer must show
+  TlsTrust trust = TlsTrust::Ca;
   friend bool operator==(const TlsFiles&, const TlsFiles&) = default;
 };
 

@@ -71,44 +71,8 @@ std::map<std::string, std::string> ObjectStore::objects() const {
   return objects_;
 }
 
-void Cluster::PodSink::replace(std::map<std::string, std::string> objects) {
-  std::vector<Pod> pods;
-  uids_.clear();
-  for (const auto& [key, object] : objects) {
-    auto pod = parse_pod(object);
-    if (!pod) {
-      spdlog::warn("pod {}: {}", key, pod.error().message());
-      continue;
-    }
-    uids_[key] = pod->uid;
-    pods.push_back(std::move(*pod));
-  }
-  table_.replace(std::move(pods), boottime_ns());
-  changed_();
-}
-
-void Cluster::PodSink::put(const std::string& key, std::string object) {
-  auto pod = parse_pod(object);
-  if (!pod) return spdlog::warn("pod {}: {}", key, pod.error().message());
-  // The same name again is another pod: the old one has ended, though nobody said so.
-  if (const auto before = uids_.find(key); before != uids_.end() && before->second != pod->uid) {
-    table_.remove(before->second, boottime_ns());
-  }
-  uids_[key] = pod->uid;
-  table_.put(std::move(*pod), boottime_ns());
-  changed_();
-}
-
-void Cluster::PodSink::remove(const std::string& key) {
-  const auto found = uids_.find(key);
-  if (found == uids_.end()) return;
-  table_.remove(found->second, boottime_ns());
-  uids_.erase(found);
-  changed_();
-}
-
 Cluster::Cluster(ClusterOptions options)
-    : options_(std::move(options)), client_(options_.api), pod_sink_(pods_, options_.changed), node_(options_.changed),
+    : options_(std::move(options)), client_(options_.api), node_(options_.changed),
       cluster_policies_(options_.changed), policies_(options_.changed) {}
 
 Cluster::~Cluster() {
@@ -133,9 +97,6 @@ void Cluster::follow(std::string what, std::string path, std::string query, Obje
 void Cluster::start() {
   read_cache();
   const std::string api = "/apis/sonde.dev/v1alpha1/";
-  if (options_.pods) {
-    follow("pods", "/api/v1/pods", "fieldSelector=spec.nodeName%3D" + options_.node_name, pod_sink_);
-  }
   follow("node", "/api/v1/nodes", "fieldSelector=metadata.name%3D" + options_.node_name, node_);
   follow("clustermonitorpolicies", api + "clustermonitorpolicies", "", cluster_policies_);
   follow("monitorpolicies", api + "monitorpolicies", "", policies_);
@@ -180,8 +141,10 @@ void Cluster::look_after() {
 
 // Never a watch of all namespaces: only those with pods here are read, each once a minute.
 void Cluster::read_namespaces() {
+  if (!options_.pods) return;
+  PodTable& pods = *options_.pods;
   const uint64_t now = boottime_ns();
-  for (const std::string& name : pods_.namespaces()) {
+  for (const std::string& name : pods.namespaces()) {
     auto [read, fresh] = namespaces_read_.try_emplace(name, 0);
     if (!fresh && now < read->second + kNamespaceAge) continue;
     read->second = now;
@@ -192,9 +155,9 @@ void Cluster::read_namespaces() {
       read->second = now - kNamespaceAge + 5 * kSecond;
       if (answer.status != 404) continue;
     }
-    const uint64_t before = pods_.version();
-    pods_.set_namespace(name, labels_of(answer.body));
-    if (pods_.version() != before) options_.changed();
+    const uint64_t before = pods.version();
+    pods.set_namespace(name, labels_of(answer.body));
+    if (pods.version() != before) options_.changed();
   }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the agent follows at the API server: the pods of its node, the labels of their namespaces and of the node, and the
-// policies. Threads of its own; the agent's loop is woken and takes what is new. Nothing here blocks it.
+// What the agent follows at the API server: the policies, and the labels of its node and of the namespaces of its pods.
+// Threads of its own; the agent's loop is woken and takes what is new. Nothing here blocks it.
 //
-// Needs: get, list, watch of pods, of monitorpolicies and clustermonitorpolicies; get, list, watch of nodes; get of namespaces.
+// Needs: get, list, watch of monitorpolicies, clustermonitorpolicies and nodes; get of namespaces.
 #pragma once
 
 #include <atomic>
@@ -25,7 +25,7 @@ namespace sonde::kube {
 struct ClusterOptions {
   ApiOptions api;
   std::string node_name;
-  bool pods = true;              // false: names come from elsewhere
+  PodTable* pods = nullptr;      // told the labels of the namespaces that its pods are in; null: nobody wants them
   std::string cache_file;        // policies are kept here for a start without API server; empty: not kept
   uint64_t first_delay_ns = 0;   // see ReflectorOptions
   std::function<void()> changed; // something new; from any thread
@@ -51,7 +51,7 @@ class ObjectStore final : public ObjectSink {
 };
 
 struct FollowedStats {
-  std::string what;  // pods, node, clustermonitorpolicies, monitorpolicies
+  std::string what;  // node, clustermonitorpolicies, monitorpolicies
   ReflectorStats stats;
 };
 
@@ -62,7 +62,6 @@ class Cluster {
 
   void start();
 
-  const PodTable& pods() const { return pods_; }
   // Changes whenever policies() would give something else.
   uint64_t policies_version() const;
   // As JSON; those of the last run until the API server has answered once.
@@ -73,19 +72,6 @@ class Cluster {
   std::vector<FollowedStats> stats() const;
 
  private:
-  // Feeds the table of pods.
-  class PodSink final : public ObjectSink {
-   public:
-    PodSink(PodTable& table, std::function<void()> changed) : table_(table), changed_(std::move(changed)) {}
-    void replace(std::map<std::string, std::string> objects) override;
-    void put(const std::string& key, std::string object) override;
-    void remove(const std::string& key) override;
-
-   private:
-    PodTable& table_;
-    std::function<void()> changed_;
-    std::map<std::string, std::string> uids_;  // by key
-  };
   struct Followed {
     std::string what;
     std::unique_ptr<Reflector> reflector;
@@ -99,8 +85,6 @@ class Cluster {
 
   ClusterOptions options_;
   ApiClient client_;
-  PodTable pods_;
-  PodSink pod_sink_;
   ObjectStore node_, cluster_policies_, policies_;
   std::map<std::string, uint64_t> namespaces_read_;  // name → when
   std::vector<std::string> cached_;

@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <optional>
+
+#include "agent/kube/pod_parts.h"
 
 namespace sonde::kube {
 namespace {
@@ -38,12 +39,6 @@ std::map<std::string, std::string> texts(const Json& object, const char* name) {
     out.emplace(key, value.get<std::string>());
   }
   return out;
-}
-
-// containerd://<id>, cri-o://<id>, docker://<id>
-std::string bare_id(const std::string& id) {
-  const std::size_t scheme = id.find("://");
-  return scheme == std::string::npos ? id : id.substr(scheme + 3);
 }
 
 std::string previous_id(const Json& status) {
@@ -81,35 +76,13 @@ void add_containers(const Json& pod, const char* list, const char* statuses, Con
   }
 }
 
-// A ReplicaSet of a Deployment is <deployment>-<hash>, and the pod carries the hash as a label: the Deployment's name
-// follows without asking the API server. A Job of a CronJob is <cronjob>-<minutes since 1970>.
-std::optional<Owner> grand_owner(const Owner& owner, const std::map<std::string, std::string>& labels) {
-  const std::size_t dash = owner.name.rfind('-');
-  if (dash == std::string::npos || dash == 0) return {};
-  const std::string last = owner.name.substr(dash + 1);
-  if (owner.kind == "ReplicaSet") {
-    const auto hash = labels.find("pod-template-hash");
-    if (hash != labels.end() && hash->second == last) return Owner{"Deployment", owner.name.substr(0, dash)};
-  }
-  if (owner.kind == "Job") {
-    const bool digits = last.find_first_not_of("0123456789") == std::string::npos;
-    if (digits && last.size() >= 8 && last.size() <= 11) return Owner{"CronJob", owner.name.substr(0, dash)};
-  }
-  return {};
-}
-
 void add_owners(const Json& metadata, Pod& out) {
   const Json* references = field(metadata, "ownerReferences");
   if (!references || !references->is_array()) return;
   for (const Json& reference : *references) {
     const Json* controller = field(reference, "controller");
     if (!controller || !controller->is_boolean() || !controller->get<bool>()) continue;
-    Owner owner{text(reference, "kind"), text(reference, "name")};
-    if (owner.kind.empty() || owner.kind == "Node") return;  // a static pod's mirror belongs to its node
-    const auto above = grand_owner(owner, out.labels);
-    out.owners.push_back(std::move(owner));
-    if (above) out.owners.push_back(*above);
-    return;
+    return add_owner(out, {text(reference, "kind"), text(reference, "name")});
   }
 }
 
@@ -120,13 +93,9 @@ Result<Pod> pod_of(const Json& json) {
   pod.uid = text(*metadata, "uid");
   pod.name = text(*metadata, "name");
   pod.namespace_name = text(*metadata, "namespace");
-  if (pod.uid.empty() || pod.name.empty() || pod.namespace_name.empty()) {
-    return Error("a pod without uid, name or namespace");
-  }
   pod.labels = texts(*metadata, "labels");
   pod.annotations = texts(*metadata, "annotations");
-  const auto mirror = pod.annotations.find("kubernetes.io/config.mirror");
-  if (mirror != pod.annotations.end() && !mirror->second.empty()) pod.uid = mirror->second;
+  if (auto known = settle_identity(pod); !known) return known.error();
   if (const Json* spec = field(json, "spec")) pod.node_name = text(*spec, "nodeName");
   add_owners(*metadata, pod);
   add_containers(json, "containers", "containerStatuses", ContainerType::Regular, pod);

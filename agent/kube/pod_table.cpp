@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
+
+#include "agent/base/clock.h"
 
 namespace sonde::kube {
 namespace {
@@ -61,7 +64,8 @@ void PodTable::put_locked(Pod pod) {
   if (same) return;
   // A container that is no longer in the pod's status (started again twice) is still to be found by its id.
   auto next = std::make_shared<const Pod>(std::move(pod));
-  entry = {next, 0};
+  entry.pod = next;
+  entry.ended_ns = 0;
   index(next);
   ++version_;
 }
@@ -119,19 +123,59 @@ void PodTable::enrich(Subject& subject) const {
   }
   bool previous = false;
   const PodContainer* container = container_of(pod, subject.container_id, previous);
-  if (!container) return;  // just made, or the pause container, which no status names
+  if (!container) {  // just made, or the pause container, which no status names
+    const bool sandbox = subject.container_name.empty() && is_sandbox(found->second, subject);
+    if (sandbox) subject.type = ContainerType::Sandbox;
+    if (sandbox) unknown_.erase(subject.container_id);
+    return;
+  }
   subject.container_name = container->name;
   subject.image = container->image;
   subject.type = container->type;
   subject.restart_count = std::max(container->restart_count - (previous ? 1 : 0), 0);
+  unknown_.erase(subject.container_id);
+  note_cgroup(found->second, subject);
+}
+
+bool PodTable::is_sandbox(const Entry& entry, const Subject& subject) const {
+  if (subject.cgroup_id == 0 || subject.pod_uid.empty()) return false;
+  return std::ranges::any_of(entry.cgroups, [&](const auto& item) { return item.second > subject.cgroup_id; });
+}
+
+// Only those that the pod's status names now: what was started again is younger than the sandbox, but older than its
+// successor. So a container whose status is late is not taken for the sandbox while its predecessor is the one named.
+void PodTable::note_cgroup(const Entry& entry, const Subject& subject) const {
+  if (subject.cgroup_id == 0 || subject.pod_uid.empty()) return;
+  const auto [known, fresh] = entry.cgroups.try_emplace(subject.container_name, subject.cgroup_id);
+  const uint64_t before = std::exchange(known->second, std::max(known->second, subject.cgroup_id));
+  if (fresh || before != known->second) ++version_;  // the pod's sandbox may be known by it
 }
 
 bool PodTable::complete(const Subject& subject) const {
   if (subject.kind != SubjectKind::Container || subject.pod_uid.empty()) return true;
-  if (subject.pod_name.empty()) return false;
+  std::function<void()> tell;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool sandbox = subject.type == ContainerType::Sandbox;
+    if (!subject.pod_name.empty() && (sandbox || !subject.container_name.empty())) {
+      return !options_.namespaces || namespaces_.contains(subject.namespace_name);
+    }
+    if (unknown_.size() < kMostPods) unknown_.try_emplace(subject.container_id, boottime_ns());
+    tell = tell_unknown_;
+  }
+  if (tell) tell();
+  return false;
+}
+
+void PodTable::set_unknown(std::function<void()> unknown) {
   const std::lock_guard lock(mutex_);
-  if (!namespaces_.contains(subject.namespace_name)) return false;
-  return !subject.container_name.empty();
+  tell_unknown_ = std::move(unknown);
+}
+
+bool PodTable::looks_for_some(uint64_t now_ns) const {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(unknown_, [&](const auto& item) { return now_ns >= item.second + options_.look_for_ns; });
+  return !unknown_.empty();
 }
 
 std::vector<std::string> PodTable::namespaces() const {

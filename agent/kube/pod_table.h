@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,6 +23,8 @@ namespace sonde::kube {
 struct PodTableOptions {
   uint64_t keep_ended_ns = 300'000'000'000;  // far above two export intervals
   std::size_t keep_ended = 4096;             // pods; the oldest go first
+  bool namespaces = true;                    // somebody will tell their labels: wait for them
+  uint64_t look_for_ns = 10'000'000'000;     // so long a container that no source has told of is looked for
 };
 
 class PodTable final : public Enricher {
@@ -45,11 +49,20 @@ class PodTable final : public Enricher {
   std::size_t size() const;     // pods that live
   uint64_t updated_ns() const;  // CLOCK_BOOTTIME of the last news from a source; 0: never
 
+  // Called by complete(), on its thread, when there is a container that no source has told of.
+  void set_unknown(std::function<void()> unknown);
+  // There still is one, younger than look_for_ns.
+  bool looks_for_some(uint64_t now_ns) const;
+
  private:
   struct Entry {
     std::shared_ptr<const Pod> pod;
     uint64_t ended_ns = 0;  // 0: it lives
+    // Cgroup of each container that has a name. Ids rise: what is older than all of them is the sandbox, made first.
+    mutable std::map<std::string, uint64_t> cgroups{};
   };
+  bool is_sandbox(const Entry& entry, const Subject& subject) const;
+  void note_cgroup(const Entry& entry, const Subject& subject) const;
   void put_locked(Pod pod);
   void index(const std::shared_ptr<const Pod>& pod);
   void unindex(const Pod& pod);
@@ -63,7 +76,9 @@ class PodTable final : public Enricher {
   std::deque<std::pair<uint64_t, std::string>> ended_;           // {when, UID}, oldest first
   std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_;
   uint64_t updated_ns_ = 0;
-  std::atomic<uint64_t> version_{1};
+  mutable std::map<std::string, uint64_t> unknown_;  // container id → since when it is looked for
+  std::function<void()> tell_unknown_;
+  mutable std::atomic<uint64_t> version_{1};
 };
 
 }  // namespace sonde::kube

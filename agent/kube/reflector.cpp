@@ -217,6 +217,7 @@ Reflector::Next Reflector::ended(const ApiAnswer& answer, bool listing) {
 Reflector::Next Reflector::failed(const ApiAnswer& answer) {
   if (client_.stopped()) return Next::Wait;
   retry_after_ns_ = answer.retry_after_ns;
+  sink_.failed(answer.error);
   const std::lock_guard lock(mutex_);
   ++stats_.failures;
   stats_.last_status = answer.status;
@@ -226,6 +227,7 @@ Reflector::Next Reflector::failed(const ApiAnswer& answer) {
 }
 
 void Reflector::heard() {
+  sink_.heard();
   const std::lock_guard lock(mutex_);
   if (!stats_.last_error.empty()) spdlog::info("{}: the API server answers again", options_.path);
   stats_.last_error.clear();

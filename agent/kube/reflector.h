@@ -28,6 +28,8 @@ class ObjectSink {
   virtual void replace(std::map<std::string, std::string> objects) = 0;  // all there are
   virtual void put(const std::string& key, std::string object) = 0;
   virtual void remove(const std::string& key) = 0;
+  virtual void heard() {}                                            // the server said something
+  virtual void failed(const std::string& reason) { (void)reason; }   // and why it did not
 };
 
 struct ReflectorOptions {

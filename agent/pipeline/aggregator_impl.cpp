@@ -45,7 +45,6 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
   if (identity && policy && (identity != identity_ || policy != policy_)) {
     identity_ = std::move(identity);
     policy_ = std::move(policy);
-    stats_.snapshot_made_ns = identity_->made_ns;
     table_.apply(*identity_, *policy_, now);
     follow_node_policy(now);
     resolve_pending();

@@ -104,7 +104,8 @@ class SelfSink {
 };
 
 void report(SelfSink& sink, const KernelStats& stats);
-void report(SelfSink& sink, const AggregatorStats& stats, Now now);
+void report(SelfSink& sink, const AggregatorStats& stats);
+void report(SelfSink& sink, const NamesStats& stats, Now now);
 void report(SelfSink& sink, std::string_view queue, const QueueStats& stats);
 void report(SelfSink& sink, const ExportStats& stats);
 void report(SelfSink& sink, const ProcessStats& stats);

@@ -40,7 +40,7 @@ void report(SelfSink& sink, const KernelStats& stats) {
   sink.value(SelfMetric::SlotsCapacity, stats.slots_capacity);
 }
 
-void report(SelfSink& sink, const AggregatorStats& stats, Now now) {
+void report(SelfSink& sink, const AggregatorStats& stats) {
   sink.value(SelfMetric::SamplesReceived, stats.received.samples);
   for (std::size_t i = 0; i < stats.discards.size(); ++i) {
     sink.value(SelfMetric::SamplesDiscarded, stats.discards[i].samples, {discard_name(static_cast<Discard>(i))});
@@ -51,9 +51,12 @@ void report(SelfSink& sink, const AggregatorStats& stats, Now now) {
   sink.value(SelfMetric::PendingSlots, stats.pending_slots);
   sink.value(SelfMetric::Streams, stats.streams);
   sink.value(SelfMetric::Series, stats.series);
-  if (stats.snapshot_made_ns && stats.snapshot_made_ns <= now.boot_ns) {
-    sink.value(SelfMetric::SnapshotAge, static_cast<double>(now.boot_ns - stats.snapshot_made_ns) * 1e-9);
-  }
+}
+
+void report(SelfSink& sink, const NamesStats& stats, Now now) {
+  if (stats.fresh_ns == 0 || stats.source.empty()) return;
+  const uint64_t age = now.boot_ns > stats.fresh_ns ? now.boot_ns - stats.fresh_ns : 0;
+  sink.value(SelfMetric::SnapshotAge, static_cast<double>(age) * 1e-9, {stats.source});
 }
 
 void report(SelfSink& sink, std::string_view queue, const QueueStats& stats) {

@@ -18,6 +18,7 @@ constexpr AttributeSpec kDiscard[] = {{"sonde.reason", "not_selected, not_asked,
 constexpr AttributeSpec kDetour[] = {
     {"sonde.reason",
      "unattributed_slot, unknown_slot, after_end, pending_full, series_per_container, series_per_node, hard_limit"}};
+constexpr AttributeSpec kNames[] = {{"sonde.identity.source", "podsApi, kubelet, apiServer, cgroup"}};
 constexpr AttributeSpec kQueue[] = {{"sonde.queue", "name of the queue"}};
 constexpr AttributeSpec kExporter[] = {{"sonde.exporter", "otlp, prometheus, file"}};
 constexpr AttributeSpec kFailure[] = {{"sonde.exporter", "otlp, prometheus, file"},
@@ -70,7 +71,8 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.pending_slots", "{slot}", kGauge, "Subjects that count but are not known yet."),
     whole("sonde.agent.streams", "{stream}", kGauge, "Resources with numbers of their own."),
     whole("sonde.agent.series", "{series}", kGauge, "Series that have moved."),
-    real("sonde.agent.snapshot.age", "s", kGauge, "Age of the names in use."),
+    real("sonde.agent.snapshot.age", "s", kGauge, "Age of the names in use: since their source last spoke.",
+         kNames),
     whole("sonde.agent.queue.batches", "{batch}", kGauge, "Batches that wait between two stages.", kQueue),
     whole("sonde.agent.queue.memory", "By", kGauge, "Memory of the waiting batches.", kQueue),
     whole("sonde.agent.queue.capacity", "By", kGauge, "Memory that waiting batches may have.", kQueue),

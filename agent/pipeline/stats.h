@@ -39,6 +39,12 @@ struct ModuleStats {
   std::vector<MapStats> maps;
 };
 
+// Whose names are in use: a source of pods ("kubelet", …), or "cgroup"; empty: nobody has told any yet.
+struct NamesStats {
+  std::string source;
+  uint64_t fresh_ns = 0;  // CLOCK_BOOTTIME when it last held; 0: never
+};
+
 // Filled by the runtime from the kernel layer.
 struct KernelStats {
   std::vector<ModuleStats> modules;  // the core object is one of them: "core"
@@ -85,7 +91,6 @@ struct AggregatorStats {
   uint64_t streams = 0;
   uint64_t series = 0;
   uint64_t pending_slots = 0;
-  uint64_t snapshot_made_ns = 0;  // CLOCK_BOOTTIME of the identity snapshot in use; 0: none yet
   // Policies whose seriesPerNode was in the way of the last collection: condition SeriesLimited. Whoever lowers a level
   // because of it decides when to try the old one again.
   std::vector<std::string> series_limited;

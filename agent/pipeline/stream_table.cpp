@@ -13,16 +13,13 @@ bool folds_into_pod(const Subject& subject, const Decision& decision) {
   return decision.granularity == Granularity::Pod || subject.type == ContainerType::Sandbox;
 }
 
+// Namespace, pod and container are who it is, as service.instance.id says: a restarted container has another id, a pod of a
+// StatefulSet that was made anew another UID, and both follow what was there before instead of standing beside it.
 std::string stream_key(const Subject& subject, const Decision& decision) {
-  if (folds_into_pod(subject, decision)) {
-    if (!subject.pod_uid.empty()) return "pod " + subject.pod_uid;
-    return "pod " + subject.namespace_name + "/" + subject.pod_name;
-  }
+  const std::string pod = subject.namespace_name + "/" + subject.pod_name;
+  if (folds_into_pod(subject, decision)) return "pod " + (subject.pod_name.empty() ? subject.pod_uid : pod);
   const std::string kind = decision.granularity == Granularity::Process ? "process " : "container ";
-  // A restarted container of a pod has another id and is the same to whoever looks at it.
-  if (!subject.pod_uid.empty() && !subject.container_name.empty()) {
-    return kind + subject.pod_uid + "/" + subject.container_name;
-  }
+  if (!subject.pod_name.empty() && !subject.container_name.empty()) return kind + pod + "/" + subject.container_name;
   return kind + subject.key();
 }
 

@@ -19,6 +19,7 @@
 #include "agent/config/settings.h"
 #include "agent/identity/cgroup_root.h"
 #include "agent/runtime/kernel_stats.h"
+#include "agent/runtime/pod_names.h"
 #include "agent/runtime/status.h"
 
 namespace sonde {
@@ -44,7 +45,7 @@ Agent::Agent(AgentOptions options) : options_(std::move(options)) {}
 
 Agent::~Agent() {
   servers_.reset();  // first: its handlers ask the rest
-  control_.reset();  // it asks the cluster for names
+  control_.reset();  // it asks the table of pods for names
 }
 
 Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
@@ -115,7 +116,7 @@ Result<void> Agent::begin() {
   started_ns_ = boottime_ns();
   if (config_.duration_ns) end_ns_ = started_ns_ + config_.duration_ns;
   if (auto joined = join_cluster(); !joined) return joined.error();
-  if (cluster_ && config_.identity_source != IdentitySource::Cgroup) control.names = &cluster_->pods();
+  if (pods_) control.names = pods_.get();
   self_ = std::make_unique<SelfMetrics>(Now::read());
   auto outputs = Outputs::open(config_, &self_->export_duration);
   if (!outputs) return outputs.error();
@@ -238,6 +239,7 @@ void Agent::wait(uint64_t timeout_ns) {
   }
 }
 
+// Where the names of pods come from, where policies do, as far as there is a cluster.
 Result<void> Agent::join_cluster() {
   const KubernetesConfig& wanted = config_.kubernetes;
   kube::ClusterOptions options;
@@ -246,7 +248,8 @@ Result<void> Agent::join_cluster() {
   } else if (wanted.api_server != "none") {
     options.api.url = wanted.api_server;
   }
-  if (options.api.url.empty()) return {};
+  const std::string node_name = config_.node_name.empty() ? host_name() : config_.node_name;
+  if (options.api.url.empty()) return follow_pods(node_name, {});
   if (!options.api.url.starts_with("https://") && !options.api.url.starts_with("http://")) {
     return Error("kubernetes.apiServer must be auto, none or a URL like https://host:6443, not '" + options.api.url + "'");
   }
@@ -256,14 +259,28 @@ Result<void> Agent::join_cluster() {
     return Error("a token is not sent over plain HTTP: write https:// in kubernetes.apiServer or remove kubernetes.tokenFile");
   }
   options.api.user_agent = "sonde-agent/" SONDE_VERSION " (linux)";
-  options.node_name = config_.node_name.empty() ? host_name() : config_.node_name;
+  options.node_name = node_name;
   options.cache_file = wanted.policy_cache;
-  options.pods = config_.identity_source != IdentitySource::Cgroup;
   options.changed = [this] { ring(); };
   limit_http_pool();
+  if (auto followed = follow_pods(node_name, options.api); !followed) return followed.error();
+  options.pods = pods_.get();
   cluster_ = std::make_unique<kube::Cluster>(std::move(options));
   cluster_->start();
   policies_->set_objects(cluster_->policies());  // of the last run
+  return {};
+}
+
+Result<void> Agent::follow_pods(const std::string& node_name, const kube::ApiOptions& api) {
+  kube::PodTableOptions table;
+  table.namespaces = !api.url.empty();  // who tells their labels
+  auto pods = std::make_unique<kube::PodTable>(table);
+  auto entries = pod_sources(config_, {.node_name = node_name, .api = api}, *pods);
+  if (!entries) return entries.error();
+  if (entries->empty()) return {};
+  pods_ = std::move(pods);
+  pod_sources_ = std::make_unique<kube::PodSources>(*pods_, std::move(*entries), [this] { ring(); });
+  pod_sources_->start();
   return {};
 }
 
@@ -377,13 +394,21 @@ void Agent::do_reload() {
 
 void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
+    const Now now = Now::read();
     report(sink, kernel_stats(*engine_, *overhead_, *failures_, functions_->missed()));
-    report(sink, aggregator_->stats(), Now::read());
+    report(sink, aggregator_->stats());
+    report(sink, names_stats(), now);
     report(sink, "export", outputs_->queue());
     for (const ExportStats& stats : outputs_->stats()) report(sink, stats);
     sink.value(SelfMetric::OverheadUsage, overhead_->budget().used_milli_cpu() / 1000);
     sink.value(SelfMetric::OverheadBudget, overhead_->milli_cpu() / 1000);
   });
+}
+
+// Without a source of pods the names are what the paths tell, and as old as the snapshot of them.
+NamesStats Agent::names_stats() const {
+  if (!pod_sources_) return {"cgroup", control_->identity()->made_ns};
+  return {pod_sources_->last_used(), pod_sources_->fresh_ns()};
 }
 
 // By the loop's thread alone: what it reads belongs to it.
@@ -393,6 +418,8 @@ void Agent::publish_status() {
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;
   sources.cluster = cluster_.get();
+  sources.pods = pods_.get();
+  sources.pod_sources = pod_sources_.get();
   std::string status = make_status_json(sources);
   publish_identity();
   const std::lock_guard lock(published_);

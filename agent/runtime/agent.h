@@ -19,6 +19,7 @@
 #include "agent/kernel/engine.h"
 #include "agent/identity/members.h"
 #include "agent/kube/cluster.h"
+#include "agent/kube/pod_sources.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
 #include "agent/runtime/control.h"
@@ -70,6 +71,8 @@ class Agent {
   void wait(uint64_t timeout_ns);
   void follow_policies(bool force);
   Result<void> join_cluster();
+  Result<void> follow_pods(const std::string& node_name, const kube::ApiOptions& api);
+  NamesStats names_stats() const;
   bool follow_cluster();
   void collect(bool everything);
   void collect_released();
@@ -90,6 +93,8 @@ class Agent {
   std::unique_ptr<SelfMetrics> self_;
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
+  std::unique_ptr<kube::PodTable> pods_;    // none where the cgroups' paths are all there is
+  std::unique_ptr<kube::PodSources> pod_sources_;
   std::unique_ptr<kube::Cluster> cluster_;  // none outside Kubernetes
   uint64_t cluster_policies_ = 0;           // versions that are in force
   uint64_t cluster_node_ = 0;

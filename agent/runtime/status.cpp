@@ -240,7 +240,24 @@ Json cluster_json(const kube::Cluster& cluster) {
     if (!stats.last_error.empty()) one["error"] = stats.last_error;
     followed.push_back(std::move(one));
   }
-  return {{"pods", cluster.pods().size()}, {"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
+  return {{"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
+}
+
+Json identity_json(const StatusSources& from) {
+  if (!from.pod_sources) return {{"source", "cgroup"}, {"serving", true}, {"pods", 0}, {"sources", Json::array()}};
+  const std::string in_use = from.pod_sources->in_use();
+  Json json{{"source", in_use.empty() ? from.pod_sources->last_used() : in_use}, {"serving", !in_use.empty()}};
+  json["pods"] = from.pods->size();
+  const uint64_t fresh = from.pod_sources->fresh_ns(), now = boottime_ns();
+  if (fresh) json["age_seconds"] = static_cast<double>(now > fresh ? now - fresh : 0) / 1e9;
+  json["sources"] = Json::array();
+  for (const kube::SourceStatus& source : from.pod_sources->status()) {
+    Json one{{"name", source.name}, {"state", kube::source_state_word(source.state)}, {"in_use", source.in_use},
+             {"failures", source.failures}};
+    if (!source.reason.empty()) one["reason"] = source.reason;
+    json["sources"].push_back(std::move(one));
+  }
+  return json;
 }
 
 }  // namespace
@@ -277,6 +294,7 @@ std::string make_status_json(const StatusSources& sources) {
   json["overhead"] = {{"used_milli_cpu", sources.overhead.budget().used_milli_cpu()},
                       {"budget_milli_cpu", sources.overhead.milli_cpu()},
                       {"over_budget", sources.overhead.budget().over_budget()}};
+  json["identity"] = identity_json(sources);
   if (sources.cluster) json["kubernetes"] = cluster_json(*sources.cluster);
   return text_of(json);
 }

@@ -11,6 +11,7 @@
 #include "agent/identity/subject.h"
 #include "agent/kernel/engine.h"
 #include "agent/kube/cluster.h"
+#include "agent/kube/pod_sources.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/runtime/control.h"
 #include "agent/runtime/failures.h"
@@ -34,6 +35,8 @@ struct StatusSources {
   uint64_t started_ns = 0;  // CLOCK_BOOTTIME
   CollectStats last_collect;
   const kube::Cluster* cluster = nullptr;  // none outside Kubernetes
+  const kube::PodTable* pods = nullptr;    // none where names come from the cgroups' paths alone
+  const kube::PodSources* pod_sources = nullptr;
 };
 std::string make_status_json(const StatusSources& sources);
 // The "policies" of a status document, by itself.

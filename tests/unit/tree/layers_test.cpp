@@ -32,7 +32,7 @@ const std::map<std::string, Names>& allowed_layers() {
       {"export", with(middle, {"export"})},
       {"config", with(middle, {"config", "export"})},
       {"api", with(middle, {"api", "export"})},
-      {"kube", with(middle, {"kube"})},
+      {"kube", with(middle, {"kube", "api", "export"})},
       {"functions", with(middle, {"symbols", "functions"})},
       {"runtime", with(middle, {"symbols", "functions", "export", "config", "api", "kube", "runtime"})},
       {"cli", with(middle, {"export", "config", "api", "kube", "runtime", "cli"})},

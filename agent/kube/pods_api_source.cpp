@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/kube/pods_api_source.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "agent/kube/pod_proto.h"
+
+namespace sonde::kube {
+
+PodsApiSource::PodsApiSource(PodsApiSourceOptions options, PodSink& sink)
+    : options_(std::move(options)), sink_(sink), client_(options_.api), thread_([this] { run(); }) {}
+
+PodsApiSource::~PodsApiSource() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  client_.stop();
+  thread_.join();
+}
+
+void PodsApiSource::run() {
+  uint64_t wait_ns = options_.shortest_wait_ns;
+  for (;;) {
+    const Error ended = follow();
+    std::unique_lock lock(mutex_);
+    if (stopping_) return;
+    lock.unlock();
+    sink_.failed(ended.message());
+    if (synced_) wait_ns = options_.shortest_wait_ns;
+    lock.lock();
+    const uint64_t wait = std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
+    if (wake_.wait_for(lock, std::chrono::nanoseconds(wait), [&] { return stopping_; })) return;
+    wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
+  }
+}
+
+Error PodsApiSource::follow() {
+  synced_ = false;
+  listed_.clear();
+  struct stat info {};
+  if (::stat(options_.api.socket.c_str(), &info) != 0) {
+    return Error("there is no socket " + options_.api.socket + " (kubelets have it since 1.36 with the feature gate PodsAPI; "
+                 "the agent's pod must mount its directory)");
+  }
+  return client_.watch([this](PodsApiEvent event, std::string_view bytes) { take(event, bytes); }, [this] { sink_.fresh(); });
+}
+
+void PodsApiSource::take(PodsApiEvent event, std::string_view bytes) {
+  if (event == PodsApiEvent::Synced) {
+    std::vector<Pod> pods;
+    for (auto& [uid, pod] : listed_) pods.push_back(std::move(pod));
+    listed_.clear();
+    synced_ = true;
+    return sink_.all(std::move(pods));
+  }
+  if (event == PodsApiEvent::Deleted) {
+    const std::string uid = uid_of_pod_proto(bytes);
+    if (synced_) sink_.gone(uid);
+    else listed_.erase(uid);
+    return;
+  }
+  auto pod = parse_pod_proto(bytes);
+  if (!pod || (!synced_ && listed_.size() >= kMostPods)) {
+    if (skipped_++ == 0) spdlog::warn("a pod of the kubelet's socket is left out: {}", pod ? "too many" : pod.error().message());
+    return;
+  }
+  if (synced_) sink_.one(std::move(*pod));
+  else listed_[pod->uid] = std::move(*pod);
+}
+
+}  // namespace sonde::kube

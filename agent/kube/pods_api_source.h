@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pods from the kubelet's Pods API: a stream on a unix socket that only root can open, so there is nothing to verify
+// and no token.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "agent/api/pods_api_client.h"
+#include "agent/kube/pod_source.h"
+
+namespace sonde::kube {
+
+struct PodsApiSourceOptions {
+  PodsApiOptions api;
+  uint64_t shortest_wait_ns = 1'000'000'000;  // after failures; doubled each time
+  uint64_t longest_wait_ns = 30'000'000'000;
+};
+
+class PodsApiSource final : public PodSource {
+ public:
+  PodsApiSource(PodsApiSourceOptions options, PodSink& sink);
+  ~PodsApiSource() override;
+
+ private:
+  void run();
+  Error follow();
+  void take(PodsApiEvent event, std::string_view bytes);
+
+  const PodsApiSourceOptions options_;
+  PodSink& sink_;
+  PodsApiClient client_;
+  bool synced_ = false;                // the stream that stands has listed all pods
+  std::map<std::string, Pod> listed_;  // until then, by UID
+  uint64_t skipped_ = 0;
+  std::mt19937_64 random_{std::random_device{}()};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace sonde::kube

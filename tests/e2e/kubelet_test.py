@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods of a real kubelet: containerd and runc run them here, the kubelet's own server tells their names."""
+
+import json
+import os
+import pathlib
+
+from cluster_test import NODE, RBAC, policy
+from support import cluster, node, otlp
+from support.case import Case
+from support.machine import wait_for
+
+NODES_PODS = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: sonde-kubelet}
+rules:
+  - {apiGroups: [""], resources: [nodes/pods], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: sonde-kubelet}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sonde-kubelet}
+subjects: [{kind: ServiceAccount, name: sonde, namespace: default}]
+"""
+
+
+def fsyncs(n):
+    """Beside them runc reads and writes in a container's cgroup, but it does not fsync."""
+    return ["/workload", "io", "/tmp/file", "10", "4096", "0", str(n), "0"]
+
+
+class RealKubelet(Case):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start(cluster.Cluster(self.directory).start())
+        self.cluster.install_crds()
+        self.cluster.apply(RBAC)
+        self.token = self.cluster.token("sonde", "default")
+        self.cluster.apply(policy("e2e", {"podSelector": {"matchLabels": {"app": "e2e"}}, "preset": "Detailed",
+                                          "collection": {"periodSeconds": 1}}))
+        self.node = self.start(node.Node(self.directory, self.cluster, NODE))
+        self.file = os.path.join(self.directory, "out.jsonl")
+
+    def certify(self):
+        self.node.serving = self.cluster.certificates.issue("kubelet", "IP:127.0.0.1")
+
+    def start_agent(self, source, *flags):
+        return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
+                          "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
+                          "--default-policy", "false", "--identity-source", source,
+                          "--kubelet", f"127.0.0.1:{self.node.port}", "--kubelet-token-file", self.token,
+                          "--kubelet-period", "2s", *flags)
+
+    def identity(self, sonde):
+        return json.loads(sonde.get("/statusz", local=True)[1])["identity"]
+
+    def reason(self, sonde, name="kubelet"):
+        return next(s for s in self.identity(sonde)["sources"] if s["name"] == name).get("reason", "")
+
+    def in_use(self, sonde, name, seconds=60):
+        def check():
+            identity = self.identity(sonde)
+            return identity["serving"] and identity["source"] == name
+        try:
+            wait_for(check, seconds, f"pods come from {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.identity(sonde)}") from None
+
+    def fails_with(self, sonde, words, name="kubelet"):
+        wait_for(lambda: words in self.reason(sonde, name), 30, f"'{words}', not '{self.reason(sonde, name)}'")
+
+    def counted(self, pod):
+        try:
+            return otlp.Metrics.read(self.file).total("sonde.file.operation.duration", pod, sonde__file__operation="fsync")
+        except FileNotFoundError:
+            return None
+
+    def expect(self, pod, n):
+        wait_for(lambda: self.counted(pod) == n, 60, f"{pod} has {n} fsyncs (has {self.counted(pod)})")
+
+    def test_kubelet_names_its_containers(self):
+        """Permission that is missing, then given; a static pod that lives under a second; the kubelet away and back."""
+        self.certify()
+        self.node.start()
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
+        self.fails_with(sonde, "grant `get` of nodes/pods")
+        self.cluster.apply(NODES_PODS)
+        self.in_use(sonde, "kubelet")
+        self.node.static_pod("short", fsyncs(37), {"app": "e2e"}, restartPolicy="Never")
+        self.node.static_pod("other", fsyncs(41), {"app": "else"}, restartPolicy="Never")
+        self.expect(f"short-{NODE}", 37)
+        resource = otlp.Metrics.read(self.file).resource(f"short-{NODE}")
+        self.assertEqual((resource["k8s.namespace.name"], resource["k8s.container.name"]), ("default", "main"))
+        self.assertRegex(resource["k8s.pod.uid"], "^[0-9a-f]{32}$", "the UID that is in the path of a static pod's cgroup")
+        self.assertIsNone(self.counted(f"other-{NODE}"))
+
+        self.node.stop_kubelet()
+        wait_for(lambda: not self.identity(sonde)["serving"], 60, "the kubelet is given up")
+        self.assertIn("nothing listens", self.reason(sonde))
+        self.assertGreaterEqual(self.identity(sonde)["pods"], 2, "the last snapshot serves")
+        self.node.start_kubelet()
+        self.in_use(sonde, "kubelet")
+        self.node.static_pod("later", fsyncs(43), {"app": "e2e"}, restartPolicy="Never")
+        self.expect(f"later-{NODE}", 43)
+        self.expect(f"short-{NODE}", 37)
+
+    def test_kubelet_crash_loop(self):
+        """A container that ends and is started again: one identity, each run from zero, and nothing is lost."""
+        self.certify()
+        self.node.start()
+        self.cluster.apply(NODES_PODS)
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
+        self.in_use(sonde, "kubelet")
+        self.node.static_pod("loop", fsyncs(19), {"app": "e2e"})
+
+        def restarts():
+            status = json.loads(self.node.get("/pods", pathlib.Path(self.token).read_text())[1])
+            return [s["restartCount"] for p in status["items"] for s in p["status"].get("containerStatuses", [])]
+        wait_for(lambda: restarts() and max(restarts()) >= 2, 120, "it was started three times")
+        self.expect(f"loop-{NODE}", 19)
+        metrics = otlp.Metrics.read(self.file)
+        self.assertEqual(metrics.resource(f"loop-{NODE}")["service.instance.id"], f"default.loop-{NODE}.main")
+        self.assertEqual(metrics.decreases, [], "each run has a start time of its own")
+
+    def test_kubelet_tls_and_tokens(self):
+        """The kubelet's own certificate: refused, pinned, or not asked for; a token that is wrong, then right."""
+        self.node.start()
+        self.cluster.apply(NODES_PODS)
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
+        self.fails_with(sonde, "its certificate is not trusted")
+        sonde.stop()
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "insecure")
+        self.fails_with(sonde, "none was sent since kubelet.tls is insecure")
+        sonde.stop()
+        token = os.path.join(self.directory, "rotating.token")
+        pathlib.Path(token).write_text("wrong")
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "pin", "--kubelet-pin", self.node.own_certificate,
+                                 "--kubelet-token-file", token)
+        self.fails_with(sonde, "does not accept the token (401)")
+        pathlib.Path(token + "~").write_text(pathlib.Path(self.token).read_text())
+        os.rename(token + "~", token)
+        self.in_use(sonde, "kubelet")
+
+    def test_auto_falls_back_and_returns(self):
+        """auto: no socket, so the kubelet; it goes, so the API server; it comes back, so the kubelet."""
+        self.node.start()
+        self.cluster.apply(NODES_PODS)
+        sonde = self.start_agent("auto", "--kubelet-tls", "auto", "--kubelet-pin", self.node.own_certificate,
+                                 "--pods-api-socket", os.path.join(self.directory, "no.sock"))
+        self.in_use(sonde, "kubelet")
+        self.fails_with(sonde, "there is no socket", "podsApi")
+        self.node.static_pod("first", fsyncs(23), {"app": "e2e"}, restartPolicy="Never")
+        self.expect(f"first-{NODE}", 23)
+        wait_for(lambda: self.cluster.get("pod", "-A")["items"], 60, "the static pod's mirror is at the API server")
+        self.node.stop_kubelet()
+        self.in_use(sonde, "apiServer")
+        self.assertIn("nothing listens", self.reason(sonde))
+        self.assertGreaterEqual(self.identity(sonde)["pods"], 1)
+        self.expect(f"first-{NODE}", 23)
+        self.node.start_kubelet()
+        self.in_use(sonde, "kubelet")
+        self.assertIn("pods come from apiServer (podsApi: there is no socket", sonde.log())
