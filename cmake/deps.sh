@@ -58,6 +58,8 @@ vm    | gcc-aarch64-linux-gnu    | gcc-aarch64-linux-gnu | gcc-aarch64-none-elf
 vm    | libc6-dev-arm64-cross    | -                     | -
 e2e   | python3                  | python3               | python3
 e2e   | golang-go                | golang                | go
+e2e   | containerd               | containerd            | containerd
+e2e   | runc                     | runc                  | runc
 fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
 apps  | python3                  | python3               | python3
 apps  | fio                      | fio                   | fio
