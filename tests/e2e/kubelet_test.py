@@ -5,23 +5,24 @@ import json
 import os
 import pathlib
 
-from cluster_test import NODE, RBAC, policy
+from cluster_test import NODE, policy
 from support import cluster, node, otlp
 from support.case import Case
 from support.machine import wait_for
 
+BARE = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bare", "namespace": "default"}}
 NODES_PODS = """
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: sonde-kubelet}
+metadata: {name: nodes-pods}
 rules:
   - {apiGroups: [""], resources: [nodes/pods], verbs: [get]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: sonde-kubelet}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sonde-kubelet}
-subjects: [{kind: ServiceAccount, name: sonde, namespace: default}]
+metadata: {name: nodes-pods}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: nodes-pods}
+subjects: [{kind: ServiceAccount, name: bare, namespace: default}]
 """
 
 
@@ -34,9 +35,8 @@ class RealKubelet(Case):
     def setUp(self):
         super().setUp()
         self.cluster = self.start(cluster.Cluster(self.directory).start())
-        self.cluster.install_crds()
-        self.cluster.apply(RBAC)
-        self.token = self.cluster.token("sonde", "default")
+        self.cluster.install()
+        self.token = self.cluster.token("sonde-agent", "sonde")
         self.cluster.apply(policy("e2e", {"podSelector": {"matchLabels": {"app": "e2e"}}, "preset": "Detailed",
                                           "collection": {"periodSeconds": 1}}))
         self.node = self.start(node.Node(self.directory, self.cluster, NODE))
@@ -49,8 +49,8 @@ class RealKubelet(Case):
         return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
                           "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
                           "--default-policy", "false", "--identity-source", source,
-                          "--kubelet", f"127.0.0.1:{self.node.port}", "--kubelet-token-file", self.token,
-                          "--kubelet-period", "2s", *flags)
+                          "--kubelet", f"127.0.0.1:{self.node.port}", "--kubelet-period", "2s",
+                          *(() if "--kubelet-token-file" in flags else ("--kubelet-token-file", self.token)), *flags)
 
     def identity(self, sonde):
         return json.loads(sonde.get("/statusz", local=True)[1])["identity"]
@@ -83,7 +83,9 @@ class RealKubelet(Case):
         """Permission that is missing, then given; a static pod that lives under a second; the kubelet away and back."""
         self.certify()
         self.node.start()
-        sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
+        self.cluster.apply(BARE)
+        bare = self.cluster.token("bare", "default")
+        sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca, "--kubelet-token-file", bare)
         self.fails_with(sonde, "grant `get` of nodes/pods")
         self.cluster.apply(NODES_PODS)
         self.in_use(sonde, "kubelet")
@@ -109,14 +111,13 @@ class RealKubelet(Case):
         """A container that ends and is started again: one identity, each run from zero, and nothing is lost."""
         self.certify()
         self.node.start()
-        self.cluster.apply(NODES_PODS)
         sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
         self.in_use(sonde, "kubelet")
         self.node.static_pod("loop", fsyncs(19), {"app": "e2e"})
 
         def restarts():
             status = json.loads(self.node.get("/pods", pathlib.Path(self.token).read_text())[1])
-            return [s["restartCount"] for p in status["items"] for s in p["status"].get("containerStatuses", [])]
+            return [s["restartCount"] for p in status["items"] or [] for s in p["status"].get("containerStatuses", [])]
         wait_for(lambda: restarts() and max(restarts()) >= 2, 120, "it was started three times")
         self.expect(f"loop-{NODE}", 19)
         metrics = otlp.Metrics.read(self.file)
@@ -126,7 +127,6 @@ class RealKubelet(Case):
     def test_kubelet_tls_and_tokens(self):
         """The kubelet's own certificate: refused, pinned, or not asked for; a token that is wrong, then right."""
         self.node.start()
-        self.cluster.apply(NODES_PODS)
         sonde = self.start_agent("kubelet", "--kubelet-tls", "ca", "--kubelet-ca", self.cluster.ca)
         self.fails_with(sonde, "its certificate is not trusted")
         sonde.stop()
@@ -145,7 +145,6 @@ class RealKubelet(Case):
     def test_auto_falls_back_and_returns(self):
         """auto: no socket, so the kubelet; it goes, so the API server; it comes back, so the kubelet."""
         self.node.start()
-        self.cluster.apply(NODES_PODS)
         sonde = self.start_agent("auto", "--kubelet-tls", "auto", "--kubelet-pin", self.node.own_certificate,
                                  "--pods-api-socket", os.path.join(self.directory, "no.sock"))
         self.in_use(sonde, "kubelet")

@@ -121,6 +121,44 @@ TEST(Lifecycle, ARestartedContainerContinuesFromZeroWithANewStart) {
   for (const Point& each : world.batch->points) EXPECT_FALSE(each.no_recorded_value) << each.metric->name;
 }
 
+// A StatefulSet's pod made anew: another UID, so another Resource, but the same service.instance.id.
+TEST(Lifecycle, APodOfTheSameNameFollowsTheOneBefore) {
+  World world({.attached_ns = 900 * kSecond});
+  world.add(5, World::container(50));
+  read(world, 5, 100);
+  world.emit_due();
+  const auto before = resource_of(world.batch, read_of(world.batch));
+  world.pass(kSecond);
+  world.end(5);
+  world.pass(kSecond);
+  Subject anew = World::container(60, "app", world.now.boot_ns);
+  anew.pod_uid = "00000000-0000-0000-0000-000000000099";
+  world.add(6, anew);
+  world.pass(kSecond);
+  read(world, 6, 5);
+  ASSERT_TRUE(world.emit());
+  check_structure(*world.batch);
+  for (const Point* each : points(world.batch, "t.io")) {
+    EXPECT_EQ(resource_of(world.batch, each)->id, before->id) << "first the old one ends";
+  }
+  world.remove(5);
+  world.pass(kSecond);
+  read(world, 6, 1);
+  ASSERT_TRUE(world.emit());
+  check_structure(*world.batch);
+  EXPECT_TRUE(read_of(world.batch)->no_recorded_value) << "with an end mark, before the new one is sent";
+  EXPECT_EQ(resource_of(world.batch, read_of(world.batch))->id, before->id);
+  world.pass(kSecond);
+  read(world, 6, 2);
+  ASSERT_TRUE(world.emit());
+  check_structure(*world.batch);
+  const Point* now = read_of(world.batch);
+  ASSERT_TRUE(now);
+  EXPECT_EQ(now->integer, 8) << "and nothing of it is lost";
+  EXPECT_NE(resource_of(world.batch, now)->id, before->id);
+  EXPECT_EQ(attribute(*resource_of(world.batch, now), "k8s.pod.uid"), anew.pod_uid);
+}
+
 TEST(Lifecycle, ASuccessorThatComesAfterTheLastFlushStillContinues) {
   World world;
   world.add(5, World::container(50));

@@ -86,7 +86,9 @@ TEST(SelfMetrics, AreOnTheNodesResourceWithEverythingElse) {
 
   World world;
   Aggregator aggregator({.modules = test_modules(), .node_period_ms = 10'000}, &self);
-  self.add_source([&](SelfSink& sink) { report(sink, aggregator.stats(), world.now); });
+  self.add_source([&](SelfSink& sink) { report(sink, aggregator.stats()); });
+  const NamesStats names{"kubelet", world.now.boot_ns};
+  self.add_source([&](SelfSink& sink) { report(sink, names, world.now); });
   const auto none = std::make_shared<IdentitySnapshot>();
   aggregator.begin_collection(none, std::make_shared<PolicySnapshot>(), world.now);
   aggregator.counter(0, id(kRead), 5);
@@ -105,6 +107,7 @@ TEST(SelfMetrics, AreOnTheNodesResourceWithEverythingElse) {
   EXPECT_EQ(point(batch, "sonde.agent.samples.detoured", "sonde.reason=unattributed_slot")->integer, 1);
   EXPECT_GT(point(batch, "sonde.agent.memory.resident")->integer, 1 << 20);
   EXPECT_GT(point(batch, "sonde.agent.fds")->integer, 2);
+  EXPECT_DOUBLE_EQ(point(batch, "sonde.agent.snapshot.age", "sonde.identity.source=kubelet")->real, 10);
   EXPECT_EQ(points(batch, "sonde.build_info").size(), 1u);
   const Point* duration = point(batch, "sonde.agent.collection.duration");
   ASSERT_TRUE(duration);
