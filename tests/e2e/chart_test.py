@@ -105,6 +105,7 @@ class Helm(Case):
             self.assertNotIn(gone, text)
         self.assertIn('add: ["BPF","PERFMON","NET_ADMIN"]', text)
         self.assertIn("image: mirror.example/m/ghcr.io/sonde/sonde@sha256:000", text)
+        self.assertIn("{path: /k/k.crt, type: File}", self.template("agent.kubeletCertificate=/k/k.crt"))
         self.assertIn("kind: PodDisruptionBudget", self.template("operator.podDisruptionBudget.enabled=true"))
         for word in ("privileged: true", "hostPID: true", "hostNetwork: true", "SYS_ADMIN"):
             self.assertNotIn(word, text)

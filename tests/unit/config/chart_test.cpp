@@ -22,7 +22,8 @@ const std::string kChart = kTop + "/charts/sonde";
 // What the chart says itself, since it makes the mounts, the port and the pod; and what makes no sense in a DaemonSet.
 const std::set<std::string> kOfTheChart = {
     "procRoot",  "cgroupRoot",  "listen.http",    "nodeName",     "kubernetes.apiServer", "kubernetes.tokenFile",
-    "policies",  "duration",    "target.pid",     "target.comm",  "kubernetes.caFile",    "kubernetes.policyCache"};
+    "policies",  "duration",    "target.pid",     "target.comm",  "kubernetes.caFile",    "kubernetes.policyCache",
+    "kubelet.address"};
 
 Json typed(const char* type) { return {{"type", type}}; }
 
