@@ -2,6 +2,7 @@
 /* The locks probe: time that tasks wait for locks, of the kernel and of programs (futexes). README.md says which hooks. */
 #include "futex.h"
 #include "names.h"
+#include "stalls.h"
 
 SONDE_LICENSE;
 

@@ -19,7 +19,7 @@
 namespace sonde {
 namespace {
 
-enum Metric : uint8_t { kWait, kTime, kHold, kInversions };
+enum Metric : uint8_t { kWait, kTime, kHold, kInversions, kStalls };
 
 constexpr std::array<std::string_view, LOCKS_KINDS> kKinds = {"mutex",   "spinlock",     "rwlock",    "rwsem",
                                                               "rtmutex", "percpu_rwsem", "semaphore", "futex"};
@@ -57,10 +57,16 @@ constexpr MetricSpec kMetrics[] = {
      .description = "Cycles of tasks that wait for each other's locks: suspected deadlocks.",
      .attributes = kInversionKind,
      .from_zero = true},
+    {.name = "sonde.rcu.stalls",
+     .unit = "{stall}",
+     .level = Level::Standard,
+     .description = "Grace periods of RCU that the kernel says are held up; each once, however often it says so.",
+     .from_zero = true,
+     .node = true},
 };
 
 constexpr auto make_series() {
-  std::array<SeriesSpec, LOCKS_KINDS + 1 + 2 + 3> all{};
+  std::array<SeriesSpec, LOCKS_KINDS + 1 + 2 + 3 + 1> all{};
   std::size_t n = 0;
   for (uint16_t kind = 0; kind < LOCKS_KINDS; ++kind) {
     const uint8_t flag = kind == LOCKS_FUTEX ? LOCKS_FUTEXES : LOCKS_WAITS;
@@ -73,6 +79,7 @@ constexpr auto make_series() {
     all[n++] = {kInversions, Source::Counter, static_cast<uint16_t>(LOCKS_INVERSION + kind), {kKinds[kind]},
                 Level::Detailed, LOCKS_INVERSIONS, 1.0};
   }
+  all[n++] = {kStalls, Source::Counter, LOCKS_STALL, {}, Level::Standard, LOCKS_STALLS, 1.0};
   return all;
 }
 constexpr auto kSeries = make_series();
@@ -90,6 +97,8 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "locks_mutex_unlock", .hook = "fentry/mutex_unlock", .flags = LOCKS_HOLDS, .gap = kNoHolds},
     {.program = "locks_up_read", .hook = "fentry/up_read", .flags = LOCKS_HOLDS, .gap = kNoHolds},
     {.program = "locks_up_write", .hook = "fentry/up_write", .flags = LOCKS_HOLDS, .gap = kNoHolds},
+    {.program = "locks_console", .hook = "tp_btf/console", .flags = LOCKS_STALLS,
+     .gap = "stalls of RCU are not counted: this kernel has no tracepoint for what it logs"},
     {.program = "locks_take_rows",
      .hook = "run by the agent when subjects are selected and before a collection",
      .flags = 0,
@@ -100,12 +109,14 @@ constexpr std::string_view kNotes[] = {
     "A lock that is free when it is asked for is no wait; a futex call that need not sleep neither.",
     "A wait for a spinning lock in an interrupt is charged to the task that was interrupted.",
     "Futex waits of 32-bit programs are not measured.",
+    "Stalls of RCU are read from what the kernel logs, into which root can write through /dev/kmsg, too.",
     "Inversions of futexes are found for mutexes of glibc, which write their owner beside the futex.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "locks",
-    .summary = "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks",
+    .summary = "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks; "
+               "stalls of RCU",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,

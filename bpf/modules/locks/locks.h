@@ -21,7 +21,7 @@ enum locks_kind {
 enum locks_histogram { LOCKS_HOLD_MUTEX = LOCKS_KINDS, LOCKS_HOLD_RWSEM, LOCKS_HISTOGRAMS };
 
 /* Counters: inversions by kind, then those that are no kind's. */
-enum locks_counter { LOCKS_INVERSION = 0, LOCKS_COUNTERS = LOCKS_KINDS };
+enum locks_counter { LOCKS_INVERSION = 0, LOCKS_STALL = LOCKS_KINDS, LOCKS_COUNTERS };
 
 /* Bits of the flags byte. */
 #define LOCKS_WAITS 0x01      /* locks of the kernel */
@@ -29,6 +29,7 @@ enum locks_counter { LOCKS_INVERSION = 0, LOCKS_COUNTERS = LOCKS_KINDS };
 #define LOCKS_NAMES 0x04
 #define LOCKS_HOLDS 0x08
 #define LOCKS_INVERSIONS 0x10
+#define LOCKS_STALLS 0x20     /* of RCU; of the node */
 #define LOCKS_OF_KERNEL (LOCKS_WAITS | LOCKS_NAMES | LOCKS_HOLDS | LOCKS_INVERSIONS)
 
 /* Keys of cells: which name, of which kind. */

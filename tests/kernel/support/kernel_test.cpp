@@ -129,6 +129,14 @@ void Totals::counter(uint32_t slot, SeriesId id, uint64_t delta) {
   values[slot][name_of(modules, id)] += static_cast<int64_t>(delta);
 }
 
+EngineOptions only(const std::string& module) {
+  EngineOptions options;
+  for (const ModuleEntry& entry : modules()) {
+    if (entry.module->info().name != module) options.disabled_modules.emplace(entry.module->info().name);
+  }
+  return options;
+}
+
 void Totals::gauge(uint32_t slot, SeriesId id, int64_t value) { values[slot][name_of(modules, id)] = value; }
 
 void Totals::histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) {
