@@ -102,6 +102,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   }
   const std::string root = options.cgroup_root.empty() ? mounted_cgroup_root() : options.cgroup_root;
   engine->cgroup_root_ = Fd(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  engine->files_.set_root(engine->cgroup_root_.get());
   if (auto attached = engine->core_->attach_lifecycle(); !attached) return attached.error();
   return engine;
 }
@@ -238,6 +239,7 @@ void Engine::retire_released(uint64_t now) {
       if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().forget(released.slot);
       if (reads_[i]) reads_[i]->forget(released.slot);
     }
+    files_.forget(released.slot);
     moved_ns_[released.slot] = 0;
     freed_.push_back(released.slot);
     return true;

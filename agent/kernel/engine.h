@@ -20,6 +20,7 @@
 #include "agent/base/fd.h"
 #include "agent/base/result.h"
 #include "agent/kernel/core.h"
+#include "agent/kernel/kept_files.h"
 #include "agent/kernel/module_object.h"
 #include "agent/kernel/reads.h"
 #include "agent/kernel/slots.h"
@@ -126,7 +127,7 @@ class Engine {
   void follow_reads(uint32_t slot, const ModuleFlags& flags);
   void read_all(const std::vector<uint32_t>& slots, CollectStats& stats);
   void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
-  bool opens(uint32_t slot, ReadTarget& target, Fd& directory) const;
+  std::unique_ptr<KeptFiles::Reader> reader(uint32_t slot);
   void retire_released(uint64_t now);
   ModuleFlags asked_flags() const;
 
@@ -138,6 +139,7 @@ class Engine {
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
   std::vector<std::unique_ptr<Reads>> reads_;  // likewise; null: off
   Fd cgroup_root_;
+  KeptFiles files_{room_for_files()};
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot

@@ -1,61 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's part in Source::Read: whose files are read when.
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <cstring>
 
 #include "agent/kernel/engine.h"
 
 namespace sonde {
 
-// Directories are opened by path and checked by id: a path used again is somebody else's.
-bool Engine::opens(uint32_t slot, ReadTarget& target, Fd& directory) const {
-  if (slot == SONDE_SLOT_NODE) {
-    target.node = true;
-    return true;
-  }
+// Who has no directory that could be known again has no reader.
+std::unique_ptr<KeptFiles::Reader> Engine::reader(uint32_t slot) {
+  if (slot == SONDE_SLOT_NODE) return std::make_unique<KeptFiles::Reader>(files_, slot, "", 0);
   const sonde_slot_info* info = slots_->info(slot);
-  if (!info || info->tgid || slots_->released(slot)) return false;
-  if (strnlen(info->path, sizeof(info->path)) + 1 >= sizeof(info->path)) return false;  // cut off
-  const char* path = info->path[0] == '/' ? info->path + 1 : info->path;
-  directory = Fd(openat(cgroup_root_.get(), *path ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  struct stat status {};
-  if (!directory || fstat(directory.get(), &status) || status.st_ino != info->cgroup_id) return false;
-  target.directory = directory.get();
-  return true;
+  if (!info || info->tgid || slots_->released(slot)) return nullptr;
+  if (strnlen(info->path, sizeof(info->path)) + 1 >= sizeof(info->path)) return nullptr;  // cut off
+  return std::make_unique<KeptFiles::Reader>(files_, slot, info->path, info->cgroup_id);
 }
 
 // Before the slot has these flags: what it is newly asked for counts from now on.
 void Engine::follow_reads(uint32_t slot, const ModuleFlags& flags) {
   const auto* before = slots_->config(slot);
-  ReadTarget target;
-  Fd directory;
-  bool opened = false;
+  std::unique_ptr<KeptFiles::Reader> files;
+  bool asked = false;
   for (std::size_t i = 0; i < reads_.size(); ++i) {
     if (!reads_[i]) continue;
     const uint8_t ours = reads_[i]->flags();
+    asked = asked || (flags[i] & ours);
     if (const auto lost = static_cast<uint8_t>(before->flags[i] & ~flags[i] & ours)) reads_[i]->end(slot, lost);
-    target.flags = static_cast<uint8_t>(flags[i] & ~before->flags[i] & ours);
-    if (!target.flags) continue;
-    if (!opened && !opens(slot, target, directory)) return;
-    opened = true;
-    reads_[i]->begin(slot, target);
+    const auto fresh = static_cast<uint8_t>(flags[i] & ~before->flags[i] & ours);
+    if (!fresh) continue;
+    if (!files) files = reader(slot);
+    if (!files || files->gone()) return;
+    reads_[i]->begin(slot, {slot == SONDE_SLOT_NODE, fresh, files.get()});
   }
+  if (!asked) files_.forget(slot);
 }
 
 void Engine::read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad) {
   const auto* config = slots_->config(slot);
-  ReadTarget target;
-  Fd directory;
-  bool opened = false;
+  std::unique_ptr<KeptFiles::Reader> files;
   for (std::size_t i = 0; i < reads_.size(); ++i) {
     if (!reads_[i]) continue;
-    target.flags = config->flags[i] & reads_[i]->flags();
-    if (!target.flags) continue;
-    if (!opened && !opens(slot, target, directory)) return;
-    opened = true;
-    ++(reads_[i]->read(slot, target) ? good : bad)[i];
+    const auto flags = static_cast<uint8_t>(config->flags[i] & reads_[i]->flags());
+    if (!flags) continue;
+    if (!files) files = reader(slot);
+    if (!files) return;
+    const bool read = reads_[i]->read(slot, {slot == SONDE_SLOT_NODE, flags, files.get()});
+    if (files->gone()) return;
+    ++(read ? good : bad)[i];
   }
 }
 

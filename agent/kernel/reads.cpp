@@ -3,19 +3,20 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace sonde {
-namespace {
-
-constexpr uint16_t kNoSeries = 0xffff;
-
-}  // namespace
 
 Reads::Reads(const Module& module, uint16_t module_id)
     : module_(module), id_(module_id), series_(module.info().reads, kNoSeries), read_(module.info().reads, kUnread) {
   const ModuleInfo& info = module.info();
   for (std::size_t i = 0; i < info.series.size(); ++i) {
     const SeriesSpec& series = info.series[i];
+    if (series.source == Source::ReadKeyed) {
+      keyed_series_ = static_cast<uint16_t>(i);
+      keyed_flags_ = series.flag;
+      flags_ |= series.flag;
+    }
     if (series.source != Source::Read || series.index >= series_.size()) continue;
     series_[series.index] = static_cast<uint16_t>(i);
     flags_ |= series.flag;
@@ -49,6 +50,7 @@ void Reads::begin(uint32_t slot, const ReadTarget& target) {
 }
 
 void Reads::end(uint32_t slot, uint8_t flags) {
+  if (flags & keyed_flags_) states_.erase(slot);
   const auto found = values_.find(slot);
   if (found == values_.end()) return;
   for (std::size_t i = 0; i < series_.size(); ++i) {
@@ -56,7 +58,20 @@ void Reads::end(uint32_t slot, uint8_t flags) {
   }
 }
 
+bool Reads::read_keyed(uint32_t slot, const ReadTarget& target) {
+  if (!(target.flags & keyed_flags_)) return true;
+  std::vector<KeyedState>& states = states_[slot];
+  const std::vector<KeyedState> before = std::exchange(states, {});
+  auto done = module_.read_keyed(target, states);
+  if (!done) error_ = done.error().message();
+  for (const KeyedState& old : before) {
+    if (std::ranges::find(states, old.key, &KeyedState::key) == states.end()) states.push_back({old.key, 0});
+  }
+  return static_cast<bool>(done);
+}
+
 bool Reads::read(uint32_t slot, const ReadTarget& target) {
+  if (!read_keyed(slot, target)) return false;
   if (auto done = ask(target); !done) {
     error_ = done.error().message();
     return false;
@@ -97,6 +112,9 @@ uint64_t Reads::drain(uint32_t slot, SampleSink& sink) {
 }
 
 void Reads::drain_states(uint32_t slot, SampleSink& sink) const {
+  if (const auto states = states_.find(slot); states != states_.end()) {
+    for (const KeyedState& state : states->second) sink.gauge(slot, {id_, keyed_series_, state.key + 1}, state.value);
+  }
   const auto found = values_.find(slot);
   if (found == values_.end()) return;
   const ModuleInfo& info = module_.info();

@@ -2,7 +2,8 @@
 // Series of Source::Read: what Module::read() brings, as deltas like those of kernel rows. Knows last values per slot.
 //
 // A subject counts from its selection on: when it is asked for a series, that is read once to know where it stands; only
-// a cgroup that was born with the question (the kernel side gave it its flags at mkdir) counts from zero.
+// a cgroup that was born with the question (the kernel side gave it its flags at mkdir) counts from zero. States with a
+// key (Source::ReadKeyed) are what the last reading brought; one that was there before and is not is 0.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,10 @@ class Reads {
   // How many series moved.
   uint64_t drain(uint32_t slot, SampleSink& sink);
   void drain_states(uint32_t slot, SampleSink& sink) const;
-  void forget(uint32_t slot) { values_.erase(slot); }
+  void forget(uint32_t slot) {
+    values_.erase(slot);
+    states_.erase(slot);
+  }
   const std::string& error() const { return error_; }
 
  private:
@@ -41,13 +45,18 @@ class Reads {
   };
   std::vector<Value>& of(uint32_t slot);
   Result<void> ask(const ReadTarget& target);
+  bool read_keyed(uint32_t slot, const ReadTarget& target);
 
+  static constexpr uint16_t kNoSeries = 0xffff;
   const Module& module_;
   const uint16_t id_;
   uint8_t flags_ = 0;
   std::vector<uint16_t> series_;  // by index of the value
   std::vector<uint64_t> read_;    // what the last read() brought
   std::unordered_map<uint32_t, std::vector<Value>> values_;
+  uint16_t keyed_series_ = kNoSeries;  // that of Source::ReadKeyed
+  uint8_t keyed_flags_ = 0;
+  std::unordered_map<uint32_t, std::vector<KeyedState>> states_;
   std::string error_;
 };
 

@@ -50,13 +50,17 @@ enum class Source : uint8_t {
   KeyedHistogram,
   Gauge,      // <module>_gauges[slot][index], int64, refreshed by Module::refresh
   Read,       // read by user space: index into the values of Module::read
+  ReadKeyed,  // a state per key, read by user space: Module::read_keyed; attribute values by Module::decode_read
 };
 
 // A value that stands for itself, not a sum of changes.
 constexpr bool is_state(const MetricSpec& metric, Source source) {
-  return source == Source::Gauge || (source == Source::Read && metric.instrument != Instrument::Counter);
+  return source == Source::Gauge || source == Source::ReadKeyed ||
+         (source == Source::Read && metric.instrument != Instrument::Counter);
 }
-constexpr bool is_keyed(Source source) { return source == Source::Cells || source == Source::KeyedHistogram; }
+constexpr bool is_keyed(Source source) {
+  return source == Source::Cells || source == Source::KeyedHistogram || source == Source::ReadKeyed;
+}
 constexpr bool is_histogram(Source source) { return source == Source::Histogram || source == Source::KeyedHistogram; }
 
 struct SeriesSpec {

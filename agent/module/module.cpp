@@ -7,6 +7,7 @@ namespace sonde {
 
 CellSeries Module::decode_cell(uint32_t) const { return {}; }
 CellSeries Module::decode_keyed(uint32_t) const { return {}; }
+CellSeries Module::decode_read(uint32_t) const { return {}; }
 
 Result<void> Module::prepare(bpf_object*, const Features&, int) const { return {}; }
 
@@ -19,6 +20,8 @@ Result<void> Module::selected(bpf_object*) const { return {}; }
 Result<void> Module::refresh(bpf_object*) const { return {}; }
 
 Result<void> Module::read(const ReadTarget&, std::span<uint64_t>) const { return {}; }
+
+Result<void> Module::read_keyed(const ReadTarget&, std::vector<KeyedState>&) const { return {}; }
 
 int find_module(std::string_view name) {
   auto all = modules();

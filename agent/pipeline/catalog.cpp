@@ -71,7 +71,9 @@ Located Catalog::locate_cell(int ordinal, SeriesId id) {
   const Module& decoder = *modules_[id.module].module;
   const Source source = series_[ordinal].source;
   const uint32_t cell_key = id.cell ? id.cell - 1 : kOtherCells;
-  const CellSeries cell = source == Source::Cells ? decoder.decode_cell(cell_key) : decoder.decode_keyed(cell_key);
+  const CellSeries cell = source == Source::Cells            ? decoder.decode_cell(cell_key)
+                          : source == Source::KeyedHistogram ? decoder.decode_keyed(cell_key)
+                                                             : decoder.decode_read(cell_key);
   Located located{static_cast<uint16_t>(ordinal), 0, nullptr};
   if (cell.metric < info.metrics.size() && cell.metric != series_[ordinal].metric_index) {
     // One row of cells may feed several metrics: the series of the decoded one says scale and level.

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "tests/kernel/support/kernel_test.h"
 #include "tests/kernel/trial/trial.h"
 #include "tests/kernel/trial/trial_module.h"
@@ -208,6 +210,40 @@ TEST_F(ReadTest, AFailureIsToldAndLosesNothing) {
   trial().fail_reads = false;
   EXPECT_TRUE(engine().collect(totals_, 0, true).failures.empty());
   EXPECT_EQ(made_up(slot), 5);
+}
+
+// How many files below this directory the process has open.
+int open_files_below(const std::string& directory) {
+  int n = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    n += std::filesystem::read_symlink(entry.path(), gone).string().starts_with(directory + "/");
+  }
+  return n;
+}
+
+TEST_F(ReadTest, FilesStayOpenWhileTheirSubjectIsAsked) {
+  Cgroup& box = cgroup("box");
+  const uint32_t slot = selected(box, TRIAL_FLAG_READ);
+  collect(true);
+  EXPECT_EQ(open_files_below(box.directory()), 2);
+  const pid_t child = box.start([] { pause(); });
+  collect(true);
+  EXPECT_EQ(open_files_below(box.directory()), 2) << "no more of them";
+  EXPECT_EQ(totals_.values[slot]["trial.processes"], 1) << "read anew each time";
+  engine().configure(slot, {});
+  EXPECT_EQ(open_files_below(box.directory()), 0) << "not asked any more";
+  SlotSetting again;
+  again.flags[0] = TRIAL_FLAG_READ;
+  engine().configure(slot, again);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  const std::string directory = box.directory();
+  EXPECT_EQ(open_files_below(directory), 2);
+  box.remove();
+  EXPECT_FALSE(std::filesystem::exists(directory)) << "what is open does not keep it";
+  EXPECT_TRUE(engine().collect(totals_, 0, true).failures.empty()) << "that it is gone is nobody's failure";
+  EXPECT_EQ(open_files_below(directory), 0);
 }
 
 }  // namespace

@@ -9,11 +9,12 @@
 #include "agent/module/module.h"
 #include "bpf/modules/block/devices.h"
 #include "bpf/modules/block/names.h"
+#include "bpf/modules/block/queues.h"
 
 namespace sonde {
 namespace {
 
-enum Metric : uint8_t { kIo, kDuration, kErrors };
+enum Metric : uint8_t { kIo, kDuration, kErrors, kDepth };
 
 constexpr AttributeSpec kIoAttributes[] = {{"disk.io.direction", "read, write"}};
 constexpr AttributeSpec kDurationAttributes[] = {{"sonde.block.operation", "read, write, discard, flush"},
@@ -22,6 +23,7 @@ constexpr AttributeSpec kDurationAttributes[] = {{"sonde.block.operation", "read
 constexpr AttributeSpec kErrorAttributes[] = {
     {"sonde.block.operation", "read, write, discard, flush"},
     {"error.type", "name of the errno that the caller sees, as EIO; _OTHER for those that have none"}};
+constexpr AttributeSpec kDepthAttributes[] = {{"system.device", "name of the disk, as nvme0n1"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.block.io",
@@ -41,9 +43,16 @@ constexpr MetricSpec kMetrics[] = {
      .description = "Requests to block devices that failed.",
      .attributes = kErrorAttributes,
      .from_zero = true},
+    {.name = "sonde.block.queue.depth",
+     .unit = "{operation}",
+     .instrument = Instrument::Gauge,
+     .level = Level::Detailed,
+     .description = "Requests that a disk of the machine is working at.",
+     .attributes = kDepthAttributes,
+     .node = true},
 };
 
-constexpr std::size_t kSeriesCount = 2 + 2 * BLOCK_OPERATIONS + 2;
+constexpr std::size_t kSeriesCount = 2 + 2 * BLOCK_OPERATIONS + 3;
 
 constexpr auto make_series() {
   std::array<SeriesSpec, kSeriesCount> all{};
@@ -60,6 +69,7 @@ constexpr auto make_series() {
   }
   all[n++] = {kErrors, Source::Cells, 0, {}, Level::Standard, BLOCK_FLAG_ERRORS};
   all[n++] = {kDuration, Source::KeyedHistogram, 0, {}, Level::Detailed, BLOCK_FLAG_PHASES, 1e-9};
+  all[n++] = {kDepth, Source::ReadKeyed, 0, {}, Level::Detailed, BLOCK_FLAG_DEPTH};
   return all;
 }
 constexpr auto kSeries = make_series();
@@ -142,8 +152,15 @@ class BlockModule final : public Module {
     return {kDuration, AttributeValues{kBlockOperations[BLOCK_KEY_OPERATION(key)], kBlockPhases[BLOCK_KEY_PHASE(key)], device}};
   }
 
+  CellSeries decode_read(uint32_t key) const override { return {kDepth, AttributeValues{queues_.name(key)}}; }
+
+  Result<void> read_keyed(const ReadTarget& target, std::vector<KeyedState>& states) const override {
+    return target.node ? queues_.read(*target.files, states) : Result<void>{};
+  }
+
  private:
   mutable BlockDevices devices_;
+  mutable BlockQueues queues_;
 };
 
 }  // namespace

@@ -48,6 +48,7 @@ enum block_flag {
 	BLOCK_FLAG_DURATION = 2,
 	BLOCK_FLAG_ERRORS = 4,
 	BLOCK_FLAG_PHASES = 8, /* by phase and device; wins over BLOCK_FLAG_DURATION */
+	BLOCK_FLAG_DEPTH = 16, /* of the node; user space reads it */
 };
 
 /* Requests in flight that something had to be noted of. */

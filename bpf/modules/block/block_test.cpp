@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "bpf/modules/block/block.h"
 #include "bpf/modules/block/devices.h"
 #include "bpf/modules/block/names.h"
+#include "bpf/modules/block/queues.h"
 
 namespace sonde {
 namespace {
@@ -102,6 +104,53 @@ TEST(BlockController, IsFoundOnCgroupV1ByItsOldName) {
   EXPECT_FALSE(block_controller_is_v1("9:cpuacct:/blkio\n0::/\n"));
   EXPECT_FALSE(block_controller_is_v1("blkio\n\n:::\n"));
   EXPECT_FALSE(block_controller_is_v1(""));
+}
+
+class PlainFiles final : public SubjectFiles {
+ public:
+  ssize_t read(std::string_view name, std::span<char> text) override {
+    std::ifstream file{std::string(name)};
+    if (!file) return -ENOENT;
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    return file.gcount();
+  }
+};
+
+TEST(BlockQueues, ReadsAndWritesOfLeafDisksAndTheRestTogether) {
+  const std::filesystem::path root = std::filesystem::temp_directory_path() / ("sonde-queues-" + std::to_string(getpid()));
+  const auto disk = [&](const std::string& name, const char* inflight, bool requests = true) {
+    std::filesystem::create_directories(root / name / (requests ? "mq" : "queue"));
+    std::ofstream(root / name / "inflight") << inflight;
+  };
+  disk("sda", "       3        4\n");
+  disk("loop0", "       1        1\n");
+  disk("dm-0", "       3        4\n");
+  disk("md127", "       3        4\n");
+  disk("zram0", "       1        0\n", false);
+  BlockQueues queues(root.string());
+  PlainFiles files;
+  std::vector<KeyedState> states;
+  ASSERT_TRUE(queues.read(files, states));
+  ASSERT_EQ(states.size(), 1U);
+  EXPECT_EQ(queues.name(states[0].key), "sda");
+  EXPECT_EQ(states[0].value, 7);
+  for (std::size_t i = 0; i < kMostQueues + 4; ++i) disk("nvme" + std::to_string(i) + "n1", " 1 1\n");
+  states.clear();
+  ASSERT_TRUE(queues.read(files, states));
+  EXPECT_EQ(states.size(), kMostQueues + 1);
+  EXPECT_EQ(states.back().key, kOtherCells);
+  EXPECT_EQ(states.back().value, 2 * 5) << "one name is sda's";
+  EXPECT_EQ(queues.name(kOtherCells), "_OTHER");
+  std::filesystem::remove_all(root);
+  EXPECT_FALSE(queues.read(files, states));
+}
+
+TEST(BlockQueues, WhatIsNoNumberIsNoDepth) {
+  EXPECT_EQ(parse_inflight("       0        0\n"), 0);
+  EXPECT_EQ(parse_inflight(" 12 30\n"), 42);
+  EXPECT_EQ(parse_inflight(""), std::nullopt);
+  EXPECT_EQ(parse_inflight(" 12"), std::nullopt);
+  EXPECT_EQ(parse_inflight(" x y"), std::nullopt);
 }
 
 }  // namespace

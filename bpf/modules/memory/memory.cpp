@@ -140,8 +140,8 @@ class MemoryModule final : public Module {
   }
 
   Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
-    if (target.directory < 0 || !(target.flags & MEMORY_FLAG_OOM)) return {};
-    return read_pressure(target.directory, values);
+    if (target.node || !(target.flags & MEMORY_FLAG_OOM)) return {};
+    return read_pressure(*target.files, values);
   }
 
   Result<void> refresh(bpf_object* object) const override {

@@ -3,9 +3,6 @@
 // (Documentation/accounting/psi.rst), in microseconds.
 #pragma once
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -15,12 +12,13 @@
 #include <string>
 #include <string_view>
 
-#include "agent/base/fd.h"
 #include "agent/base/result.h"
+#include "agent/module/module.h"
 
 namespace sonde {
 
 inline constexpr std::array<std::string_view, 3> kPressureResources = {"cpu", "memory", "io"};
+inline constexpr std::array<std::string_view, 3> kPressureFiles = {"cpu.pressure", "memory.pressure", "io.pressure"};
 inline constexpr std::array<std::string_view, 2> kPressureKinds = {"some", "full"};
 inline constexpr std::size_t kPressures = kPressureResources.size() * kPressureKinds.size();
 
@@ -42,19 +40,15 @@ inline void parse_pressure(std::string_view text, std::span<uint64_t> totals) {
   }
 }
 
-// `directory` is the cgroup's; totals[resource * 2 + kind]. A kernel without PSI, or one that has it switched off, leaves
-// them as they were.
-inline Result<void> read_pressure(int directory, std::span<uint64_t> totals) {
+// totals[resource * 2 + kind]. A kernel without PSI, or one that has it switched off, leaves them as they were.
+inline Result<void> read_pressure(SubjectFiles& files, std::span<uint64_t> totals) {
   for (std::size_t resource = 0; resource < kPressureResources.size(); ++resource) {
-    const std::string name = std::string(kPressureResources[resource]) + ".pressure";
-    const Fd file(openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) {
-      if (errno == ENOENT || errno == EOPNOTSUPP || errno == ENODEV) continue;
-      return Error::system("cannot open " + name + " of a cgroup", errno);
-    }
     std::array<char, 256> text{};
-    const ssize_t size = read(file.get(), text.data(), text.size());
-    if (size <= 0) continue;  // EOPNOTSUPP: switched off; ENODEV: the cgroup is gone
+    const ssize_t size = files.read(kPressureFiles[resource], text);
+    if (size == -ENOENT || size == -EOPNOTSUPP || size == -ENODEV) continue;  // not there, switched off, the cgroup is gone
+    if (size < 0) {
+      return Error::system("cannot read " + std::string(kPressureFiles[resource]) + " of a cgroup", static_cast<int>(-size));
+    }
     parse_pressure({text.data(), static_cast<std::size_t>(size)}, totals.subspan(resource * kPressureKinds.size(), 2));
   }
   return {};

@@ -24,9 +24,9 @@ inline constexpr const char* kCpuRoot = "/sys/devices/system/cpu";
 inline constexpr int kMostCpus = 1024;
 inline constexpr int kMostIdleStates = 10;  // CPUIDLE_STATE_MAX, include/linux/cpuidle.h
 
-// A small file, at most one page. `directory`: as for openat().
-inline std::optional<std::string> read_small(int directory, const std::string& path) {
-  const Fd file(::openat(directory, path.c_str(), O_RDONLY | O_CLOEXEC));
+// A small file, at most one page.
+inline std::optional<std::string> read_small(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return std::nullopt;
   std::array<char, 4096> text{};
   const ssize_t got = ::read(file.get(), text.data(), text.size());
@@ -39,11 +39,6 @@ inline std::optional<uint64_t> number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end == text.data()) return std::nullopt;
   return value;
-}
-
-inline std::optional<uint64_t> read_number(const std::string& path) {
-  const auto text = read_small(AT_FDCWD, path);
-  return text ? number(*text) : std::nullopt;
 }
 
 // The value behind a key of a flat-keyed cgroup file ("nr_periods 12\n…").
@@ -79,7 +74,7 @@ inline std::vector<CpuFile> cpu_files(const std::string& root = kCpuRoot) {
     if (cpu == 0 || ::access(changes.c_str(), F_OK) == 0) files.push_back({CpuFile::Changes, cpu, {}, changes});
     for (int state = 0; state < kMostIdleStates; ++state) {
       const std::string idle = directory + "/cpuidle/state" + std::to_string(state);
-      auto name = read_small(AT_FDCWD, idle + "/name");
+      auto name = read_small(idle + "/name");
       if (!name && cpu == 0 && state == 0) name = "POLL";
       if (!name) break;
       while (!name->empty() && std::isspace(static_cast<unsigned char>(name->back()))) name->pop_back();

@@ -391,11 +391,13 @@ class SchedModule final : public Module {
   const ModuleInfo& info() const override { return complete_info(); }
 
   Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
-    if (target.node) return target.flags & SCHED_FLAG_CPUS ? read_cpus(values) : Result<void>{};
-    const auto text = sched::read_small(target.directory, "cpu.stat");
-    if (!text) return Error::system("cannot read cpu.stat", errno);
+    if (target.node) return target.flags & SCHED_FLAG_CPUS ? read_cpus(*target.files, values) : Result<void>{};
+    std::array<char, 4096> text{};
+    const ssize_t size = target.files->read("cpu.stat", text);
+    if (size < 0) return Error::system("cannot read cpu.stat", static_cast<int>(-size));
+    const std::string_view stat(text.data(), static_cast<std::size_t>(size));
     const auto take = [&](sched_read which, std::string_view key) {
-      if (const auto value = sched::value_of(*text, key)) values[which] = *value;
+      if (const auto value = sched::value_of(stat, key)) values[which] = *value;
     };
     take(SCHED_THROTTLED_TIME, "throttled_usec");  // without the cpu controller they are not there
     take(SCHED_THROTTLED_PERIODS, "nr_throttled");
@@ -424,11 +426,13 @@ class SchedModule final : public Module {
   }
 
  private:
-  static Result<void> read_cpus(std::span<uint64_t> values) {
+  static Result<void> read_cpus(SubjectFiles& subject, std::span<uint64_t> values) {
     std::size_t index = SCHED_READ_CPUS;
     bool any = false;
     for (const auto& file : files_of_cpus()) {
-      if (const auto value = sched::read_number(file.path)) {
+      std::array<char, 32> text{};
+      const ssize_t size = subject.read(file.path, text);
+      if (const auto value = sched::number({text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))})) {
         values[index] = file.kind == sched::CpuFile::Frequency ? *value * 1000 : *value;  // kHz
         any = true;
       }

@@ -113,10 +113,10 @@ TEST(SchedFiles, CpusAreFoundWithWhatTheyHave) {
   put("cpu3/cpufreq/scaling_cur_freq", "1\n");
   const auto files = sched::cpu_files(root.string());
   ASSERT_EQ(files.size(), 4U) << "CPU 0: frequency, changes, two states; CPU 3 comes after a hole";
-  EXPECT_EQ(sched::read_number(files[0].path), 2400000U);
-  EXPECT_EQ(sched::read_number(files[1].path), std::nullopt) << "the driver does not count changes";
+  EXPECT_EQ(sched::read_small(files[0].path), "2400000\n");
+  EXPECT_EQ(sched::read_small(files[1].path), std::nullopt) << "the driver does not count changes";
   EXPECT_EQ(files[3].state, "C1");
-  EXPECT_EQ(sched::read_number(files[3].path), 18U);
+  EXPECT_EQ(sched::read_small(files[3].path), "18\n");
   std::filesystem::remove_all(root);
 }
 

@@ -34,7 +34,9 @@ std::string name_of(std::span<const ModuleEntry> modules, SeriesId id) {
   const SeriesSpec& series = info.series[id.series];
   if (is_keyed(series.source)) {
     const uint32_t key = id.cell ? id.cell - 1 : kOtherCells;
-    const CellSeries cell = series.source == Source::Cells ? module.decode_cell(key) : module.decode_keyed(key);
+    const CellSeries cell = series.source == Source::Cells       ? module.decode_cell(key)
+                            : series.source == Source::ReadKeyed ? module.decode_read(key)
+                                                                 : module.decode_keyed(key);
     return joined(info.metrics[cell.metric].name, cell.values);
   }
   return joined(info.metrics[series.metric].name, series.values);

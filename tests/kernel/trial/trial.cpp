@@ -2,14 +2,11 @@
 #include "tests/kernel/trial/trial_module.h"
 
 #include <bpf/bpf.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <string>
 
-#include "agent/base/fd.h"
 #include "agent/module/bpf_run.h"
 #include "agent/module/intern.h"
 #include "tests/kernel/trial/trial.h"
@@ -61,10 +58,9 @@ constexpr ModuleInfo kInfo = {.name = "trial",
                               .reads = TRIAL_READS};
 
 // Whole text of a file of the cgroup; empty if there is none.
-std::string text_of(int directory, const char* name) {
-  const Fd file(openat(directory, name, O_RDONLY | O_CLOEXEC));
+std::string text_of(SubjectFiles& files, const char* name) {
   std::string text(4096, '\0');
-  const ssize_t length = file ? read(file.get(), text.data(), text.size()) : 0;
+  const ssize_t length = files.read(name, text);
   text.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
   return text;
 }
@@ -86,7 +82,7 @@ Result<void> TrialModule::read(const ReadTarget& target, std::span<uint64_t> val
   ++reads;
   if (fail_reads) return Error("the test wants it to fail");
   if (target.node) return {};
-  const std::string usage = text_of(target.directory, "cpu.stat"), pids = text_of(target.directory, "cgroup.procs");
+  const std::string usage = text_of(*target.files, "cpu.stat"), pids = text_of(*target.files, "cgroup.procs");
   unsigned long long microseconds = 0;
   if (std::sscanf(usage.c_str(), "usage_usec %llu", &microseconds) == 1) values[TRIAL_CPU_TIME] = microseconds;
   values[TRIAL_PROCESSES] = static_cast<uint64_t>(std::ranges::count(pids, '\n'));
