@@ -3,32 +3,33 @@
 #include <memory>
 #include <spdlog/fmt/fmt.h>
 
+#include "agent/base/text.h"
 #include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
+#include "agent/cli/memory_plan.h"
 #include "agent/cli/terminal.h"
-#include "agent/policy/estimate.h"
 
 namespace sonde::cli {
 namespace {
 
-constexpr int kExampleContainers = 750;
+constexpr uint32_t kContainers = 750;  // a full node
+constexpr uint32_t kCpus = 128;
 
-// Kernel memory is the same for any number of CPUs: no row is per CPU.
-std::vector<Check> plan_checks(const KernelLimits& limits) {
-  Decision all;
-  const uint64_t bytes = kernel_bytes(limits, all, modules());
+Check memory_check(const KernelLimits& limits) {
+  auto plan = make_memory_plan(limits, kContainers, kCpus);
+  if (!plan) return {"kernel memory", Verdict::Failure, plan.error().message(), "the binary is damaged: install it again"};
   Check check{"kernel memory", Verdict::Ok,
-              fmt::format("{} for {} subjects, {} histograms and {} processes, on any number of CPUs",
-                          bytes_text(static_cast<double>(bytes)), limits.slots, limits.histogram_rows, limits.processes),
+              fmt::format("{} for {} containers on {} CPUs (`sonde doctor --plan` has the details)",
+                          bytes_text(static_cast<double>(plan->bytes())), plan->containers, plan->cpus),
               ""};
-  if (bytes > 64ULL << 20) {
-    check.verdict = Verdict::Warning;
-    check.remedy = "more than 64 MiB: lower limits.subjects or limits.histograms";
-  } else if (limits.slots < kExampleContainers + 2) {
-    check.verdict = Verdict::Warning;
-    check.remedy = fmt::format("a full node has some {} containers: raise limits.subjects", kExampleContainers);
+  if (plan->fits() && !plan->raised) return check;
+  check.verdict = Verdict::Warning;
+  check.remedy = "more than 64 MiB: lower limits.subjects, limits.histograms or limits.processes";
+  if (plan->fits()) {
+    check.remedy = fmt::format("a full node has some {} containers: raise limits.subjects to {} and limits.histograms to {}",
+                               kContainers, plan->limits.slots, plan->limits.histogram_rows);
   }
-  return {check};
+  return check;
 }
 
 struct Flags {
@@ -36,20 +37,34 @@ struct Flags {
   std::string file;
   std::string format = "table";
   bool plan = false;
+  uint32_t containers = kContainers;
+  uint32_t cpus = kCpus;
 };
+
+void show_plan(const Flags& flags, const KernelLimits& limits, Context& context) {
+  auto plan = make_memory_plan(limits, flags.containers, flags.cpus);
+  if (!plan) return context.fail(plan.error().message(), kFailed);
+  fmt::print("{}", flags.format == "json" ? plan_json(*plan) : plan_text(*plan));
+  context.code = plan->fits() ? kOk : kFailed;
+}
 
 void run_doctor(const Flags& flags, Context& context) {
   auto loaded = read_config(flags.settings, flags.file);
   if (!loaded) return context.fail(loaded.error().message());
   const Config& config = loaded->config;
-  std::vector<Check> checks;
-  if (!flags.plan) {
-    checks = machine_checks(config.cgroup_root, config.proc_root);
-    for (Check& check : probe_checks()) checks.push_back(std::move(check));
-  }
-  for (Check& check : plan_checks(config.limits)) checks.push_back(std::move(check));
+  if (flags.plan) return show_plan(flags, config.limits, context);
+  std::vector<Check> checks = machine_checks(config.cgroup_root, config.proc_root);
+  for (Check& check : probe_checks()) checks.push_back(std::move(check));
+  checks.push_back(memory_check(config.limits));
   fmt::print("{}", flags.format == "json" ? checks_json(checks) : checks_text(checks));
   context.code = checks_code(checks);
+}
+
+auto whole_number(int64_t least, int64_t most) {
+  return [least, most](const std::string& word) {
+    return parse_integer(word, least, most) ? std::string()
+                                            : fmt::format("must be a whole number from {} to {}, not '{}'", least, most, word);
+  };
 }
 
 }  // namespace
@@ -58,7 +73,11 @@ void add_doctor_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("doctor", "Can this machine run each probe; if not, why and what to do");
   auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
-  command->add_flag("--plan", flags->plan, "Only the arithmetic of kernel memory");
+  auto* plan = command->add_flag("--plan", flags->plan, "Kernel memory of all probes; exit code 1 if it is more than 64 MiB");
+  command->add_option("--containers", flags->containers, "With --plan: so many containers")
+      ->needs(plan)->check(whole_number(1, 100'000))->default_str(std::to_string(kContainers));
+  command->add_option("--cpus", flags->cpus, "With --plan: so many possible CPUs")
+      ->needs(plan)->check(whole_number(1, 8192))->default_str(std::to_string(kCpus));
   add_output_flag(*command, flags->format);
   for (const char* name : {"cgroup-root", "proc-root"}) {
     command->add_option_function<std::string>(

@@ -287,7 +287,7 @@ void add_limits(std::vector<Setting>& t) {
   t.push_back(integer("limits.histograms", "max-histograms", SONDE_FIELD(limits.histogram_rows), 16, 4'000'000,
                       "Histograms in the kernel, 600 bytes each"));
   t.push_back(integer("limits.processes", "max-processes", SONDE_FIELD(limits.processes), 16, 1'000'000,
-                      "Processes with numbers of their own, where a policy asks for them"));
+                      "Processes with numbers of their own, where a policy asks for them; at most half of limits.subjects"));
   t.push_back(integer("limits.seriesPerContainer", "series-per-container", SONDE_FIELD(series_per_container), 1,
                       100'000, "Series of one container where no policy says otherwise", {.reloadable = true}));
   t.push_back(integer("limits.seriesPerNode", "series-per-node", SONDE_FIELD(series_per_node), 1, 10'000'000,

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -34,6 +35,26 @@ void detach(bpf_link*& link) {
 
 }  // namespace
 
+std::span<const unsigned char> core_object_bytes() {
+  std::size_t size = 0;
+  const void* bytes = core_bpf__elf_bytes(&size);
+  return {static_cast<const unsigned char*>(bytes), size};
+}
+
+void size_core_maps(bpf_object* object, const CoreSizes& sizes) {
+  const std::pair<const char*, uint32_t> entries[] = {
+      {"sonde_subjects", sizes.slots * 4},  // nested and ignored directories have entries too
+      {"sonde_slot_config", sizes.slots},
+      {"sonde_slot_info", sizes.slots},
+      {"sonde_free_slots", sizes.slots},
+      {"sonde_free_rows", sizes.rows},
+      {"sonde_histograms", sizes.rows},
+      {"sonde_processes", std::min(sizes.processes, process_slots(sizes.slots))}};
+  for (const auto& [name, count] : entries) {
+    if (bpf_map* map = bpf_object__find_map_by_name(object, name)) bpf_map__set_max_entries(map, count);
+  }
+}
+
 Result<std::unique_ptr<Core>> Core::load(const CoreSizes& sizes) {
   std::unique_ptr<Core> core(new Core());
   core->sizes_ = sizes;
@@ -56,6 +77,7 @@ Result<std::unique_ptr<Core>> Core::load(const CoreSizes& sizes) {
     mapping.target = std::move(*mapped);
   }
   core->last_histograms = zeroed<sonde_histogram>(sizes.rows);
+  core->globals.at<sonde_globals>(0)->process_slots = static_cast<int32_t>(process_slots(sizes.slots));
   core->globals.at<sonde_globals>(0)->generation = 1;  // 0 in a task's storage means "never resolved"
   if (auto filled = core->fill_free_lists(); !filled) return filled.error();
   return core;
@@ -65,14 +87,7 @@ Result<void> Core::open_and_load() {
   LogCapture log;
   skeleton_ = core_bpf__open();
   if (!skeleton_) return Error::system("cannot open the core BPF object (" + log.reason() + ")", errno);
-  auto& maps = skeleton_->maps;
-  bpf_map__set_max_entries(maps.sonde_subjects, sizes_.slots * 4);  // nested and ignored directories have entries too
-  bpf_map__set_max_entries(maps.sonde_slot_config, sizes_.slots);
-  bpf_map__set_max_entries(maps.sonde_slot_info, sizes_.slots);
-  bpf_map__set_max_entries(maps.sonde_free_slots, sizes_.slots);
-  bpf_map__set_max_entries(maps.sonde_free_rows, sizes_.rows);
-  bpf_map__set_max_entries(maps.sonde_histograms, sizes_.rows);
-  bpf_map__set_max_entries(maps.sonde_processes, sizes_.processes);
+  size_core_maps(skeleton_->obj, sizes_);
   if (const int error = core_bpf__load(skeleton_)) {
     return Error::system("the kernel refused the core BPF object (" + log.reason() + ")", -error);
   }
@@ -89,6 +104,10 @@ Result<void> Core::fill_free_lists() {
     if (bpf_map_update_elem(rows, nullptr, &row, 0)) return Error::system("cannot fill the list of rows", errno);
   }
   return {};
+}
+
+std::size_t Core::attached() const {
+  return static_cast<std::size_t>(std::ranges::count_if(links(), [](const bpf_link* link) { return link != nullptr; }));
 }
 
 Core::~Core() {

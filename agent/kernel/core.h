@@ -3,8 +3,10 @@
 // and "which cgroup has which slot" true.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "agent/base/result.h"
@@ -24,6 +26,13 @@ struct CoreSizes {
   uint32_t processes;
 };
 
+// Slots that processes may have: the rest is left for cgroups, however many processes there are.
+inline uint32_t process_slots(uint32_t slots) { return slots / 2; }
+
+// The object as compiled, and its shared maps sized; a module's object declares maps of the same names.
+std::span<const unsigned char> core_object_bytes();
+void size_core_maps(bpf_object* object, const CoreSizes& sizes);
+
 class Core {
  public:
   static Result<std::unique_ptr<Core>> load(const CoreSizes& sizes);
@@ -40,12 +49,15 @@ class Core {
   // Wanted while a policy asks for processes.
   Result<void> attach_process_exit(bool wanted);
 
+  std::size_t attached() const;  // how many of its programs
+
   Mapped globals, slot_config, slot_info, histograms, losses;
   // Values of the histograms when they were last read: by row, of which each has one owner among all modules.
   Zeroed<sonde_histogram> last_histograms;
 
  private:
   Core() = default;
+  std::array<bpf_link*, 5> links() const { return {mkdir_, rmdir_, move_, context_, process_exit_}; }
   Result<void> open_and_load();
   Result<void> fill_free_lists();
 

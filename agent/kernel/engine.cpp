@@ -77,6 +77,7 @@ void raise_memlock() {
 Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   raise_memlock();
   std::unique_ptr<Engine> engine(new Engine());
+  const auto types = kernel_types();  // modules ask for them one after the other; not kept beyond that
   auto features = probe_features();
   if (!features) return features.error();
   engine->features_ = *features;
@@ -331,6 +332,11 @@ std::vector<MapReport> Engine::map_stats() const {
     if (module && module->loaded()) add_map_stats(module->report().name, module->object(), false, stats);
   }
   return stats;
+}
+
+std::size_t Engine::core_programs() const {
+  const std::lock_guard lock(mutex_);
+  return core_->attached();
 }
 
 uint64_t Engine::slots_used() const {

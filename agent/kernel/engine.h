@@ -40,7 +40,7 @@ struct EngineOptions {
   std::span<const ModuleEntry> modules = sonde::modules();  // must outlive the engine
   uint32_t slots = 1024;      // subjects at a time, processes with slots of their own included
   uint32_t rows = 0;          // histograms at a time; 0: six per slot
-  uint32_t processes = 8192;  // processes with a slot of their own
+  uint32_t processes = 8192;  // processes with a slot of their own; at most half of all slots
   std::set<std::string> disabled_modules;
   std::string alternative;    // take the alternative of this name where a module has it; empty: the first usable
   std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
@@ -110,6 +110,7 @@ class Engine {
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
   std::vector<ProgramRuns> program_stats() const;
   std::vector<MapReport> map_stats() const;
+  std::size_t core_programs() const;  // of the core object, attached now
   uint64_t slots_used() const;
   uint64_t slots_capacity() const { return slots_->capacity(); }
   // Run-time statistics are on while the descriptor lives; they cost some 75 ns per program run.

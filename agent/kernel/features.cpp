@@ -9,6 +9,7 @@
 
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <string>
 
@@ -17,8 +18,6 @@
 
 namespace sonde {
 namespace {
-
-std::weak_ptr<const btf> shared_types;  // whoever has Features has them
 
 // "return 0": the smallest program there is.
 const bpf_insn kReturnZero[] = {
@@ -64,13 +63,26 @@ bool may_preempt() {
   return build.find("PREEMPT") != std::string::npos;
 }
 
+bool has_type(const std::string& name, uint32_t kind) {
+  const std::shared_ptr<btf> kernel = kernel_types();
+  return kernel && btf__find_by_name_kind(kernel.get(), name.c_str(), kind) > 0;
+}
+
 }  // namespace
 
-std::shared_ptr<const btf> kernel_types() { return shared_types.lock(); }
+std::shared_ptr<btf> kernel_types() {
+  static std::mutex mutex;
+  static std::weak_ptr<btf> known;
+  const std::lock_guard lock(mutex);
+  if (auto types = known.lock()) return types;
+  std::shared_ptr<btf> types(btf__load_vmlinux_btf(), btf__free);
+  known = types;
+  return types;
+}
 
 Result<Features> probe_features() {
   LogCapture log;
-  const std::shared_ptr<btf> kernel(btf__load_vmlinux_btf(), btf__free);
+  const std::shared_ptr<btf> kernel = kernel_types();
   if (!kernel) {
     return Error(
         "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing or unreadable): use a kernel built with "
@@ -80,12 +92,9 @@ Result<Features> probe_features() {
   features.fentry = fentry_works(kernel.get());
   features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
   features.preemptible = may_preempt();
-  shared_types = kernel;
-  features.has_function = [kernel](std::string_view name) {
-    return btf__find_by_name_kind(kernel.get(), std::string(name).c_str(), BTF_KIND_FUNC) > 0;
-  };
-  features.has_tracepoint = [kernel](std::string_view name) {
-    return btf__find_by_name_kind(kernel.get(), ("btf_trace_" + std::string(name)).c_str(), BTF_KIND_TYPEDEF) > 0;
+  features.has_function = [](std::string_view name) { return has_type(std::string(name), BTF_KIND_FUNC); };
+  features.has_tracepoint = [](std::string_view name) {
+    return has_type("btf_trace_" + std::string(name), BTF_KIND_TYPEDEF);
   };
   features.read_only_cast = features.has_function("bpf_rdonly_cast");
   return features;

@@ -11,10 +11,11 @@ struct btf;
 
 namespace sonde {
 
+// BTF of the running kernel; null: it has none. Some 6 MiB, so it is there as long as somebody holds it, and read again for
+// who asks later. Any thread.
+std::shared_ptr<btf> kernel_types();
+
 // Error: no BTF (/sys/kernel/btf/vmlinux): CO-RE objects cannot be loaded at all.
 Result<Features> probe_features();
-
-// The kernel's BTF as the newest Features have it, which live as long as their engine; null without any.
-std::shared_ptr<const btf> kernel_types();
 
 }  // namespace sonde

@@ -105,7 +105,6 @@ Result<std::unique_ptr<FunctionProbes>> FunctionProbes::open(const Engine& engin
   probes->slots_ = bpf_map__max_entries(bpf_object__find_map_by_name(object, "function_asked"));
   probes->uprobe_type_ = source_type("uprobe");
   const bool kernel = probes->programs_[static_cast<std::size_t>(FunctionProgram::KernelEnter)] >= 0;
-  probes->types_ = kernel_types();
   const bpf_program* models[] = {bpf_object__find_program_by_name(object, "function_traced_enter"),
                                  bpf_object__find_program_by_name(object, "function_traced_return")};
   if (models[0] && models[1] && bpf_program__fd(models[0]) >= 0 && bpf_program__fd(models[1]) >= 0) {
@@ -168,6 +167,7 @@ Result<Fd> FunctionProbes::attach_one(FunctionProgram program, int file, const P
 }
 
 std::optional<KernelSignature> FunctionProbes::signature(const std::string& symbol) const {
+  if (!types_) types_ = kernel_types();
   return kernel_signature(types_.get(), symbol);
 }
 

@@ -76,7 +76,7 @@ class FunctionProbes {
   int programs_[kFunctionPrograms] = {};
   bool many_ = false;
   int uprobe_type_ = -1, kprobe_type_ = -1;
-  std::shared_ptr<const btf> types_;
+  mutable std::shared_ptr<const btf> types_;  // large: read where policies declare functions of the kernel
   const bpf_program* traced_enter_ = nullptr;   // models for fentry and fexit; null: not used on this kernel
   const bpf_program* traced_return_ = nullptr;
   uint32_t slots_ = 0;

@@ -19,20 +19,15 @@
 namespace sonde {
 namespace {
 
-// The core's maps stand in for the declarations of the same name; rows get one element per slot.
-Result<void> size_maps(bpf_object* object, const ModuleInfo& info, Core& core) {
-  const std::string prefix(info.name);
+// The core's maps stand in for the declarations of the same name.
+Result<void> share_maps(bpf_object* object, const Core& core) {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     const std::string name = bpf_map__name(map);
-    if (name.starts_with("sonde_")) {
-      const int fd = core.map_fd(name);
-      if (fd < 0) return Error("map " + name + " does not exist in the core object");
-      if (const int error = bpf_map__reuse_fd(map, fd)) return Error::system("cannot share map " + name, -error);
-    } else if (name == prefix + "_counters" || name == prefix + "_histograms" || name == prefix + "_cells" ||
-               name == prefix + "_keyed" || name == prefix + "_gauges") {
-      bpf_map__set_max_entries(map, core.sizes().slots);
-    }
+    if (!name.starts_with("sonde_")) continue;
+    const int fd = core.map_fd(name);
+    if (fd < 0) return Error("map " + name + " does not exist in the core object");
+    if (const int error = bpf_map__reuse_fd(map, fd)) return Error::system("cannot share map " + name, -error);
   }
   return {};
 }
@@ -66,6 +61,13 @@ void break_program(bpf_object* object, const std::string& name) {
 
 }  // namespace
 
+void size_rows(bpf_object* object, const ModuleInfo& info, uint32_t slots) {
+  for (const char* rows : {"_counters", "_histograms", "_cells", "_keyed", "_gauges"}) {
+    bpf_map* map = bpf_object__find_map_by_name(object, (std::string(info.name) + rows).c_str());
+    if (map) bpf_map__set_max_entries(map, slots);
+  }
+}
+
 ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, const Features& features,
                            const LoadOptions& options)
     : entry_(entry), id_(id), core_(core), cgroup_root_(options.cgroup_root) {
@@ -81,7 +83,7 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
     const Alternative& alternative = info.alternatives[i];
     if (named && alternative.name != options.alternative) continue;
     if (const std::string reason = alternative.unusable(features); !reason.empty()) {
-      report_.reasons.push_back(std::string(alternative.name) + ": " + reason);
+      add_reason(std::string(alternative.name) + ": " + reason);
       continue;
     }
     done = load_alternative(static_cast<int>(i), features, options);
@@ -89,7 +91,7 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
   }
   if (!done) {
     report_.health = ModuleHealth::Failed;
-    if (report_.reasons.empty()) report_.reasons.emplace_back("no alternative works on this kernel");
+    if (report_.reasons.empty()) add_reason("no alternative works on this kernel");
   }
 }
 
@@ -101,6 +103,11 @@ void ModuleObject::close() {
   rows_ = Rows();
   if (object_) bpf_object__close(object_);
   object_ = nullptr;
+}
+
+// Alternatives that fail for one cause say so once.
+void ModuleObject::add_reason(std::string reason) {
+  if (std::ranges::find(report_.reasons, reason) == report_.reasons.end()) report_.reasons.push_back(std::move(reason));
 }
 
 ProgramReport& ModuleObject::report_of(const ProgramSpec& spec) {
@@ -116,26 +123,26 @@ bool ModuleObject::load_alternative(int alternative, const Features& features, c
     close();
     LogCapture log;
     if (auto opened = open(alternative, features, options); !opened) {
-      report_.reasons.push_back(opened.error().message());
+      add_reason(opened.error().message());
       break;
     }
     const int error = bpf_object__load(object_);
     if (error == 0) {
       auto finished = finish_load();
       if (finished) return true;
-      report_.reasons.push_back(finished.error().message());
+      add_reason(finished.error().message());
       break;
     }
     const std::string failed = log.failed_program();
     const std::string reason = Error::system(log.reason(), -error).message();
     const auto spec = std::ranges::find(info.programs, failed, &ProgramSpec::program);
     if (spec == info.programs.end()) {
-      report_.reasons.push_back((failed.empty() ? std::string("object") : failed) + " does not load: " + reason);
+      add_reason((failed.empty() ? std::string("object") : failed) + " does not load: " + reason);
       break;
     }
     set_failed(failed, reason);
     if (spec->gap.empty()) {
-      report_.reasons.push_back(failed + " does not load: " + reason);
+      add_reason(failed + " does not load: " + reason);
       break;
     }
   }
@@ -160,7 +167,8 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
   open_options.object_name = name.c_str();
   object_ = bpf_object__open_mem(entry_.object.data(), entry_.object.size(), &open_options);
   if (!object_) return Error::system("cannot open the BPF object", errno);
-  if (auto sized = size_maps(object_, info, core_); !sized) return sized;
+  if (auto shared = share_maps(object_, core_); !shared) return shared;
+  size_rows(object_, info, core_.sizes().slots);
   set_have_cast(object_, features.read_only_cast);
   for (const ProgramSpec& spec : info.programs) {
     bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
@@ -185,7 +193,7 @@ Result<void> ModuleObject::finish_load() {
     const ProgramReport& report = report_of(spec);
     if (report.state == ProgramState::Failed) {
       report_.health = ModuleHealth::Degraded;
-      report_.reasons.push_back(report.name + " does not load (" + report.reason + "): " + report.gap);
+      add_reason(report.name + " does not load (" + report.reason + "): " + report.gap);
       continue;
     }
     if (report.state == ProgramState::Unused) continue;
@@ -223,7 +231,7 @@ void ModuleObject::attach(uint8_t flags, bool gained) {
   if (begins) {
     if (auto begun = module().begin(object_); !begun) {
       report_.health = ModuleHealth::Degraded;
-      report_.reasons.push_back(begun.error().message());
+      add_reason(begun.error().message());
     }
   }
   for (Program& program : programs_) {
@@ -248,8 +256,9 @@ void ModuleObject::attach(uint8_t flags, bool gained) {
     }
     set_failed(report.name, links.error().with("cannot attach to " + report.hook).message());
     report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
-    report_.reasons.push_back(report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
-    spdlog::warn("{}: {}", report_.name, report_.reasons.back());
+    const std::string why = report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap);
+    add_reason(why);
+    spdlog::warn("{}: {}", report_.name, why);
   }
   if (!was_attached || !gained) return;
   if (auto done = module().selected(object_); !done) spdlog::warn("{}: {}", report_.name, done.error().message());

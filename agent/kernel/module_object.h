@@ -67,6 +67,9 @@ struct LoadOptions {
   std::string cgroup_root;    // likewise
 };
 
+// One row per slot in each of the module's own rows.
+void size_rows(bpf_object* object, const ModuleInfo& info, uint32_t slots);
+
 class ModuleObject {
  public:
   // Never fails as a whole: what went wrong is in report().
@@ -100,6 +103,7 @@ class ModuleObject {
   bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
   Result<void> open(int alternative, const Features& features, const LoadOptions& options);
   Result<void> finish_load();
+  void add_reason(std::string reason);
   void set_failed(std::string_view program, const std::string& reason);
   ProgramReport& report_of(const ProgramSpec& spec);
   void close();

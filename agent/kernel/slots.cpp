@@ -199,11 +199,13 @@ void Slots::dissolve() {
 void Slots::give_back(uint32_t slot) {
   std::memset(core_.slot_config.at<sonde_slot_config>(slot), 0, sizeof(sonde_slot_config));
   auto* info = core_.slot_info.at<sonde_slot_info>(slot);
+  const bool of_process = info->tgid != 0;
   __atomic_store_n(&info->cgroup_id, 0, __ATOMIC_RELEASE);
   std::memset(info, 0, sizeof(*info));
   released_[slot] = false;
   unlinked_[slot] = false;
   bpf_map_update_elem(core_.map_fd("sonde_free_slots"), nullptr, &slot, BPF_ANY);
+  if (of_process) __atomic_add_fetch(&core_.globals.at<sonde_globals>(0)->process_slots, 1, __ATOMIC_SEQ_CST);
 }
 
 }  // namespace sonde

@@ -99,7 +99,7 @@ uint64_t kernel_bytes(const KernelLimits& limits, const Decision& decision, std:
   uint64_t bytes =
       array_bytes(slots, sizeof(sonde_slot_config)) + array_bytes(slots, sizeof(sonde_slot_info)) +
       hash_bytes(4 * slots, sizeof(uint64_t), sizeof(sonde_subject)) +  // nested and ignored directories too
-      hash_bytes(limits.processes, sizeof(sonde_process_key), sizeof(uint32_t)) +
+      hash_bytes(std::min(limits.processes, limits.slots / 2), sizeof(sonde_process_key), sizeof(uint32_t)) +
       array_bytes(limits.histogram_rows, sizeof(sonde_histogram)) + 4 * (slots + 1) +
       4ULL * (limits.histogram_rows + 1) +  // queues of what is free
       array_bytes(1, sizeof(sonde_globals)) + array_bytes(SONDE_MAX_MODULES, 8 * SONDE_LOSSES) + kPage;

@@ -32,7 +32,7 @@ struct Estimate {
 struct KernelLimits {
   uint32_t slots = 4096;            // limits.subjects
   uint32_t histogram_rows = 16384;  // limits.histograms
-  uint32_t processes = 4096;        // limits.processes
+  uint32_t processes = 2048;        // limits.processes
 };
 
 Estimate estimate(const Decision& decision, const KernelLimits& limits,

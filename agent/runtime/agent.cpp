@@ -61,6 +61,7 @@ EngineOptions Agent::engine_options() const {
   options.processes = config_.limits.processes;
   options.alternative = options_.alternative;
   options.break_program = options_.break_program;
+  options.disabled_modules = options_.disabled_modules;
   options.fault = options_.fault;
   options.cgroup_root = cgroup_root_;
   return options;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,7 @@ struct AgentOptions {
   bool greet = true;         // the start-up lines in the log
   std::string alternative;   // see EngineOptions
   std::string break_program;
+  std::set<std::string> disabled_modules;  // likewise
   std::function<std::string(std::string_view)> fault;
   BackoffOptions backoff;
 };

@@ -44,6 +44,7 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
   core.name = "core";
   core.state = ModuleState::Running;
   core.losses = losses.back();
+  core.programs = engine.core_programs();
   stats.modules.push_back(std::move(core));
   for (const ProgramRuns& runs : engine.program_stats()) {
     for (ModuleStats& module : stats.modules) {

@@ -215,6 +215,7 @@ std::string attached_line(const std::vector<ModuleReport>& modules) {
   std::vector<std::string> names;
   std::string troubles;
   for (const ModuleReport& module : modules) {
+    const std::size_t before = attached;
     for (const ProgramReport& program : module.programs) {
       attached += program.state == ProgramState::Attached;
       wanted += program.state == ProgramState::Attached || program.state == ProgramState::Failed;
@@ -222,12 +223,12 @@ std::string attached_line(const std::vector<ModuleReport>& modules) {
     }
     if (module.health == ModuleHealth::Failed) {
       troubles += "; " + module.name + " is off: " + join(module.reasons, ", ");
-    } else {
+    } else if (attached > before) {
       names.push_back(module.name + (module.alternative.empty() ? "" : " by " + module.alternative));
     }
   }
   return "probes: " + std::to_string(attached) + " of " + std::to_string(wanted) + " programs attached (" +
-         join(names, ", ") + ")" + troubles;
+         (names.empty() ? "nothing is asked for" : join(names, ", ")) + ")" + troubles;
 }
 
 namespace {

@@ -79,8 +79,10 @@ int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	}
 	info = bpf_map_lookup_elem(&sonde_slot_info, &slot);
 	config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
-	if (!info || !config)
+	if (!info || !config) {
+		bpf_map_push_elem(&sonde_free_slots, &slot, 0);
 		return 0;
+	}
 	length = bpf_probe_read_kernel_str(info->path, sizeof(info->path), path);
 	info->parent_id = parent_id;
 	info->created_ns = bpf_ktime_get_boot_ns();

@@ -101,6 +101,34 @@ TEST_F(AgentProcessesTest, OneProcessAsTheTargetIsMeasuredAndItsNeighbourNot) {
   EXPECT_EQ(read_by(box.path(), neighbour.pid()), 0);
 }
 
+TEST_F(AgentProcessesTest, HoweverManyProcessesThereAreAContainerFindsASlot) {
+  const Cgroup& parent = cgroup("parent");
+  policy("mine", processes_of(parent.path() + "/*"));
+  ASSERT_NO_FATAL_FAILURE(start({{"max-subjects", "16"}}));
+  const Cgroup busy(parent.path() + "/busy");
+  ASSERT_TRUE(await([&] { return measured(busy.path()); }));
+  std::vector<std::unique_ptr<HeldProcess>> many;
+  for (int i = 0; i < 14; ++i) {
+    many.push_back(std::make_unique<HeldProcess>(busy, std::vector<std::function<void()>>{[] { read_bytes(kBlock); }}));
+  }
+  for (const auto& one : many) one->step(0);
+  EXPECT_TRUE(await([&] { return bytes_read(busy) == 14 * kBlock; })) << bytes_read(busy);
+  const auto of_processes = [&] {
+    const auto identity = agent().identity();
+    return std::ranges::count_if(identity->slots, [](const auto& slot) { return slot.second.tgid != 0; });
+  };
+  EXPECT_EQ(of_processes(), 8) << "of sixteen slots half are left for cgroups";
+  const Cgroup late(parent.path() + "/late");
+  late.run([] { read_bytes(3 * kBlock); });
+  EXPECT_TRUE(await([&] { return bytes_read(late) == 3 * kBlock; })) << bytes_read(late);
+  // Who has ended gives its slot to the next.
+  many.clear();
+  ASSERT_TRUE(await([&] { return of_processes() == 0; }));
+  HeldProcess next(busy, {[] { read_bytes(5 * kBlock); }});
+  next.step(0);
+  EXPECT_TRUE(await([&] { return read_by(busy.path(), next.pid()) == 5 * kBlock; }));
+}
+
 class AgentSlotsTest : public AgentTest {};
 
 TEST_F(AgentSlotsTest, WithoutAFreeSlotItIsUnattributedAndEntersWhenOneIsFree) {

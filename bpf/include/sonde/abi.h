@@ -56,7 +56,7 @@ enum sonde_loss {
 /* sonde_globals, one element, mapped by user space. */
 struct sonde_globals {
 	uint32_t generation; /* raised by whatever changes the answer to "which slot, which flags is this task?" */
-	uint32_t reserved;
+	int32_t process_slots; /* slots that processes may still take: half of all at first, the rest is for cgroups */
 	uint64_t lifecycle; /* raised at every change of sonde_slot_info: cheap to poll */
 	uint8_t provisional[SONDE_MAX_MODULES]; /* flags of a subject that user space has not yet seen */
 };

@@ -49,6 +49,23 @@ sonde_inline uint32_t sonde_slot_of_cgroup(uint64_t cgroup_id, uint8_t *flags)
 	return slot;
 }
 
+/* A slot for a process, or 0. However many processes there are, half of all slots are left for containers. */
+sonde_inline uint32_t sonde_take_process_slot(struct sonde_globals *globals)
+{
+	uint32_t slot;
+
+	if (__sync_fetch_and_add(&globals->process_slots, -1) > 0 && !bpf_map_pop_elem(&sonde_free_slots, &slot))
+		return slot;
+	__sync_fetch_and_add(&globals->process_slots, 1);
+	return 0;
+}
+
+sonde_inline void sonde_return_process_slot(struct sonde_globals *globals, uint32_t slot)
+{
+	bpf_map_push_elem(&sonde_free_slots, &slot, 0);
+	__sync_fetch_and_add(&globals->process_slots, 1);
+}
+
 /* The slot of a process of a subject whose policy asks for processes; the container's own slot if there is none left. */
 sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t container)
 {
@@ -56,24 +73,27 @@ sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t contai
 	uint32_t *found, slot;
 	struct sonde_slot_config *config, *parent;
 	struct sonde_slot_info *info, *parent_info;
-	struct sonde_globals *globals;
-	uint32_t zero = 0;
+	struct sonde_globals *globals = sonde_global();
 	struct task_struct *leader;
 
 	found = bpf_map_lookup_elem(&sonde_processes, &key);
 	if (found)
 		return *found;
-	if (bpf_map_pop_elem(&sonde_free_slots, &slot)) {
+	parent = bpf_map_lookup_elem(&sonde_slot_config, &container);
+	parent_info = bpf_map_lookup_elem(&sonde_slot_info, &container);
+	if (!parent || !parent_info || !globals)
+		return container;
+	slot = sonde_take_process_slot(globals);
+	if (!slot) {
 		sonde_lose(SONDE_LOSS_PROCESSES, 1);
 		return container;
 	}
 	config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
-	parent = bpf_map_lookup_elem(&sonde_slot_config, &container);
 	info = bpf_map_lookup_elem(&sonde_slot_info, &slot);
-	parent_info = bpf_map_lookup_elem(&sonde_slot_info, &container);
-	globals = bpf_map_lookup_elem(&sonde_globals, &zero);
-	if (!config || !parent || !info || !parent_info || !globals)
+	if (!config || !info) {
+		sonde_return_process_slot(globals, slot);
 		return container;
+	}
 	*config = *parent;
 	config->per_process = 0;
 	info->parent_id = parent_info->cgroup_id;
@@ -88,7 +108,7 @@ sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t contai
 	if (bpf_map_update_elem(&sonde_processes, &key, &slot, BPF_NOEXIST)) {
 		info->cgroup_id = 0;
 		info->tgid = 0;
-		bpf_map_push_elem(&sonde_free_slots, &slot, 0);
+		sonde_return_process_slot(globals, slot);
 		found = bpf_map_lookup_elem(&sonde_processes, &key);
 		if (found)
 			return *found;
