@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/module/module.h"
+
 namespace sonde::cli {
 
 enum class Verdict : uint8_t { Ok, Warning, Failure };
@@ -23,6 +25,12 @@ std::string checks_text(const std::vector<Check>& checks);
 std::string checks_json(const std::vector<Check>& checks);
 // 0 all well, 1 warnings, 2 failures.
 int checks_code(const std::vector<Check>& checks);
+
+// Capabilities that a probe names in ModuleInfo::needs, without CAP_.
+std::vector<std::string> capabilities_of(const ModuleInfo& info);
+// Those of them that a process with these effective capabilities (a mask) does not have. SYS_ADMIN stands in for BPF, PERFMON
+// and CHECKPOINT_RESTORE. A name that the kernel does not know is missing.
+std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t effective);
 
 // May this process load BPF programs: by BPF and PERFMON, or SYS_ADMIN in place of them, whoever its user is.
 bool may_load_programs();

@@ -46,6 +46,18 @@ uint64_t effective_capabilities() {
 
 bool has_capability(int capability) { return (effective_capabilities() >> capability & 1) != 0; }
 
+struct Capability {
+  std::string_view name;
+  int number;
+  bool by_admin;  // SYS_ADMIN stands in for it
+};
+constexpr Capability kCapabilities[] = {{"BPF", CAP_BPF, true},
+                                        {"PERFMON", CAP_PERFMON, true},
+                                        {"CHECKPOINT_RESTORE", CAP_CHECKPOINT_RESTORE, true},
+                                        {"NET_ADMIN", CAP_NET_ADMIN, false},
+                                        {"SYS_PTRACE", CAP_SYS_PTRACE, false},
+                                        {"SYSLOG", CAP_SYSLOG, false}};
+
 Check rights_check() {
   const auto bit = has_capability;
   if (bit(CAP_BPF) && bit(CAP_PERFMON)) return {"capabilities", Verdict::Ok, "BPF and PERFMON", ""};
@@ -88,10 +100,11 @@ Verdict verdict_of(ModuleHealth health) {
   return health == ModuleHealth::Degraded ? Verdict::Warning : Verdict::Ok;
 }
 
-Check check_of(const ModuleReport& report) {
+Check check_of(const ModuleReport& report, const ModuleInfo& info) {
   Check check;
   check.name = "probe " + report.name;
   check.verdict = verdict_of(report.health);
+  const auto missing = missing_capabilities(info, effective_capabilities());
   const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
     return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
   });
@@ -99,11 +112,37 @@ Check check_of(const ModuleReport& report) {
   if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
   if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
   if (check.verdict == Verdict::Failure) check.remedy = "the other probes work without it; see its README for what it needs";
+  if (!missing.empty()) {
+    check.finding += "; missing capabilities: " + join(missing);
+    check.remedy = "add the capabilities " + join(missing) + "; its README says what is not measured without them";
+    check.verdict = std::max(check.verdict, Verdict::Warning);
+    return check;
+  }
   if (check.verdict == Verdict::Warning) check.remedy = "what is missing is named; all else of this probe is exact";
   return check;
 }
 
 }  // namespace
+
+std::vector<std::string> capabilities_of(const ModuleInfo& info) {
+  std::vector<std::string> names;
+  for (auto at = info.needs.find("CAP_"); at != std::string_view::npos; at = info.needs.find("CAP_", at + 1)) {
+    const std::string_view rest = info.needs.substr(at + 4);
+    names.emplace_back(rest.substr(0, rest.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")));
+  }
+  return names;
+}
+
+std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t effective) {
+  const auto has = [effective](int number) { return (effective >> number & 1) != 0; };
+  std::vector<std::string> missing;
+  for (const std::string& name : capabilities_of(info)) {
+    const auto* known = std::ranges::find(kCapabilities, std::string_view(name), &Capability::name);
+    const bool there = known != std::end(kCapabilities) && (has(known->number) || (known->by_admin && has(CAP_SYS_ADMIN)));
+    if (!there) missing.push_back(name);
+  }
+  return missing;
+}
 
 bool may_load_programs() {
   return (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)) || has_capability(CAP_SYS_ADMIN);
@@ -136,7 +175,8 @@ std::vector<Check> probe_checks() {
                     fmt::format("BTF tracepoints; fentry {}; kernel {}", features.fentry ? "works" : "is refused",
                                 features.preemptible ? "may preempt" : "does not preempt"),
                     ""});
-  for (const ModuleReport& report : (*engine)->modules()) checks.push_back(check_of(report));
+  const auto reports = (*engine)->modules();
+  for (std::size_t i = 0; i < reports.size(); ++i) checks.push_back(check_of(reports[i], modules()[i].module->info()));
   return checks;
 }
 

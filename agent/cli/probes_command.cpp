@@ -7,61 +7,14 @@
 #include "agent/api/http_client.h"
 #include "agent/base/text.h"
 #include "agent/cli/agent_answer.h"
+#include "agent/cli/probes_json.h"
 #include "agent/cli/terminal.h"
-#include "agent/module/module.h"
-#include "agent/policy/estimate.h"
-#include "agent/policy/policy.h"
 
 namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr uint64_t kTimeoutNs = 1'000'000'000;
-
-std::string_view instrument_word(Instrument instrument) {
-  switch (instrument) {
-    case Instrument::Counter: return "counter";
-    case Instrument::UpDownCounter: return "updowncounter";
-    case Instrument::Gauge: return "gauge";
-    case Instrument::Histogram: return "histogram";
-  }
-  return "unknown";
-}
-
-Json metric_json(const MetricSpec& metric) {
-  Json attributes = Json::object();
-  for (const AttributeSpec& attribute : metric.attributes) attributes[std::string(attribute.key)] = attribute.values;
-  return {{"name", metric.name},           {"unit", metric.unit},
-          {"instrument", instrument_word(metric.instrument)}, {"level", word_of(metric.level)},
-          {"attributes", attributes},      {"node", metric.node},
-          {"description", metric.description}};
-}
-
-Json module_json(const ModuleInfo& info, const Json& status) {
-  Json metrics = Json::array();
-  for (const MetricSpec& metric : info.metrics) metrics.push_back(metric_json(metric));
-  Json hooks = Json::array();
-  for (const ProgramSpec& program : info.programs) {
-    Json hook{{"program", program.program}, {"hook", program.hook}};
-    if (program.alternative != kEveryAlternative) {
-      hook["alternative"] = info.alternatives[static_cast<std::size_t>(program.alternative)].name;
-    }
-    hook["estimated_ns"] = program_cost_ns(program);
-    hooks.push_back(std::move(hook));
-  }
-  Json json{{"module", info.name}, {"summary", info.summary}, {"aliases", info.aliases}, {"needs", info.needs},
-            {"metrics", metrics},  {"hooks", hooks},          {"notes", info.notes}};
-  json["state"] = "unknown";  // no agent runs
-  for (const Json& module : status) {
-    if (module["name"] != info.name) continue;
-    json["state"] = module["health"];
-    json["alternative"] = module.value("alternative", "");
-    json["reasons"] = module["reasons"];
-    json["mean_ns"] = module.value("mean_ns", 0.0);
-    json["programs"] = module["programs"];
-  }
-  return json;
-}
 
 // Of the running agent; an empty list if none runs.
 Json running_modules(const std::string& address) {
@@ -72,9 +25,11 @@ Json running_modules(const std::string& address) {
 }
 
 void print_table(const Json& probes) {
-  Table table({{"PROBE", false}, {"STATE", false}, {"METRICS", true}, {"MEASURES", false}});
+  Table table({{"PROBE", false}, {"STATE", false}, {"METRICS", true}, {"NS/EVENT", true}, {"MEASURES", false}});
   for (const Json& probe : probes) {
-    table.add({probe["module"], probe["state"], std::to_string(probe["metrics"].size()), probe["summary"]});
+    const Json& mean = probe["mean_ns"];
+    table.add({probe["module"], probe["state"], std::to_string(probe["metrics"].size()),
+               mean.is_null() ? "-" : fmt::format("{:.0f}", mean.get<double>()), probe["summary"]});
   }
   fmt::print("{}", table.text());
   for (const Json& probe : probes) {
@@ -82,7 +37,7 @@ void print_table(const Json& probes) {
     Table metrics({{"METRIC", false}, {"KIND", false}, {"UNIT", false}, {"LEVEL", false}, {"ATTRIBUTES", false}});
     for (const Json& metric : probe["metrics"]) {
       std::vector<std::string> attributes;
-      for (const auto& [key, values] : metric["attributes"].items()) attributes.push_back(key);
+      for (const Json& attribute : metric["attributes"]) attributes.push_back(attribute["key"]);
       metrics.add({metric["name"], metric["instrument"], metric["unit"], metric["level"], join(attributes)});
     }
     fmt::print("{}", metrics.text());
@@ -98,9 +53,7 @@ void add_probes_command(CLI::App& app, Context& context) {
   auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     (void)context;
-    const Json status = running_modules(flags->address);
-    Json probes = Json::array();
-    for (const ModuleEntry& entry : modules()) probes.push_back(module_json(entry.module->info(), status));
+    const Json probes = probes_json(running_modules(flags->address));
     if (flags->format == "json") {
       fmt::print("{}\n", probes.dump(2));
     } else {

@@ -4,49 +4,12 @@
 #include <fstream>
 
 #include "tests/kernel/support/agent_test.h"
+#include "tests/support/json_schema.h"
 
 namespace sonde::test {
 namespace {
 
 using Json = nlohmann::json;
-
-bool is_of_type(const Json& value, const std::string& type) {
-  if (type == "object") return value.is_object();
-  if (type == "array") return value.is_array();
-  if (type == "string") return value.is_string();
-  if (type == "boolean") return value.is_boolean();
-  if (type == "integer") return value.is_number_integer();
-  return type == "number" && value.is_number();
-}
-
-// As much of JSON Schema as the file uses; each violation is a sentence.
-void validate(const Json& schema, const Json& value, const std::string& where, std::vector<std::string>& wrong) {
-  if (!is_of_type(value, schema["type"])) return wrong.push_back(where + " is no " + schema["type"].get<std::string>());
-  if (schema.contains("enum")) {
-    const auto& words = schema["enum"];
-    if (std::find(words.begin(), words.end(), value) == words.end()) wrong.push_back(where + " is " + value.dump());
-  }
-  if (schema.contains("minimum") && value < schema["minimum"]) wrong.push_back(where + " is " + value.dump());
-  if (value.is_array()) {
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      validate(schema["items"], value[i], where + "[" + std::to_string(i) + "]", wrong);
-    }
-  }
-  if (!value.is_object()) return;
-  for (const auto& name : schema.value("required", Json::array())) {
-    if (!value.contains(name)) wrong.push_back(where + "." + name.get<std::string>() + " is missing");
-  }
-  for (const auto& [name, field] : value.items()) {
-    const Json& more = schema["additionalProperties"];
-    if (schema.contains("properties") && schema["properties"].contains(name)) {
-      validate(schema["properties"][name], field, where + "." + name, wrong);
-    } else if (more.is_object()) {
-      validate(more, field, where + "." + name, wrong);
-    } else {
-      wrong.push_back(where + "." + name + " is not in the schema");
-    }
-  }
-}
 
 Json published_schema() {
   std::ifstream file(SONDE_SOURCE_DIR "/docs/ops/status.schema.json");
@@ -55,7 +18,7 @@ Json published_schema() {
 
 std::vector<std::string> violations(const Json& status) {
   std::vector<std::string> wrong;
-  validate(published_schema(), status, "status", wrong);
+  validate_json(published_schema(), status, "status", wrong);
   return wrong;
 }
 
