@@ -75,7 +75,8 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
      "  sonde agent --target-pid 1234 --duration 1m                      one process tree, one minute\n"
      "  kill -HUP $(pidof sonde)                                         reads the configuration again"},
     {"top", "  sonde top           every container and cgroup, as it happens\n"
-            "  sonde top -o json   one measurement, for scripts"},
+            "  sonde top --probe network --sort tcp.io.transmit   what one probe measures\n"
+            "  sonde top --once -o json   one measurement, for scripts"},
     {"status", "  sonde status                          of the agent on this machine\n"
                "  sonde status -o json | jq .modules    why a probe does not work, and what it costs"},
     {"pods", "  sonde pods           who is known: pod, container, cgroup, processes\n"
@@ -83,7 +84,8 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"probes", "  sonde probes           what can be measured here\n"
                "  sonde probes -o json   with every metric and what it needs"},
     {"doctor", "  sudo sonde doctor           can this machine run each probe, and if not, what to do\n"
-               "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all"},
+               "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all\n"
+               "  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, before anything is loaded"},
     {"verify", "  sonde verify   six steps from a running agent to served metrics; the first that fails says what to do"},
     {"check", "  sonde policy check databases.yaml             is it right? exit code 0 or 2\n"
               "  sonde policy check --estimate policies/       and what would it cost?"},

@@ -19,6 +19,7 @@
 #include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/terminal.h"
+#include "agent/cli/top_columns.h"
 #include "agent/cli/top_rows.h"
 #include "agent/runtime/agent.h"
 
@@ -26,16 +27,6 @@ namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-struct Sort {
-  char key;
-  const char* name;
-  TopColumn column;
-};
-constexpr Sort kSorts[] = {{'n', "name", TopColumn::Name},        {'r', "read", TopColumn::Read},
-                           {'w', "write", TopColumn::Write},      {'o', "operations", TopColumn::Operations},
-                           {'l', "latency", TopColumn::OperationP99}, {'e', "errors", TopColumn::Errors},
-                           {'s', "waits", TopColumn::Waits},      {'p', "wait-latency", TopColumn::WaitP99}};
 
 std::atomic<bool> interrupted{false};
 
@@ -71,61 +62,107 @@ struct TopFlags {
   std::map<std::string, std::string> settings;
   std::string file;
   std::string every = "2s";
-  std::string sort = "operations";
+  std::string probes;
+  std::string sort;
   std::string format = "table";
   std::string duration;
   bool once = false;
 };
 
-std::string table_of(const std::vector<TopRow>& rows, std::size_t most, int width) {
-  // Short titles: 80 columns hold all of them and some 20 of the name. What an operation and a wait are, the footer says.
-  Table table({{"CGROUP OR CONTAINER", false}, {"READ/S", true}, {"WRITE/S", true}, {"OPS/S", true},
-               {"OPS P99", true}, {"ERR/S", true}, {"WAITS/S", true}, {"WAIT P99", true}});
-  for (std::size_t i = 0; i < rows.size() && i < most; ++i) {
-    const TopRow& row = rows[i];
-    table.add({row.name, bytes_text(row.read), bytes_text(row.write), count_text(row.operations),
-               row.operation_p99 < 0 ? "-" : seconds_text(row.operation_p99), count_text(row.errors),
-               count_text(row.waits), row.wait_p99 < 0 ? "-" : seconds_text(row.wait_p99)},
-              row.errors > 0 ? Colour::Yellow : Colour::None);
+constexpr std::size_t kNameWidth = 24;
+constexpr std::size_t kBlank = 6;  // columns of a table in which nothing has happened
+
+// What is shown, and by what it is sorted.
+struct View {
+  std::vector<TopColumn> columns;
+  std::size_t by = kByName;
+  bool essential = true;
+
+  std::string sorted() const { return by == kByName ? "name" : columns[by].name; }
+};
+
+std::string cell_of(const TopColumn& column, double value) {
+  if (value < 0) return "-";
+  if (column.form == Form::Bytes) return bytes_text(value);
+  return column.form == Form::Seconds ? seconds_text(value) : count_text(value);
+}
+
+// Columns that fit: that by which it is sorted, then those in which anything has happened. width 0: all of these.
+std::vector<std::size_t> shown_columns(const View& view, const std::vector<TopRow>& rows, int width) {
+  std::vector<std::size_t> all;
+  std::size_t used = kNameWidth;
+  const auto add = [&](std::size_t column) {
+    const std::size_t needs = std::max<std::size_t>(view.columns[column].title.size(), 8) + 2;
+    if (width > 0 && !all.empty() && used + needs > static_cast<std::size_t>(width)) return;
+    used += needs;
+    all.push_back(column);
+  };
+  if (!view.essential && view.by != kByName) add(view.by);
+  for (std::size_t i = 0; i < view.columns.size(); ++i) {
+    const bool moved = std::ranges::any_of(rows, [i](const TopRow& row) { return row.values[i] > 0; });
+    if (view.essential || ((moved || (rows.empty() && i < kBlank)) && i != view.by)) add(i);
+  }
+  return all;
+}
+
+std::string table_of(const View& view, const std::vector<TopRow>& rows, std::size_t most, int width) {
+  // Short titles: 80 columns hold all essentials and some 20 of the name. What an operation and a wait are, the footer says.
+  const auto shown = view.essential ? shown_columns(view, rows, 0) : shown_columns(view, rows, width);
+  std::vector<Table::Column> columns{{"CGROUP OR CONTAINER", false}};
+  for (const std::size_t i : shown) columns.push_back({view.columns[i].title, true});
+  Table table(columns);
+  for (std::size_t row = 0; row < rows.size() && row < most; ++row) {
+    std::vector<std::string> cells{rows[row].name};
+    bool trouble = false;
+    for (const std::size_t i : shown) {
+      cells.push_back(cell_of(view.columns[i], rows[row].values[i]));
+      trouble = trouble || (rows[row].values[i] > 0 && view.columns[i].name.ends_with("errors"));
+    }
+    table.add(std::move(cells), trouble ? Colour::Yellow : Colour::None);
   }
   return table.text(width);
 }
 
-std::string json_of(const std::vector<TopRow>& rows, double seconds) {
+std::string json_of(const View& view, const std::vector<TopRow>& rows, double seconds) {
+  Json columns = Json::array();
+  for (const TopColumn& column : view.columns) columns.push_back({{"field", column.field}, {"metric", column.metric}});
   Json list = Json::array();
-  const auto or_null = [](double value) { return value < 0 ? Json(nullptr) : Json(value); };
   for (const TopRow& row : rows) {
-    list.push_back({{"name", row.name},
-                    {"read_bytes_per_second", row.read},
-                    {"write_bytes_per_second", row.write},
-                    {"file_operations_per_second", row.operations},
-                    {"file_operation_p99_seconds", or_null(row.operation_p99)},
-                    {"file_errors_per_second", row.errors},
-                    {"run_queue_waits_per_second", row.waits},
-                    {"run_queue_wait_p99_seconds", or_null(row.wait_p99)}});
+    Json one{{"name", row.name}};
+    for (std::size_t i = 0; i < row.values.size(); ++i) {
+      one[view.columns[i].field] = row.values[i] < 0 ? Json(nullptr) : Json(row.values[i]);
+    }
+    list.push_back(std::move(one));
   }
-  return Json{{"seconds", seconds}, {"rows", list}}.dump(2) + "\n";
+  return Json{{"seconds", seconds}, {"sorted_by", view.sorted()}, {"columns", columns}, {"rows", list}}.dump(
+             2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-void show(const std::vector<TopRow>& rows, double seconds, const TopFlags& flags, const std::string& sorted) {
+void show(const View& view, const std::vector<TopRow>& rows, double seconds, const TopFlags& flags) {
   if (flags.format == "json") {
-    fmt::print("{}", json_of(rows, seconds));
+    fmt::print("{}", json_of(view, rows, seconds));
   } else if (flags.once || !is_terminal()) {
-    fmt::print("{}\n", table_of(rows, rows.size(), 0));
+    fmt::print("{}\n", table_of(view, rows, rows.size(), 0));
   } else {
     const TerminalSize size = terminal_size();
     const auto room = static_cast<std::size_t>(std::max(size.rows - 4, 3));
-    fmt::print("\x1b[H\x1b[2J{}{}", table_of(rows, room, size.columns),
+    fmt::print("\x1b[H\x1b[2J{}{}", table_of(view, rows, room, size.columns),
                rows.empty() ? "nothing has happened yet\n" : "");
-    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; ops: files, waits: CPU; sort: n r w o l e s p, quit: q",
-                                                       std::min(room, rows.size()), rows.size(), sorted)));
+    const char* keys = view.essential ? "ops: files, waits: CPU; sort: n r w o l e s p" : "sort: n, < and >";
+    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; {}, quit: q", std::min(room, rows.size()), rows.size(),
+                                                       view.sorted(), keys)));
   }
   std::fflush(stdout);
 }
 
-const Sort* sort_named(const std::string& name) {
-  const auto* found = std::ranges::find_if(kSorts, [&](const Sort& sort) { return name == sort.name; });
-  return found == std::end(kSorts) ? nullptr : found;
+// `<` and `>` go through the columns, letters choose one where it has a letter.
+void sort_by_key(View& view, char key) {
+  if (key == 'n') view.by = kByName;
+  const std::size_t count = view.columns.size();
+  if (key == '>') view.by = view.by == kByName ? 0 : (view.by + 1) % count;
+  if (key == '<') view.by = view.by == kByName ? count - 1 : (view.by + count - 1) % count;
+  const auto found = std::ranges::find_if(view.columns, [key](const TopColumn& one) { return key && one.key == key; });
+  if (found != view.columns.end()) view.by = static_cast<std::size_t>(found - view.columns.begin());
 }
 
 // When the newest of these values were collected; 0 if there are none.
@@ -136,9 +173,8 @@ uint64_t time_of(const std::vector<ResourceSeriesPtr>& series) {
 }
 
 // The two moments that a table compares are collections, so rates are right whenever this thread gets to run.
-void watch(Agent& agent, const TopFlags& flags, uint64_t started_ns, uint64_t duration_ns) {
+void watch(Agent& agent, View view, const TopFlags& flags, uint64_t started_ns, uint64_t duration_ns) {
   const RawKeys keys;
-  const Sort* sort = sort_named(flags.sort);
   TopMoment before;
   uint64_t before_ns = started_ns;
   const uint64_t end = duration_ns ? monotonic_ns() + duration_ns : UINT64_MAX;
@@ -148,20 +184,38 @@ void watch(Agent& agent, const TopFlags& flags, uint64_t started_ns, uint64_t du
     const auto series = agent.newest();
     const uint64_t now_ns = time_of(series);
     if (now_ns > before_ns) {
-      TopMoment after = moment_of(series);
+      TopMoment after = moment_of(series, view.columns);
       const double seconds = static_cast<double>(now_ns - before_ns) / 1e9;
-      show(rows_between(before, after, seconds, sort->column), seconds, flags, sort->name);
+      show(view, rows_between(before, after, seconds, view.columns, view.by), seconds, flags);
       before = std::move(after);
       before_ns = now_ns;
       if (flags.once) return;
     }
     const char key = keys.wait(50'000'000);
     if (key == 'q' || key == 'Q') return;
-    if (const auto* found = std::ranges::find_if(kSorts, [&](const Sort& s) { return s.key == key; });
-        key && found != std::end(kSorts)) {
-      sort = found;
+    sort_by_key(view, key);
+  }
+}
+
+// Of the probes asked for; `asked` gets their names.
+Result<View> view_of(const TopFlags& flags, std::vector<std::string>& asked) {
+  View view;
+  if (flags.probes.empty()) {
+    view.columns = essential_columns();
+  } else {
+    const auto probes = probes_named(flags.probes);
+    if (!probes) return probes.error().with("--probe");
+    view.essential = false;
+    for (const ModuleInfo* probe : *probes) {
+      asked.emplace_back(probe->name);
+      for (TopColumn& column : columns_of(*probe)) view.columns.push_back(std::move(column));
     }
   }
+  const std::string first = view.essential ? "operations" : view.columns.front().name;
+  const auto by = column_named(view.columns, flags.sort.empty() ? first : flags.sort);
+  if (!by) return by.error().with("--sort");
+  view.by = *by;
+  return view;
 }
 
 void run_top(const TopFlags& flags, Context& context) {
@@ -177,6 +231,9 @@ void run_top(const TopFlags& flags, Context& context) {
     if (!duration) return context.fail("--duration: " + duration.error().message());
     duration_ns = *duration;
   }
+  std::vector<std::string> asked;
+  auto view = view_of(flags, asked);
+  if (!view) return context.fail(view.error().message());
   AgentOptions options;
   auto settings = flags.settings;
   settings["interval"] = flags.every;
@@ -186,6 +243,15 @@ void run_top(const TopFlags& flags, Context& context) {
     return context.fail("`sonde top` loads BPF programs: run it as root (sudo sonde top), or with BPF and PERFMON", kFailed);
   }
   options.loaded = std::move(*loaded);
+  if (!asked.empty()) {  // all that they can say, also what is asked by name only
+    options.loaded.config.default_policy.probes = asked;
+    options.loaded.config.default_policy.preset = Level::OptIn;
+    // The others would be loaded for nothing.
+    for (const ModuleEntry& entry : modules()) {
+      const std::string name(entry.module->info().name);
+      if (std::ranges::find(asked, name) == asked.end()) options.disabled_modules.insert(name);
+    }
+  }
   options.loaded.config.exports.to.clear();
   options.loaded.config.ceilings.min_period_ms = 100;
   options.servers = false;
@@ -198,7 +264,7 @@ void run_top(const TopFlags& flags, Context& context) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::thread loop([&] { (*agent)->run(); });
-  watch(**agent, flags, started_ns, duration_ns);
+  watch(**agent, std::move(*view), flags, started_ns, duration_ns);
   (*agent)->stop();
   loop.join();
 }
@@ -209,14 +275,8 @@ void add_top_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("top", "Live table: what each container or cgroup does");
   auto flags = std::make_shared<TopFlags>();
   command->add_option("--every", flags->every, "Time between two tables")->default_str("2s");
-  std::vector<std::string> names;
-  for (const Sort& sort : kSorts) names.emplace_back(sort.name);
-  command->add_option("--sort", flags->sort, "Column to sort by")
-      ->check([names](const std::string& word) {
-        if (std::ranges::find(names, word) != names.end()) return std::string();
-        return "must be one of " + join(names) + ", not '" + word + "'";
-      })
-      ->default_str("operations");
+  command->add_option("--probe", flags->probes, "Columns of these probes (see `sonde probes`), separated by commas; or all");
+  command->add_option("--sort", flags->sort, "Column to sort by, as -o json names it; or name");
   command->add_flag("--once", flags->once, "One table, then end");
   command->add_option("--duration", flags->duration, "End after this time");
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);

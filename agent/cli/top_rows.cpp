@@ -29,31 +29,48 @@ double number_of(const Point& point) {
   return point.metric->integer ? static_cast<double>(point.integer) : point.real;
 }
 
-void add(TopMoment::Histogram& histogram, const Point& point, const ResourceSeries& series) {
-  histogram.count += point.count;
+void add(TopMoment::Cell& cell, const Point& point, const ResourceSeries& series) {
+  if (point.metric->instrument != Instrument::Histogram) {
+    cell.number += number_of(point);
+    return;
+  }
+  cell.count += point.count;
   for (uint32_t i = 0; i < point.bucket_length; ++i) {
     const uint64_t n = series.buckets[point.bucket_begin + i];
-    if (n) histogram.buckets[point.bucket_offset + static_cast<int32_t>(i)] += n;
+    if (n) cell.buckets[point.bucket_offset + static_cast<int32_t>(i)] += n;
   }
+}
+
+bool has_value(const AttributeSet& set, const std::string& value) {
+  if (value.empty()) return true;
+  return std::ranges::any_of(set, [&](const Attribute& attribute) {
+    const auto* text = std::get_if<std::string>(&attribute.value);
+    return text && *text == value;
+  });
+}
+
+double value_of(const TopColumn& column, const TopMoment::Cell& then, const TopMoment::Cell& now, double seconds) {
+  switch (column.measure) {
+    case Measure::Rate: return std::max(now.number - then.number, 0.0) / seconds;
+    case Measure::Value: return now.number;
+    case Measure::Count: return static_cast<double>(now.count - std::min(then.count, now.count)) / seconds;
+    case Measure::P99: return quantile(then, now, 0.99);
+  }
+  return 0;
 }
 
 }  // namespace
 
-TopMoment moment_of(const std::vector<ResourceSeriesPtr>& all) {
+TopMoment moment_of(const std::vector<ResourceSeriesPtr>& all, const std::vector<TopColumn>& columns) {
+  std::multimap<std::string_view, std::size_t> by_metric;
+  for (std::size_t i = 0; i < columns.size(); ++i) by_metric.emplace(columns[i].metric, i);
   TopMoment moment;
   for (const ResourceSeriesPtr& series : all) {
-    TopMoment::Subject subject;
-    subject.name = name_of(*series->resource);
+    TopMoment::Subject subject{name_of(*series->resource), std::vector<TopMoment::Cell>(columns.size())};
     for (const Point& point : series->points) {
-      const std::string_view metric = point.metric->name;
-      if (metric == "sonde.file.io") {
-        (text_of(*point.attributes, "disk.io.direction") == "read" ? subject.read : subject.write) += number_of(point);
-      } else if (metric == "sonde.file.operation.duration") {
-        add(subject.operations, point, *series);
-      } else if (metric == "sonde.file.operation.errors") {
-        subject.errors += number_of(point);
-      } else if (metric == "sonde.sched.run_queue.duration") {
-        add(subject.waits, point, *series);
+      const auto [begin, end] = by_metric.equal_range(point.metric->name);
+      for (auto it = begin; it != end; ++it) {
+        if (has_value(*point.attributes, columns[it->second].value)) add(subject.cells[it->second], point, *series);
       }
     }
     moment.subjects.emplace(series->resource->id, std::move(subject));
@@ -61,7 +78,7 @@ TopMoment moment_of(const std::vector<ResourceSeriesPtr>& all) {
   return moment;
 }
 
-double quantile(const TopMoment::Histogram& before, const TopMoment::Histogram& after, double q) {
+double quantile(const TopMoment::Cell& before, const TopMoment::Cell& after, double q) {
   const uint64_t count = after.count - std::min(before.count, after.count);
   if (count == 0) return -1;
   const double wanted = q * static_cast<double>(count);
@@ -74,38 +91,22 @@ double quantile(const TopMoment::Histogram& before, const TopMoment::Histogram& 
   return -1;
 }
 
-std::vector<TopRow> rows_between(const TopMoment& before, const TopMoment& after, double seconds, TopColumn by) {
-  static const TopMoment::Subject kNothing;
+std::vector<TopRow> rows_between(const TopMoment& before, const TopMoment& after, double seconds,
+                                 const std::vector<TopColumn>& columns, std::size_t by) {
+  static const TopMoment::Cell kNothing;
   std::vector<TopRow> rows;
   for (const auto& [id, now] : after.subjects) {
     const auto found = before.subjects.find(id);
-    const TopMoment::Subject& then = found == before.subjects.end() ? kNothing : found->second;
-    TopRow row;
-    row.name = now.name;
-    row.read = (now.read - then.read) / seconds;
-    row.write = (now.write - then.write) / seconds;
-    row.errors = (now.errors - then.errors) / seconds;
-    row.operations = static_cast<double>(now.operations.count - then.operations.count) / seconds;
-    row.operation_p99 = quantile(then.operations, now.operations, 0.99);
-    row.waits = static_cast<double>(now.waits.count - then.waits.count) / seconds;
-    row.wait_p99 = quantile(then.waits, now.waits, 0.99);
-    if (row.read + row.write + row.errors + row.operations + row.waits > 0) rows.push_back(std::move(row));
-  }
-  const auto value = [by](const TopRow& row) {
-    switch (by) {
-      case TopColumn::Name: return 0.0;
-      case TopColumn::Read: return row.read;
-      case TopColumn::Write: return row.write;
-      case TopColumn::Operations: return row.operations;
-      case TopColumn::OperationP99: return row.operation_p99;
-      case TopColumn::Errors: return row.errors;
-      case TopColumn::Waits: return row.waits;
-      case TopColumn::WaitP99: return row.wait_p99;
+    TopRow row{now.name, {}};
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const auto& then = found == before.subjects.end() ? kNothing : found->second.cells[i];
+      row.values.push_back(value_of(columns[i], then, now.cells[i], seconds));
     }
-    return 0.0;
-  };
-  std::ranges::sort(rows, [&](const TopRow& a, const TopRow& b) {
-    return value(a) != value(b) ? value(a) > value(b) : a.name < b.name;
+    if (std::ranges::any_of(row.values, [](double value) { return value > 0; })) rows.push_back(std::move(row));
+  }
+  std::ranges::sort(rows, [by](const TopRow& a, const TopRow& b) {
+    if (by == kByName || a.values[by] == b.values[by]) return a.name < b.name;
+    return a.values[by] > b.values[by];
   });
   return rows;
 }

@@ -34,6 +34,20 @@ std::string_view word_of(CleanupStrategy strategy) {
 
 std::string_view word_of(Mode mode) { return mode == Mode::Exclude ? "Exclude" : "Monitor"; }
 
+namespace {
+
+// All that the probe has, opt-in metrics too.
+void include_opt_in(ProbeRequest& request) {
+  request.level = Level::Detailed;
+  const int index = find_module(request.name);
+  if (index < 0) return;
+  for (const MetricSpec& metric : modules()[static_cast<std::size_t>(index)].module->info().metrics) {
+    if (metric.level == Level::OptIn) request.include_metrics.emplace_back(metric.name);
+  }
+}
+
+}  // namespace
+
 Policy default_policy(Level preset, std::span<const std::string> probes) {
   Policy policy;
   policy.name = "default";
@@ -48,6 +62,7 @@ Policy default_policy(Level preset, std::span<const std::string> probes) {
     ProbeRequest request;
     request.name = name;
     request.level = preset;
+    if (preset == Level::OptIn) include_opt_in(request);
     policy.probes.push_back(std::move(request));
   }
   return policy;

@@ -82,7 +82,7 @@ Decision resolve_node(std::span<const Policy> policies, const ResolveContext& co
 // What one policy by itself asks of whom it selects; for estimates.
 Decision resolve_alone(const Policy& policy, const ResolveContext& context);
 
-// --probes of the default policy is a list of names or aliases; empty: all.
+// `probes`: names or aliases; empty: all. Preset OptIn: each of them at Detailed, with its opt-in metrics.
 Policy default_policy(Level preset, std::span<const std::string> probes);
 
 }  // namespace sonde

@@ -4,15 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 namespace sonde::cli {
 namespace {
 
+const std::vector<TopColumn> kColumns = essential_columns();
+constexpr std::size_t kRead = 0, kLatency = 3, kErrors = 4;
+
 TopMoment::Subject subject(const char* name, double read, double errors) {
-  TopMoment::Subject one;
-  one.name = name;
-  one.read = read;
-  one.errors = errors;
+  TopMoment::Subject one{name, std::vector<TopMoment::Cell>(kColumns.size())};
+  one.cells[kRead].number = read;
+  one.cells[kErrors].number = errors;
   return one;
 }
 
@@ -21,13 +24,13 @@ TEST(TopRows, AreRatesBetweenTwoMoments) {
   before.subjects[1] = subject("a", 100, 0);
   after.subjects[1] = subject("a", 300, 0);
   after.subjects[2] = subject("new", 1000, 4);
-  const auto rows = rows_between(before, after, 2, TopColumn::Read);
+  const auto rows = rows_between(before, after, 2, kColumns, kRead);
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].name, "new");
-  EXPECT_DOUBLE_EQ(rows[0].read, 500);
-  EXPECT_DOUBLE_EQ(rows[0].errors, 2);
-  EXPECT_DOUBLE_EQ(rows[1].read, 100);
-  EXPECT_LT(rows[1].operation_p99, 0) << "no operation, no latency";
+  EXPECT_DOUBLE_EQ(rows[0].values[kRead], 500);
+  EXPECT_DOUBLE_EQ(rows[0].values[kErrors], 2);
+  EXPECT_DOUBLE_EQ(rows[1].values[kRead], 100);
+  EXPECT_LT(rows[1].values[kLatency], 0) << "no operation, no latency";
 }
 
 TEST(TopRows, LeaveOutWhoDidNothingAndSortByName) {
@@ -35,14 +38,39 @@ TEST(TopRows, LeaveOutWhoDidNothingAndSortByName) {
   before.subjects[1] = after.subjects[1] = subject("idle", 5, 0);
   after.subjects[2] = subject("b", 1, 0);
   after.subjects[3] = subject("a", 1, 0);
-  const auto rows = rows_between(before, after, 1, TopColumn::Name);
+  const auto rows = rows_between(before, after, 1, kColumns, kByName);
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].name, "a");
   EXPECT_EQ(rows[1].name, "b");
 }
 
+TEST(TopRows, AMomentAddsUpWhatAColumnAsksFor) {
+  static const MetricSpec kIo{.name = "sonde.file.io", .unit = "By", .description = "d"};
+  static const MetricSpec kOther{.name = "sonde.tcp.io", .unit = "By", .description = "d"};
+  const auto direction = [](const char* word) {
+    return std::make_shared<const AttributeSet>(AttributeSet{{"disk.io.direction", std::string(word)}});
+  };
+  auto series = std::make_shared<ResourceSeries>();
+  auto resource = std::make_shared<Resource>();
+  resource->id = 7;
+  resource->attributes = {{"sonde.cgroup.path", std::string("/box")}};
+  series->resource = resource;
+  for (const auto& [metric, word, value] : {std::tuple{&kIo, "read", 10}, {&kIo, "write", 20}, {&kOther, "read", 40}}) {
+    Point point;
+    point.metric = metric;
+    point.attributes = direction(word);
+    point.integer = value;
+    series->points.push_back(point);
+  }
+  const TopMoment moment = moment_of({series}, kColumns);
+  ASSERT_EQ(moment.subjects.size(), 1U);
+  EXPECT_EQ(moment.subjects.at(7).name, "/box");
+  EXPECT_DOUBLE_EQ(moment.subjects.at(7).cells[kRead].number, 10);
+  EXPECT_DOUBLE_EQ(moment.subjects.at(7).cells[1].number, 20);
+}
+
 TEST(Quantile, IsTheUpperBoundOfItsBucket) {
-  TopMoment::Histogram before, after;
+  TopMoment::Cell before, after;
   before.count = 10;
   before.buckets[-40] = 10;
   after.count = 110;
@@ -51,6 +79,39 @@ TEST(Quantile, IsTheUpperBoundOfItsBucket) {
   EXPECT_DOUBLE_EQ(quantile(before, after, 0.5), std::exp2(-39 / 4.0));
   EXPECT_DOUBLE_EQ(quantile(before, after, 0.99), std::exp2(-19 / 4.0));
   EXPECT_LT(quantile(after, after, 0.5), 0);
+}
+
+TEST(TopColumns, EveryProbeHasSomeAndNoTwoAreCalledTheSame) {
+  std::set<std::string> names{"name"};
+  for (const ModuleEntry& entry : modules()) {
+    const ModuleInfo& info = entry.module->info();
+    const auto columns = columns_of(info);
+    EXPECT_FALSE(columns.empty()) << info.name;
+    std::set<std::string> shown;
+    for (const TopColumn& column : columns) {
+      EXPECT_TRUE(names.insert(column.name).second) << column.name;
+      EXPECT_EQ(column.metric.find("sonde."), 0U);
+      shown.insert(column.metric);
+    }
+    EXPECT_EQ(shown.size(), info.metrics.size()) << info.name << ": a metric has no column";
+  }
+  for (const char* name : {"file.io.read", "tcp.io.transmit", "tcp.rtt.p99", "thread.time.running", "page_cache.read.hit"}) {
+    EXPECT_TRUE(names.contains(name)) << name;
+  }
+}
+
+TEST(TopColumns, WrongNamesAreToldTheNearest) {
+  const auto probes = probes_named("netwrok");
+  ASSERT_FALSE(probes);
+  EXPECT_EQ(probes.error().message(), "there is no probe 'netwrok'; did you mean network?");
+  EXPECT_EQ(probes_named("cpu,fs,io")->size(), 2U) << "aliases, each once";
+  EXPECT_EQ(probes_named("all")->size(), modules().size());
+  EXPECT_FALSE(probes_named(","));
+  const auto column = column_named(kColumns, "opertions");
+  ASSERT_FALSE(column);
+  EXPECT_EQ(column.error().message(), "there is no column 'opertions'; did you mean operations?");
+  EXPECT_EQ(*column_named(kColumns, "read"), kRead);
+  EXPECT_EQ(*column_named(kColumns, "name"), kByName);
 }
 
 }  // namespace

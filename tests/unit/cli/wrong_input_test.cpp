@@ -99,7 +99,13 @@ TEST_F(WrongInput, CommandsAndFlags) {
   refused({"status", "-o"}, "--output needs a value");
   refused({"agent", "--config"}, "--config needs a value");
   refused({"status", "-o", "xml"}, "--output: must be table or json, not 'xml'");
-  refused({"top", "--once", "--sort", "size"}, "--sort: must be one of name, ");
+  refused({"top", "--once", "--sort", "size"}, "--sort: there is no column 'size'; there are name, read, ");
+  refused({"top", "--once", "--sort", "raed"}, "--sort: there is no column 'raed'; did you mean read?");
+  refused({"top", "--probe", "netwrok"}, "--probe: there is no probe 'netwrok'; did you mean network?");
+  refused({"top", "--probe", "network", "--sort", "tcp.io.transmitt"},
+          "--sort: there is no column 'tcp.io.transmitt'; did you mean tcp.io.transmit?");
+  refused({"doctor", "--plan", "--cpus", "many"}, "--cpus: must be a whole number from 1 to 8192, not 'many'");
+  refused({"doctor", "--containers", "5"}, "--containers requires --plan");
   refused({"agent", "--config", "", "--check-config"}, "--config: the value is empty; leave the flag out");
   refused({"agent", "--target-comm", "", "--check-config"}, "--target-comm: the value is empty; leave the flag out");
   refused({"agent", "--check-config", "--policies="}, "--policies needs a value");
@@ -200,6 +206,15 @@ TEST_F(WrongInput, Policies) {
   refused_spec("collection: {periodSeconds: 5s}", "periodSeconds");
   refused_spec("collection: {cleanup: {strategy: Never}}", "'Never'");
   refused_spec("podSelector: {matchExpressions: [{key: a, operator: Like}]}", "'Like'");
+}
+
+TEST_F(WrongInput, APlanThatDoesNotFitIsNone) {
+  const Said small = sonde({"doctor", "--plan", "-o", "json"});
+  EXPECT_EQ(small.code, kOk) << small.err;
+  EXPECT_NE(small.out.find("\"fits\": true"), std::string::npos);
+  const Said large = sonde({"doctor", "--plan", "--containers", "100000"});
+  EXPECT_EQ(large.code, kFailed);
+  EXPECT_NE(large.out.find("it does not fit"), std::string::npos) << large.out;
 }
 
 TEST_F(WrongInput, AnEmptyConfigurationIsNone) {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cli/top_columns.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "agent/base/text.h"
+
+namespace sonde::cli {
+namespace {
+
+constexpr std::size_t kMostValues = 9;  // columns for the values of one attribute: as many as there are states of a thread
+
+// sonde.file.operation.duration → file.operation
+std::string short_name(std::string_view metric) {
+  if (metric.starts_with("sonde.")) metric.remove_prefix(6);
+  if (metric.ends_with(".duration")) metric.remove_suffix(9);
+  return std::string(metric);
+}
+
+std::string upper(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+Form form_of(const MetricSpec& metric) {
+  if (metric.unit == "By") return Form::Bytes;
+  return metric.unit == "s" ? Form::Seconds : Form::Number;
+}
+
+// Values of the first attribute, as far as the tables know them.
+std::vector<std::string_view> first_values(const ModuleInfo& info, std::size_t metric) {
+  std::vector<std::string_view> values;
+  for (const SeriesSpec& series : info.series) {
+    if (series.metric != metric || is_keyed(series.source) || series.values[0].empty()) continue;
+    if (std::ranges::find(values, series.values[0]) == values.end()) values.push_back(series.values[0]);
+  }
+  return values;
+}
+
+TopColumn column(const MetricSpec& metric, std::string_view value, Measure measure, Form form) {
+  TopColumn one;
+  one.metric = metric.name;
+  one.value = value;
+  one.measure = measure;
+  one.form = form;
+  one.name = short_name(metric.name) + (value.empty() ? "" : "." + std::string(value)) + (measure == Measure::P99 ? ".p99" : "");
+  one.title = upper(one.name) + (measure == Measure::Rate || measure == Measure::Count ? "/S" : "");
+  one.field = one.name;
+  return one;
+}
+
+void add_metric(const ModuleInfo& info, std::size_t index, std::vector<TopColumn>& columns) {
+  const MetricSpec& metric = info.metrics[index];
+  if (metric.instrument == Instrument::Histogram) {
+    columns.push_back(column(metric, "", Measure::Count, Form::Number));
+    columns.push_back(column(metric, "", Measure::P99, Form::Seconds));
+    return;
+  }
+  const Measure measure = metric.instrument == Instrument::Counter ? Measure::Rate : Measure::Value;
+  auto values = first_values(info, index);
+  if (values.size() < 2 || values.size() > kMostValues) values = {""};
+  for (const std::string_view value : values) columns.push_back(column(metric, value, measure, form_of(metric)));
+}
+
+std::string unknown(std::string_view what, std::string_view word, const std::vector<std::string>& known) {
+  const auto near = nearest(word, std::span<const std::string>(known));
+  const std::string hint = near.empty() ? "; there are " + join(known) : "; did you mean " + std::string(near) + "?";
+  return "there is no " + std::string(what) + " '" + std::string(word) + "'" + hint;
+}
+
+}  // namespace
+
+std::vector<TopColumn> essential_columns() {
+  constexpr const char* kBytes = "sonde.file.io";
+  constexpr const char* kOperations = "sonde.file.operation.duration";
+  constexpr const char* kWaits = "sonde.sched.run_queue.duration";
+  return {{"read", "READ/S", "read_bytes_per_second", kBytes, "read", Measure::Rate, Form::Bytes, 'r'},
+          {"write", "WRITE/S", "write_bytes_per_second", kBytes, "write", Measure::Rate, Form::Bytes, 'w'},
+          {"operations", "OPS/S", "file_operations_per_second", kOperations, "", Measure::Count, Form::Number, 'o'},
+          {"latency", "OPS P99", "file_operation_p99_seconds", kOperations, "", Measure::P99, Form::Seconds, 'l'},
+          {"errors", "ERR/S", "file_errors_per_second", "sonde.file.operation.errors", "", Measure::Rate, Form::Number, 'e'},
+          {"waits", "WAITS/S", "run_queue_waits_per_second", kWaits, "", Measure::Count, Form::Number, 's'},
+          {"wait-latency", "WAIT P99", "run_queue_wait_p99_seconds", kWaits, "", Measure::P99, Form::Seconds, 'p'}};
+}
+
+std::vector<TopColumn> columns_of(const ModuleInfo& info) {
+  std::vector<TopColumn> columns;
+  for (std::size_t i = 0; i < info.metrics.size(); ++i) add_metric(info, i, columns);
+  return columns;
+}
+
+Result<std::vector<const ModuleInfo*>> probes_named(std::string_view list) {
+  std::vector<const ModuleInfo*> probes;
+  const auto add = [&](const ModuleInfo& info) {
+    if (std::ranges::find(probes, &info) == probes.end()) probes.push_back(&info);
+  };
+  for (const std::string& name : split_list(list)) {
+    if (name == "all") {
+      for (const ModuleEntry& entry : modules()) add(entry.module->info());
+      continue;
+    }
+    const int index = find_module(name);
+    if (index < 0) {
+      std::vector<std::string> known;
+      for (const ModuleEntry& entry : modules()) {
+        known.emplace_back(entry.module->info().name);
+        for (const std::string_view alias : entry.module->info().aliases) known.emplace_back(alias);
+      }
+      return Error(unknown("probe", name, known));
+    }
+    add(modules()[static_cast<std::size_t>(index)].module->info());
+  }
+  if (probes.empty()) return Error("names no probe; see `sonde probes`");
+  return probes;
+}
+
+Result<std::size_t> column_named(const std::vector<TopColumn>& columns, std::string_view name) {
+  if (name == "name") return kByName;
+  const auto found = std::ranges::find(columns, name, &TopColumn::name);
+  if (found != columns.end()) return static_cast<std::size_t>(found - columns.begin());
+  std::vector<std::string> known{"name"};
+  for (const TopColumn& one : columns) known.push_back(one.name);
+  return Error(unknown("column", name, known));
+}
+
+}  // namespace sonde::cli
