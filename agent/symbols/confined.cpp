@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <fstream>
 
@@ -103,6 +105,8 @@ void write_all(int fd, std::string_view bytes) {
 [[noreturn]] void confined_child(int file, int out, const Confinement& limits, uint64_t memory,
                                  const std::function<std::string(int)>& work) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Giving memory back, glibc opens a file in /proc to see whether it may, in threads that are not the first. It keeps it.
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
   const bool ready = keep_only({file, out}) && limit(RLIMIT_AS, memory + limits.memory) && limit(RLIMIT_CPU, 2) &&
                      limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, 0) && give_up_rights() && limit(RLIMIT_NPROC, 0) &&
                      limit(RLIMIT_NOFILE, 2) && forbid_system_calls();

@@ -9,6 +9,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "agent/symbols/locate.h"
 
@@ -35,6 +38,22 @@ TEST(Confined, OpensNothingElse) {
   });
   ASSERT_TRUE(answer);
   EXPECT_EQ(*answer, "") << "the attempt ends it";
+}
+
+TEST(Confined, MayTakeAndGiveBackMemoryWhicheverThreadAsks) {
+  Result<std::string> answer = Error("not asked");
+  std::thread other([&] {
+    const Fd file = some_file();
+    answer = run_confined(file.get(), {}, [](int) {
+      std::vector<std::string> blocks;
+      for (int i = 0; i < 200; ++i) blocks.emplace_back(100'000, 'x');
+      while (!blocks.empty()) blocks.pop_back();
+      return std::string("done");
+    });
+  });
+  other.join();
+  ASSERT_TRUE(answer) << answer.error().message();
+  EXPECT_EQ(*answer, "done");
 }
 
 TEST(Confined, HasNoOtherDescriptors) {
