@@ -20,13 +20,14 @@
 
 #define LOCKS_INTERRUPTIBLE 1
 
-/* Address of the futex that the task sleeps at; 0: it does not. */
-sonde_inline uint64_t locks_futex_of(struct task_struct *task)
+/* Address of the futex that the task goes to sleep at with this state; 0: it does not. Its own state may be another by now:
+ * whoever wakes it changes that before it is off its CPU. */
+sonde_inline uint64_t locks_futex_of(struct task_struct *task, unsigned int task_state)
 {
 	struct pt_regs *regs;
 	int64_t number;
 
-	if (!(sonde_task_state(task) & LOCKS_INTERRUPTIBLE) || (task->flags & 0x00200000 /* PF_KTHREAD */))
+	if (!(task_state & LOCKS_INTERRUPTIBLE) || (task->flags & 0x00200000 /* PF_KTHREAD */))
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	number = locks_syscall(regs);
@@ -53,7 +54,7 @@ sonde_inline uint32_t locks_generation(void)
 	return globals ? *(volatile uint32_t *)&globals->generation : 0;
 }
 
-sonde_inline void locks_futex_sleep(struct task_struct *task)
+sonde_inline void locks_futex_sleep(struct task_struct *task, unsigned int task_state)
 {
 	struct sonde_task *state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
 	uint64_t futex;
@@ -62,7 +63,7 @@ sonde_inline void locks_futex_sleep(struct task_struct *task)
 	if (state && !(state->flags[SONDE_MODULE_ID] & (LOCKS_FUTEXES | LOCKS_INVERSIONS)) &&
 	    state->generation == locks_generation())
 		return;
-	futex = locks_futex_of(task);
+	futex = locks_futex_of(task, task_state);
 	if (!futex)
 		return;
 	state = sonde_task_of(task);

@@ -121,10 +121,10 @@ int BPF_PROG(locks_contention_end, void *lock, int result)
 }
 
 SEC("tp_btf/sched_switch")
-int BPF_PROG(locks_switch, bool preempt, struct task_struct *previous)
+int BPF_PROG(locks_switch, bool preempt, struct task_struct *previous, struct task_struct *next, unsigned int previous_state)
 {
 	if (!preempt)
-		locks_futex_sleep(previous);
+		locks_futex_sleep(previous, previous_state);
 	return 0;
 }
 
