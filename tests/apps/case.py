@@ -2,6 +2,7 @@
 """What the loads share: an agent that measures some cgroups into a file, and one more cgroup that nobody selects."""
 
 import glob
+import json
 import os
 import pathlib
 import shutil
@@ -18,6 +19,8 @@ spec:
   preset: Detailed
   collection: {{periodSeconds: 1, granularity: {granularity}}}
   limits: {{seriesPerContainer: 1000}}
+  probes: {probes}
+  functions: {functions}
 """
 
 
@@ -37,15 +40,30 @@ class AppCase(Case):
                 self.skipTest(f"{tool} is not installed: cmake/deps.sh apps")
         return found if len(found) > 1 else found[0]
 
-    def measure(self, *groups, granularity="Container", settings=None):
-        """An agent that measures these cgroups and nothing else, ready."""
+    def measure(self, *groups, granularity="Container", settings=None, probes=(), functions=(), env=None):
+        """An agent that measures these cgroups and nothing else, ready. `probes` and `functions` are as in a policy."""
         policies = pathlib.Path(self.directory) / "policies"
         policies.mkdir()
         paths = ", ".join(f'"{group.path}"' for group in groups)
-        (policies / "apps.yaml").write_text(POLICY.format(cgroups=paths, granularity=granularity))
+        (policies / "apps.yaml").write_text(POLICY.format(cgroups=paths, granularity=granularity, probes=json.dumps(probes),
+                                                           functions=json.dumps(functions)))
         self.sonde = self.agent("--export", "file", "--file", self.file, "--interval", "1s", policies=str(policies),
-                                settings=settings)
+                                settings=settings, env=env)
         return self.sonde
+
+    def attached(self, *names):
+        """By what each of these functions is measured, as soon as all are."""
+        def policies():
+            status, body = self.sonde.get("/statusz", local=True)
+            return json.loads(body)["policies"] if status == 200 else []
+
+        def hooks():
+            found = {one["name"]: one["hook"] for policy in policies() for one in policy["functions"] if one["attached"]}
+            return found if set(names) <= set(found) else None
+        try:
+            return machine.wait_for(hooks, 30, f"functions {', '.join(names)} are attached")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {[policy['failures'] for policy in policies()]}") from None
 
     def now(self):
         """What has been exported so far."""

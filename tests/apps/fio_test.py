@@ -66,6 +66,11 @@ class Fio(AppCase):
         written = told["write"]["io_bytes"]
         self.between(metrics, "bytes that became dirty", total("dirtied"), written, 4 * written + 4 * PAGE)
 
+    def assert_blocks(self, where, told, metrics):
+        """A direct job's disk I/O is its own, byte for byte."""
+        self.compare(metrics, {f"bytes {kind} on the disk": (metrics.total("sonde.block.io", where, disk__io__direction=kind) or 0,
+                                                             told[kind]["io_bytes"]) for kind in ("read", "write")})
+
     def test_buffered(self):
         where, told, metrics = self.both("buffered", invalidate=0)
         self.assert_job(where, told, metrics)
@@ -88,10 +93,14 @@ class Fio(AppCase):
         self.assert_job(where, told, metrics)
 
     def test_direct(self):
-        self.assert_job(*self.both("direct", direct=1, number_ios=1000))
+        job = self.both("direct", direct=1, number_ios=1000)
+        self.assert_job(*job)
+        self.assert_blocks(*job)
 
     def test_io_uring(self):
         self.assert_job(*self.both("io_uring", ioengine="io_uring", iodepth=8, number_ios=1000))
 
     def test_io_uring_direct(self):
-        self.assert_job(*self.both("io_uring_direct", ioengine="io_uring", iodepth=8, direct=1, number_ios=1000))
+        job = self.both("io_uring_direct", ioengine="io_uring", iodepth=8, direct=1, number_ios=1000)
+        self.assert_job(*job)
+        self.assert_blocks(*job)
