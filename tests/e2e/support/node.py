@@ -139,8 +139,7 @@ state = "{d}/run"
         (d / "kubelet.json").write_text(json.dumps(config))
         self.kubelet = machine.Service(d, "kubelet", [
             machine.tool("kubelet"), "--config", str(d / "kubelet.json"), "--kubeconfig", str(self._kubeconfig()),
-            "--root-dir", str(d / "state"), "--cert-dir", str(d / "pki"), "--hostname-override", self.name,
-            "--node-ip", "127.0.0.1"])
+            "--root-dir", str(d / "state"), "--cert-dir", str(d / "pki"), "--hostname-override", self.name])
         self.kubelet.wait_until(lambda: machine.listens(self.port), 90, "the kubelet listens")
 
     @property
