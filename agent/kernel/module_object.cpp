@@ -2,7 +2,6 @@
 #include "agent/kernel/module_object.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +14,7 @@
 #include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/libbpf_log.h"
 #include "agent/kernel/perf_events.h"
+#include "agent/module/read_only.h"
 
 namespace sonde {
 namespace {
@@ -30,24 +30,6 @@ Result<void> share_maps(bpf_object* object, const Core& core) {
     if (const int error = bpf_map__reuse_fd(map, fd)) return Error::system("cannot share map " + name, -error);
   }
   return {};
-}
-
-// Sets `sonde_have_cast` (shims.h), which stands in the object's read-only data if its code uses it.
-void set_have_cast(bpf_object* object, bool value) {
-  bpf_map* rodata = bpf_object__find_map_by_name(object, ".rodata");
-  if (!rodata) return;
-  std::size_t size = 0;
-  auto* data = static_cast<unsigned char*>(const_cast<void*>(bpf_map__initial_value(rodata, &size)));
-  const btf* types = bpf_object__btf(object);
-  const int section = btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC);
-  if (!data || section < 0) return;
-  const btf_type* datasec = btf__type_by_id(types, static_cast<__u32>(section));
-  const btf_var_secinfo* variables = btf_var_secinfos(datasec);
-  for (int i = 0; i < btf_vlen(datasec); ++i) {
-    const btf_type* variable = btf__type_by_id(types, variables[i].type);
-    if (std::strcmp(btf__name_by_offset(types, variable->name_off), "sonde_have_cast") != 0) continue;
-    if (variables[i].offset < size) data[variables[i].offset] = value;
-  }
 }
 
 // A program that ends before it has a return value: every verifier refuses it. Written over its first instruction, so that
@@ -169,7 +151,7 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
   if (!object_) return Error::system("cannot open the BPF object", errno);
   if (auto shared = share_maps(object_, core_); !shared) return shared;
   size_rows(object_, info, core_.sizes().slots);
-  set_have_cast(object_, features.read_only_cast);
+  set_read_only(object_, "sonde_have_cast", features.read_only_cast);  // shims.h
   for (const ProgramSpec& spec : info.programs) {
     bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
     if (!program) return Error("program " + std::string(spec.program) + " is not in the object");

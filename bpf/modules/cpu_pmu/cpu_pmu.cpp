@@ -17,6 +17,7 @@
 #include "agent/base/fd.h"
 #include "agent/module/bpf_run.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
 
 namespace sonde {
 namespace {
@@ -161,34 +162,13 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
-// The place of a read-only variable before loading, null if the object's code does not use it.
-uint32_t* read_only(bpf_object* object, const char* name) {
-  bpf_map* rodata = bpf_object__find_map_by_name(object, ".rodata");
-  const btf* types = bpf_object__btf(object);
-  const int section = rodata ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -1;
-  if (section < 0) return nullptr;
-  std::size_t size = 0;
-  auto* data = static_cast<unsigned char*>(const_cast<void*>(bpf_map__initial_value(rodata, &size)));
-  const btf_type* datasec = btf__type_by_id(types, static_cast<__u32>(section));
-  const btf_var_secinfo* variables = btf_var_secinfos(datasec);
-  for (int i = 0; i < btf_vlen(datasec); ++i) {
-    const btf_type* variable = btf__type_by_id(types, variables[i].type);
-    if (std::strcmp(btf__name_by_offset(types, variable->name_off), name) == 0 && variables[i].offset + 4 <= size) {
-      return reinterpret_cast<uint32_t*>(data + variables[i].offset);
-    }
-  }
-  return nullptr;
-}
-
 class CpuPmuModule final : public Module {
  public:
   const ModuleInfo& info() const override { return kInfo; }
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
-    uint32_t* place = read_only(object, "cpu_pmu_cpus");
-    if (!place) return Error("the object has no place for the number of CPUs");
-    *place = cpus;
+    if (!set_read_only(object, "cpu_pmu_cpus", cpus)) return Error("the object has no place for the number of CPUs");
     bpf_map* events = bpf_object__find_map_by_name(object, "cpu_pmu_perf");
     if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS)) return Error("cannot size the table of events");
     return {};

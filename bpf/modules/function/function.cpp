@@ -16,6 +16,7 @@
 #include "agent/base/fd.h"
 #include "agent/module/function_names.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
 
 namespace sonde {
 namespace {
@@ -103,16 +104,6 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
-Result<void> set_guard(bpf_object* object, bool value) {
-  bpf_map* map = bpf_object__find_map_by_name(object, ".rodata.function");
-  std::size_t size = 0;
-  if (!map) return Error("the function object has no guard");
-  auto* data = static_cast<unsigned char*>(const_cast<void*>(bpf_map__initial_value(map, &size)));
-  if (!data || size < 1) return Error("the function object has no guard");
-  data[0] = value;
-  return {};
-}
-
 // linux/bpf.h of 6.6; Debian 12 has that of 6.1.
 constexpr auto kTraceUprobeMulti = static_cast<bpf_attach_type>(48);
 struct LinkCreateMulti {
@@ -169,12 +160,13 @@ class FunctionModule final : public Module {
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
     bpf_map* asked = bpf_object__find_map_by_name(object, "function_asked");
-    const bpf_map* slots = bpf_object__find_map_by_name(object, "sonde_slot_config");
-    if (!asked || !slots) return Error("the function object lacks its maps");
-    if (const int error = bpf_map__set_max_entries(asked, bpf_map__max_entries(slots)))
+    if (!asked) return Error("the function object lacks its maps");
+    if (const int error = bpf_map__set_max_entries(asked, static_cast<uint32_t>(slots_of(object))))
       return Error::system("cannot size the table of functions asked", -error);
     if (auto chosen = choose_attachment(object); !chosen) return chosen;
-    return set_guard(object, features.has_function("bpf_preempt_disable"));
+    if (!set_read_only(object, "function_guard", features.has_function("bpf_preempt_disable")))
+      return Error("the function object has no guard");
+    return {};
   }
 };
 

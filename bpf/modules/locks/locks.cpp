@@ -14,6 +14,7 @@
 #include "agent/module/bpf_run.h"
 #include "agent/module/intern.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
 #include "bpf/modules/locks/symbols.h"
 
 namespace sonde {
@@ -128,17 +129,6 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
-// Read-only data of the object, in a section of its own.
-template <typename T>
-Result<void> set_constant(bpf_object* object, const char* section, const T& value) {
-  bpf_map* map = bpf_object__find_map_by_name(object, section);
-  std::size_t size = 0;
-  void* data = map ? const_cast<void*>(bpf_map__initial_value(map, &size)) : nullptr;
-  if (!data || size < sizeof(value)) return Error(std::string("the locks object has no ") + section);
-  std::memcpy(data, &value, sizeof(value));
-  return {};
-}
-
 // Names by the hash that the kernel side counts by. Known ones stay: counts may still be on their way.
 struct Names {
   std::mutex mutex;
@@ -162,10 +152,10 @@ class LocksModule final : public Module {
   }
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
-    const bpf_map* slots = bpf_object__find_map_by_name(object, "sonde_slot_config");
-    if (!slots) return Error("the locks object lacks its maps");
-    if (auto set = set_constant(object, ".rodata.slots", bpf_map__max_entries(slots)); !set) return set;
-    return set_constant(object, ".rodata.locks", kernel_bounds());
+    const auto slots = static_cast<uint32_t>(slots_of(object));
+    if (!set_read_only(object, "locks_slots", slots) || !set_read_only(object, "locks_limits", kernel_bounds()))
+      return Error("the locks object lacks its constants");
+    return {};
   }
 
   Result<void> selected(bpf_object* object) const override { return run_program(object, "locks_take_rows"); }

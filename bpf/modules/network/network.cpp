@@ -11,6 +11,7 @@
 #include "agent/module/bpf_run.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
 #include "bpf/modules/network/reasons.h"
 #include "bpf/modules/network/tables.h"
 
@@ -51,25 +52,6 @@ int parameters_of(const btf* types, const char* tracepoint) {
   return type && btf_is_func_proto(type) ? btf_vlen(type) - 1 : 0;
 }
 
-// Where a variable of the object's read-only data is, before it is loaded; null if its code does not use it.
-bool* read_only_flag(bpf_object* object, std::string_view wanted) {
-  bpf_map* map = bpf_object__find_map_by_name(object, ".rodata");
-  const btf* types = bpf_object__btf(object);
-  const int section = types ? btf__find_by_name_kind(types, ".rodata", BTF_KIND_DATASEC) : -1;
-  std::size_t size = 0;
-  auto* data = map ? static_cast<char*>(const_cast<void*>(bpf_map__initial_value(map, &size))) : nullptr;
-  if (!data || section < 0) return nullptr;
-  const btf_type* datasec = btf__type_by_id(types, static_cast<__u32>(section));
-  const btf_var_secinfo* variables = btf_var_secinfos(datasec);
-  for (int i = 0; i < btf_vlen(datasec); ++i) {
-    const btf_type* variable = btf__type_by_id(types, variables[i].type);
-    if (wanted == btf__name_by_offset(types, variable->name_off) && variables[i].offset < size) {
-      return reinterpret_cast<bool*>(data + variables[i].offset);
-    }
-  }
-  return nullptr;
-}
-
 class NetworkModule final : public Module {
  public:
   const ModuleInfo& info() const override { return kInfo; }
@@ -83,12 +65,9 @@ class NetworkModule final : public Module {
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
-    const auto set = [object](std::string_view flag, bool value) {
-      if (bool* place = read_only_flag(object, flag)) *place = value;
-    };
-    set("network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);
-    set("network_drop_has_reason", parameters_of(kernel.get(), "kfree_skb") > 2);
-    set("network_drop_has_socket", parameters_of(kernel.get(), "kfree_skb") > 3);
+    set_read_only(object, "network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);
+    set_read_only(object, "network_drop_has_reason", parameters_of(kernel.get(), "kfree_skb") > 2);
+    set_read_only(object, "network_drop_has_socket", parameters_of(kernel.get(), "kfree_skb") > 3);
     return {};
   }
 
