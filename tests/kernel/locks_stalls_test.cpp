@@ -53,9 +53,9 @@ class Setting {
  public:
   Setting(std::string path, const std::string& value) : path_(std::move(path)) {
     std::getline(std::ifstream(path_), before_);
-    std::ofstream(path_) << value << std::flush;
+    std::ofstream(path_) << value << "\n" << std::flush;  // some want a whole line
   }
-  ~Setting() { std::ofstream(path_) << before_ << std::flush; }
+  ~Setting() { std::ofstream(path_) << before_ << "\n" << std::flush; }
   Setting(const Setting&) = delete;
   Setting& operator=(const Setting&) = delete;
 
