@@ -79,6 +79,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
   std::set<HttpSession*> sessions_;
   std::size_t answering_ = 0;
   bool stopping_ = false;
+  bool closed_ = false;  // nobody can connect any more
 };
 
 Result<tcp::endpoint> HttpServer::Impl::endpoint() {
@@ -227,6 +228,9 @@ void HttpServer::Impl::stop(std::chrono::nanoseconds timeout) {
     boost::system::error_code ignored;
     self->acceptor_.close(ignored);
     self->pause_.cancel();
+    std::lock_guard lock(self->mutex_);
+    self->closed_ = true;
+    self->changed_.notify_all();
   });
   std::vector<std::shared_ptr<HttpSession>> open;
   std::unique_lock lock(mutex_);
@@ -239,7 +243,7 @@ void HttpServer::Impl::stop(std::chrono::nanoseconds timeout) {
   open.clear();
   lock.lock();
   changed_.wait_until(lock, std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(200)),
-                      [&] { return sessions_.empty(); });
+                      [&] { return closed_ && sessions_.empty(); });
 }
 
 std::string HttpServer::Impl::address() const {

@@ -122,7 +122,8 @@ class SpinningTest : public KernelTest {
     const uint64_t counted_spins = waits(box, "spinlock") - spins_before, counted_rw = waits(box, "rwlock") - rw_before;
     EXPECT_LE(counted_rw, rw);
     EXPECT_GE(counted_rw + lost, rw);
-    EXPECT_GE(counted_spins + lost, spins);
+    // A wait inside of a program on this very hook, as of an interrupt, is not seen: few in a thousand at most.
+    EXPECT_GE(counted_spins + lost + spins / 1000 + 1, spins);
     // At a switch the kernel begins to count for the next task a little after that is the current one, and the switch
     // itself may have to wait for a run queue's spinlock.
     EXPECT_LE(counted_spins, spins + spins / 20 + 5);

@@ -266,8 +266,8 @@ TEST(GetFromAgent, AnswerAndSentences) {
   EXPECT_EQ(get_from_agent(address, "/nothing", 60 * kSeconds).error().message(),
             "The agent on " + address + " answered 404: There is nothing at this path. Here are: /statusz");
   server.stop();
-  EXPECT_NE(get_from_agent(address, "/statusz", 60 * kSeconds).error().message().find("is `sonde agent` running"),
-            std::string::npos);
+  const std::string away = get_from_agent(address, "/statusz", 60 * kSeconds).error().message();
+  EXPECT_NE(away.find("is `sonde agent` running"), std::string::npos) << away;
 }
 
 }  // namespace

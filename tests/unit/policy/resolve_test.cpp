@@ -419,12 +419,16 @@ TEST(Resolve, WorksOnTheModulesOfThisBuild) {
   ResolveContext context;
   const std::vector<Policy> policies{default_policy(Level::Detailed, {})};
   Decision decision = resolve(policies, made_up::container(), {}, context);
+  Decision node = resolve_node(policies, context);
   ASSERT_EQ(decision.probes.size(), modules().size());
+  ASSERT_EQ(node.probes.size(), modules().size());
   for (std::size_t i = 0; i < modules().size(); ++i) {
     const ModuleInfo& info = modules()[i].module->info();
     for (const SeriesSpec& series : info.series) {
-      bool wanted = series.level <= Level::Detailed && info.metrics[series.metric].level <= Level::Detailed;
-      EXPECT_EQ(exports(decision.probes[i], info, series), wanted) << info.metrics[series.metric].name;
+      const MetricSpec& metric = info.metrics[series.metric];
+      const bool wanted = series.level <= Level::Detailed && metric.level <= Level::Detailed;
+      EXPECT_EQ(exports(decision.probes[i], info, series), wanted && !metric.node) << metric.name;
+      EXPECT_EQ(exports(node.probes[i], info, series), wanted && metric.node) << metric.name;
     }
   }
 }
