@@ -11,7 +11,8 @@ class AgentProbesTest : public AgentTest {
  protected:
   std::set<std::string> attached() const {
     std::set<std::string> names;
-    for (const auto& module : status()["modules"]) {
+    const auto now = status();  // by value: a loop over a part of it would outlive it
+    for (const auto& module : now["modules"]) {
       for (const auto& program : module["programs"]) {
         if (program["state"] == "attached") names.insert(module["name"].get<std::string>());
       }
