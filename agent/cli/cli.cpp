@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/base/text.h"
+#include "agent/cli/cluster_commands.h"
 #include "agent/cli/terminal.h"
 
 namespace sonde::cli {
@@ -87,6 +88,10 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
                "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all\n"
                "  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, before anything is loaded"},
     {"verify", "  sonde verify   six steps from a running agent to served metrics; the first that fails says what to do"},
+    {"explain", "  sonde explain pod shop/web-0                    which policies select it, who won what, what is refused\n"
+                "  sonde explain pod shop/web-0 --container app    one container of it\n"
+                "  sonde explain pod shop/web-0 -o json            for scripts"},
+    {"operator", "  sonde operator    in a pod with the operator's service account; of several one leads (docs/ops/operator.md)"},
     {"check", "  sonde policy check databases.yaml             is it right? exit code 0 or 2\n"
               "  sonde policy check --estimate policies/       and what would it cost?"},
 };
@@ -135,6 +140,8 @@ int run(int argc, char** argv) {
   add_doctor_command(app, context);
   add_policy_command(app, context);
   add_verify_command(app, context);
+  add_explain_command(app, context);
+  add_operator_command(app, context);
   add_examples(app);
   try {
     app.parse(argc, argv);

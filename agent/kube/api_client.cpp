@@ -78,10 +78,12 @@ class ApiClient::Impl {
     return {options_.url, config};
   }
 
-  Result<http::http_request> request(const std::string& method, const std::string& path) const {
+  Result<http::http_request> request(const std::string& method, const std::string& path, const char* metadata_kind) const {
     http::http_request request(method);
     request.set_request_uri(web::uri(path));
-    request.headers().add("Accept", "application/json");
+    std::string accept = "application/json";
+    if (options_.metadata_only) accept += ";as=" + std::string(metadata_kind) + ";g=meta.k8s.io;v=v1";
+    request.headers().add("Accept", accept);
     request.headers().add("User-Agent", options_.user_agent);
     if (!options_.token_file.empty()) {
       auto token = read_small_file(options_.token_file);
@@ -116,7 +118,7 @@ ApiAnswer ApiClient::send(const std::string& method, const std::string& path, co
                           const std::string& content_type, uint64_t timeout_ns) {
   ApiAnswer answer;
   try {
-    auto request = impl_->request(method, path);
+    auto request = impl_->request(method, path, "PartialObjectMetadataList");
     if (!request) return {.error = request.error().message()};
     if (!body.empty()) request->set_body(body, content_type);
     http_client client = impl_->make(timeout_ns);
@@ -135,7 +137,7 @@ ApiAnswer ApiClient::send(const std::string& method, const std::string& path, co
 ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns, const std::function<bool(std::string_view)>& take) {
   ApiAnswer answer;
   try {
-    auto request = impl_->request("GET", path);
+    auto request = impl_->request("GET", path, "PartialObjectMetadata");
     if (!request) return {.error = request.error().message()};
     http_client client = impl_->make(idle_ns);
     http::http_response response = client.request(*request, impl_->token()).get();

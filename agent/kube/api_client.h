@@ -19,6 +19,7 @@ struct ApiOptions {
   std::string token_file;  // empty: anonymous
   std::string ca_file;     // PEM; empty: the system's
   std::string user_agent = "sonde-agent";
+  bool metadata_only = false;  // lists and watches bring the objects' metadata and nothing else
 };
 
 // What every pod is given: KUBERNETES_SERVICE_HOST, _PORT and the files of its service account. Empty url: not in a pod.

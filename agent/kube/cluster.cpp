@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kNamespaceTimeout = 10 * kSecond;
 constexpr uint64_t kNamespaceAge = 60 * kSecond;  // so old labels of a namespace may be
+constexpr uint64_t kToldEvery = 30 * kSecond;
 constexpr auto kTurn = std::chrono::milliseconds(200);
 constexpr std::size_t kMostCache = 16 << 20;
 
@@ -36,19 +37,35 @@ std::map<std::string, std::string> labels_of(const std::string& object) {
 
 }  // namespace
 
+// Who it is and what was asked of it. Kinds without generation (Node) are told by their labels.
+std::string ObjectStore::substance(const std::string& object) {
+  const Json json = Json::parse(object, nullptr, false);
+  if (!json.is_object() || !json.contains("metadata") || !json["metadata"].is_object()) return object;
+  const Json& metadata = json["metadata"];
+  Json what = Json::array({metadata.value("uid", Json()), metadata.value("generation", Json())});
+  if (what[1].is_null()) what.push_back(metadata.value("labels", Json()));
+  return what.dump();
+}
+
 void ObjectStore::replace(std::map<std::string, std::string> objects) {
+  std::map<std::string, std::string> now;
+  for (const auto& [key, object] : objects) now[key] = substance(object);
   {
     const std::lock_guard lock(mutex_);
-    if (version_ != 0 && objects == objects_) return;
     objects_ = std::move(objects);
+    if (version_ != 0 && now == substance_) return;
+    substance_ = std::move(now);
   }
   tell();
 }
 
 void ObjectStore::put(const std::string& key, std::string object) {
+  std::string now = substance(object);
   {
     const std::lock_guard lock(mutex_);
     objects_[key] = std::move(object);
+    if (substance_[key] == now) return;
+    substance_[key] = std::move(now);
   }
   tell();
 }
@@ -56,6 +73,7 @@ void ObjectStore::put(const std::string& key, std::string object) {
 void ObjectStore::remove(const std::string& key) {
   {
     const std::lock_guard lock(mutex_);
+    substance_.erase(key);
     if (objects_.erase(key) == 0) return;
   }
   tell();
@@ -84,6 +102,7 @@ Cluster::~Cluster() {
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
   followed_.clear();
+  writer_.reset();
 }
 
 void Cluster::follow(std::string what, std::string path, std::string query, ObjectSink& sink) {
@@ -101,6 +120,10 @@ void Cluster::start() {
   follow("clustermonitorpolicies", api + "clustermonitorpolicies", "", cluster_policies_);
   follow("monitorpolicies", api + "monitorpolicies", "", policies_);
   for (Followed& one : followed_) one.reflector->start();
+  if (options_.report) {
+    writer_ = std::make_unique<ReportWriter>(client_, options_.node_name);
+    writer_->start();
+  }
   thread_ = std::thread([this] { look_after(); });
 }
 
@@ -128,6 +151,36 @@ std::vector<FollowedStats> Cluster::stats() const {
   std::vector<FollowedStats> all;
   for (const Followed& one : followed_) all.push_back({one.what, one.reflector->stats()});
   return all;
+}
+
+// How many nodes the cluster has, as far as the operator has told in the status of a policy.
+uint64_t Cluster::nodes_told() const {
+  uint64_t most = 0;
+  for (const auto& [key, object] : cluster_policies_.objects()) {
+    const Json json = Json::parse(object, nullptr, false);
+    const Json::json_pointer where("/status/desiredNodes");
+    if (json.contains(where) && json[where].is_number_unsigned()) most = std::max(most, json[where].get<uint64_t>());
+  }
+  return most;
+}
+
+void Cluster::report(NodeReport report) {
+  if (!writer_) return;
+  const auto nodes = node_.objects();
+  if (nodes.empty()) return;
+  if (const uint64_t now = boottime_ns(); now >= next_told_ns_) {
+    next_told_ns_ = now + kToldEvery;
+    nodes_told_ = nodes_told();
+  }
+  const Json node = Json::parse(nodes.begin()->second, nullptr, false);
+  const Json::json_pointer where("/metadata/uid");
+  if (!node.contains(where) || !node[where].is_string()) return;
+  writer_->offer(std::move(report), node[where].get<std::string>(), nodes_told_);
+}
+
+std::optional<ReportWriterStats> Cluster::report_stats() const {
+  if (!writer_) return {};
+  return writer_->stats();
 }
 
 void Cluster::look_after() {

@@ -2,7 +2,7 @@
 // What the agent follows at the API server: the policies, and the labels of its node and of the namespaces of its pods.
 // Threads of its own; the agent's loop is woken and takes what is new. Nothing here blocks it.
 //
-// Needs: get, list, watch of monitorpolicies, clustermonitorpolicies and nodes; get of namespaces.
+// Needs: get, list, watch of monitorpolicies, clustermonitorpolicies and nodes; get of namespaces; and what report_writer.h says.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "agent/kube/api_client.h"
 #include "agent/kube/pod_table.h"
 #include "agent/kube/reflector.h"
+#include "agent/kube/report_writer.h"
 
 namespace sonde::kube {
 
@@ -28,10 +30,12 @@ struct ClusterOptions {
   PodTable* pods = nullptr;      // told the labels of the namespaces that its pods are in; null: nobody wants them
   std::string cache_file;        // policies are kept here for a start without API server; empty: not kept
   uint64_t first_delay_ns = 0;   // see ReflectorOptions
+  bool report = true;            // write the SondeNode
   std::function<void()> changed; // something new; from any thread
 };
 
-// Objects of one kind by "namespace/name", as JSON.
+// Objects of one kind by "namespace/name", as JSON. A change of status alone is kept and not told: it is what the operator
+// writes, of all policies again and again.
 class ObjectStore final : public ObjectSink {
  public:
   explicit ObjectStore(std::function<void()> changed) : changed_(std::move(changed)) {}
@@ -44,9 +48,11 @@ class ObjectStore final : public ObjectSink {
 
  private:
   void tell();
+  static std::string substance(const std::string& object);
   std::function<void()> changed_;
   mutable std::mutex mutex_;
   std::map<std::string, std::string> objects_;
+  std::map<std::string, std::string> substance_;  // by key
   std::atomic<uint64_t> version_{0};
 };
 
@@ -71,6 +77,10 @@ class Cluster {
   std::map<std::string, std::string> node_labels() const;
   std::vector<FollowedStats> stats() const;
 
+  // What the node's SondeNode is to say; at once, and nothing if reports are off.
+  void report(NodeReport report);
+  std::optional<ReportWriterStats> report_stats() const;  // none if they are off
+
  private:
   struct Followed {
     std::string what;
@@ -82,6 +92,7 @@ class Cluster {
   void read_namespaces();
   void write_cache();
   void read_cache();
+  uint64_t nodes_told() const;
 
   ClusterOptions options_;
   ApiClient client_;
@@ -90,6 +101,9 @@ class Cluster {
   std::vector<std::string> cached_;
   uint64_t cache_written_ = 0;  // policies_version() of the file
   std::vector<Followed> followed_;
+  std::unique_ptr<ReportWriter> writer_;
+  uint64_t nodes_told_ = 0;    // by the loop
+  uint64_t next_told_ns_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

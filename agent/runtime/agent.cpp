@@ -18,8 +18,10 @@
 #include "agent/base/text.h"
 #include "agent/config/settings.h"
 #include "agent/identity/cgroup_root.h"
+#include "agent/runtime/explain.h"
 #include "agent/runtime/kernel_stats.h"
 #include "agent/runtime/pod_names.h"
+#include "agent/runtime/policy_reports.h"
 #include "agent/runtime/status.h"
 
 namespace sonde {
@@ -33,6 +35,7 @@ constexpr uint64_t kStatusWait = kSecond;  // so long an asker waits for a newer
 constexpr uint64_t kLongestWait = kSecond;
 constexpr uint64_t kStuckAfter = 60 * kSecond;     // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
+constexpr uint64_t kTellEvery = 2 * kSecond;  // what the SondeNode is to say; when it is written is decided there
 
 std::string host_name() {
   utsname name{};
@@ -142,6 +145,7 @@ Result<void> Agent::begin() {
     sources.status = [this] { return status_json(); };
     sources.pods = [this] { return pods_json(); };
     sources.report = [this] { return report_json(newest()); };
+    sources.explain = [this](const std::string& pod, const std::string& container) { return explain_json(pod, container); };
     sources.policies = [this] { return policies_of_status(status_json()); };
     sources.alive = [this]() -> Result<void> {
       if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
@@ -207,6 +211,7 @@ void Agent::run() {
     }
     functions_->update(control_->identity(), control_->decisions());
     publish_identity();
+    tell_cluster(now);
     if (status_wanted_.exchange(false)) publish_status();
   }
   turning_ = false;
@@ -307,6 +312,10 @@ void Agent::follow_policies(bool force) {
   }
   if (!changed) return;
   control_->decide_all(policies_->all(), context);
+  {
+    const std::lock_guard lock(published_);
+    rules_ = std::make_shared<const Rules>(Rules{control_->policies(), control_->context()});
+  }
   next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
   if (!force) spdlog::info("policies changed: {} in force", control_->policies().size());
 }
@@ -413,7 +422,7 @@ NamesStats Agent::names_stats() const {
 }
 
 // By the loop's thread alone: what it reads belongs to it.
-void Agent::publish_status() {
+StatusSources Agent::status_sources() const {
   StatusSources sources{*engine_, *control_, *functions_, *aggregator_, *outputs_, *overhead_, *failures_, *policies_, config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
@@ -421,7 +430,17 @@ void Agent::publish_status() {
   sources.cluster = cluster_.get();
   sources.pods = pods_.get();
   sources.pod_sources = pod_sources_.get();
-  std::string status = make_status_json(sources);
+  return sources;
+}
+
+void Agent::tell_cluster(uint64_t now) {
+  if (!cluster_ || now < next_tell_ns_) return;
+  next_tell_ns_ = now + kTellEvery;
+  cluster_->report(node_report(status_sources()));
+}
+
+void Agent::publish_status() {
+  std::string status = make_status_json(status_sources());
   publish_identity();
   const std::lock_guard lock(published_);
   status_ = std::move(status);
@@ -432,6 +451,7 @@ void Agent::publish_status() {
 void Agent::publish_identity() {
   const std::lock_guard lock(published_);
   identity_ = control_->identity();
+  decisions_ = control_->decisions();
 }
 
 void Agent::ring() const {
@@ -453,6 +473,22 @@ std::string Agent::status_json() const {
 IdentitySnapshotPtr Agent::identity() const {
   const std::lock_guard lock(published_);
   return identity_;
+}
+
+std::string Agent::explain_json(const std::string& pod, const std::string& container) const {
+  ExplainSources sources;
+  {
+    const std::lock_guard lock(published_);
+    sources.rules = rules_;
+    sources.identity = identity_;
+    sources.decisions = decisions_;
+  }
+  sources.names = control_->options().names;
+  sources.cgroup_root = cgroup_root_;
+  sources.proc_root = config_.proc_root;
+  sources.functions = functions_->reports();
+  sources.modules = engine_->modules();
+  return explain_pod(sources, pod, container);
 }
 
 std::string Agent::pods_json() const { return make_pods_json(*identity(), *members_); }

@@ -33,6 +33,9 @@
 
 namespace sonde {
 
+struct Rules;
+struct StatusSources;
+
 struct AgentOptions {
   LoadedConfig loaded;
   ConfigInputs inputs;       // to read the configuration again on reload()
@@ -59,6 +62,7 @@ class Agent {
   std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
   std::string status_json() const;
   std::string pods_json() const;
+  std::string explain_json(const std::string& pod, const std::string& container) const;
   IdentitySnapshotPtr identity() const;
 
  private:
@@ -76,6 +80,8 @@ class Agent {
   Result<void> follow_pods(const std::string& node_name, const kube::ApiOptions& api);
   NamesStats names_stats() const;
   bool follow_cluster();
+  void tell_cluster(uint64_t now);
+  StatusSources status_sources() const;
   void collect(bool everything);
   void collect_released();
   void obey_steps(uint64_t now);
@@ -113,6 +119,7 @@ class Agent {
   uint64_t next_collect_ns_ = 0;
   uint64_t next_released_ns_ = 0;
   uint64_t next_policies_ns_ = 0;
+  uint64_t next_tell_ns_ = 0;
   std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop
   CollectStats last_collect_;
 
@@ -123,6 +130,8 @@ class Agent {
   uint64_t status_made_ns_ = 0;
   std::string status_ = "{}";
   IdentitySnapshotPtr identity_;
+  std::shared_ptr<const PolicySnapshot> decisions_;
+  std::shared_ptr<const Rules> rules_;
   std::string cgroup_root_;
   std::optional<Members> members_;
 };

@@ -72,6 +72,7 @@ void Policies::set_config(const Config& config) { defaults_ = config.default_pol
 void Policies::set_objects(const std::vector<std::string>& objects) {
   std::map<std::string, Known> known;
   object_errors_.clear();
+  refused_.clear();
   for (const std::string& object : objects) {
     const ObjectHead head = head_of(object);
     const std::string name = head.namespace_name.empty() ? head.name : head.namespace_name + "/" + head.name;
@@ -79,6 +80,8 @@ void Policies::set_objects(const std::vector<std::string>& objects) {
     PolicyFile file = parse_policies(object, name, head.created_ns);
     if (!file.problems.empty() || file.policies.size() != 1) {
       for (const std::string& problem : file.problems) object_errors_.push_back(problem);
+      refused_.push_back({head.namespace_name, head.name, head.generation,
+                          file.problems.empty() ? "it is not one policy" : file.problems.front()});
       if (before != objects_.end()) known.insert(*before);
       continue;
     }
@@ -108,6 +111,11 @@ std::vector<std::string> Policies::errors() const {
   std::vector<std::string> errors = directory_ ? directory_->problems() : std::vector<std::string>();
   errors.insert(errors.end(), object_errors_.begin(), object_errors_.end());
   return errors;
+}
+
+bool Policies::is_object(const Policy& policy) const {
+  const auto found = objects_.find(display_name(policy));
+  return found != objects_.end() && found->second.policy.source == policy.source;
 }
 
 int Policies::watch_fd() const { return directory_ ? directory_->watch_fd() : -1; }

@@ -13,6 +13,13 @@
 
 namespace sonde {
 
+// An object of the API server that this agent cannot read.
+struct RefusedObject {
+  std::string namespace_name, name;
+  int64_t generation = 0;
+  std::string message;
+};
+
 class Policies {
  public:
   static Result<std::unique_ptr<Policies>> open(const Config& config);
@@ -27,6 +34,8 @@ class Policies {
   std::vector<Policy> all() const;
   // Files that are wrong, each one sentence: their last good version stays in force.
   std::vector<std::string> errors() const;
+  const std::vector<RefusedObject>& refused() const { return refused_; }
+  bool is_object(const Policy& policy) const;  // of the API server
   int watch_fd() const;  // readable when a file changed; -1: ask now and then
 
  private:
@@ -39,6 +48,7 @@ class Policies {
   };
   std::map<std::string, Known> objects_;  // by display name
   std::vector<std::string> object_errors_;
+  std::vector<RefusedObject> refused_;
 };
 
 }  // namespace sonde

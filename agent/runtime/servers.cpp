@@ -41,10 +41,16 @@ Result<std::unique_ptr<Servers>> Servers::start(const Config& config, ServerSour
       serve_json(http, "/pods", sources.pods);
       serve_json(http, "/report", sources.report);
       serve_json(http, "/policies", sources.policies);
+      http.route("/explain", [explain = sources.explain](const WebRequest& request) {
+        if (!request.has("pod")) return WebReply{.status = 400, .body = "Ask for /explain?pod=namespace/name\n"};
+        return WebReply{.content_type = "application/json",
+                        .body = explain(std::string(request.get("pod")), std::string(request.get("container")))};
+      });
       serve_index(http, {{"/statusz", "state of the agent"},
                          {"/pods", "pods, containers, cgroups, processes"},
                          {"/report", "the newest values"},
                          {"/policies", "the policies in force"},
+                         {"/explain", "?pod=namespace/name: why it is measured as it is"},
                          {"/metrics", "Prometheus and OpenMetrics"},
                          {"/livez", "is it alive"},
                          {"/readyz", "is it ready"}});

@@ -10,6 +10,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
+#include "agent/runtime/policy_reports.h"
 
 namespace sonde {
 namespace {
@@ -72,20 +73,6 @@ std::map<std::string, SubjectPtr> subjects_of(const IdentitySnapshot& identity) 
   return subjects;
 }
 
-// What a policy declares and does not get, as its status has it.
-Json failures_json(const std::vector<FunctionReport>& reports, const std::string& policy) {
-  Json list = Json::array();
-  for (const FunctionReport& report : reports) {
-    if (report.policy != policy || report.refusal == Refusal::None) continue;
-    list.push_back({{"probe", "function/" + report.name},
-                    {"reason", word_of(report.refusal)},
-                    {"message", report.message},
-                    {"containers", report.asked},
-                    {"attached", report.attached}});
-  }
-  return list;
-}
-
 // By what each declared function is measured.
 Json functions_json(const std::vector<FunctionReport>& reports, const std::string& policy) {
   Json list = Json::array();
@@ -100,24 +87,21 @@ Json functions_json(const std::vector<FunctionReport>& reports, const std::strin
 Json policies_json(const StatusSources& sources) {
   Json list = Json::array();
   const auto functions = sources.functions.reports();
-  const auto decisions = sources.control.decided();
-  const auto limited = sources.aggregator.stats().series_limited;
-  const bool over_budget = sources.overhead.budget().over_budget() ||
-                           std::ranges::any_of(sources.overhead.steps(), [](auto s) { return s != OverheadStep::Full; });
-  for (const PolicyStatus& status : policy_status(sources.control.policies(), decisions, sources.control.context())) {
-    Json conditions = Json::array();
-    if (status.expired) conditions.push_back("Expired");
-    if (!status.overridden.empty()) conditions.push_back("Overridden");
-    const bool in_the_way = std::ranges::find(limited, status.name) != limited.end();
-    if (in_the_way || sources.control.lowered().contains(status.name)) conditions.push_back("SeriesLimited");
-    if (status.matched && status.mode == Mode::Monitor && over_budget) conditions.push_back("OverBudget");
-    Json failures = failures_json(functions, status.name);
-    if (!failures.empty()) conditions.push_back("Degraded");
+  for (const PolicyReport& report : policy_reports(sources)) {
+    Json failures = Json::array();
+    for (const PolicyTrouble& trouble : report.troubles) {
+      failures.push_back({{"probe", trouble.probe},
+                          {"reason", trouble.reason},
+                          {"message", trouble.message},
+                          {"containers", trouble.asked},
+                          {"attached", trouble.attached}});
+    }
+    const PolicyStatus& status = report.status;
     list.push_back({{"name", status.name},
                     {"source", status.source},
                     {"failures", std::move(failures)},
                     {"functions", functions_json(functions, status.name)},
-                    {"conditions", std::move(conditions)},
+                    {"conditions", report.conditions},
                     {"mode", status.mode == Mode::Exclude ? "Exclude" : "Monitor"},
                     {"expired", status.expired},
                     {"matched", status.matched},
@@ -241,7 +225,12 @@ Json cluster_json(const kube::Cluster& cluster) {
     if (!stats.last_error.empty()) one["error"] = stats.last_error;
     followed.push_back(std::move(one));
   }
-  return {{"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
+  Json json{{"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
+  if (const auto report = cluster.report_stats()) {
+    json["node_status"] = {{"writes", report->writes}, {"failures", report->failures}, {"bytes", report->bytes}};
+    if (!report->last_error.empty()) json["node_status"]["error"] = report->last_error;
+  }
+  return json;
 }
 
 Json identity_json(const StatusSources& from) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/policy/resolve.h"
+#include "agent/policy/tenancy.h"
 
 namespace sonde {
 namespace {
@@ -86,6 +87,48 @@ TEST(DeclaredFunctions, AreRefusedBelowTheCeilingOfOptInMetrics) {
   ResolveContext context;
   context.ceilings.level = Level::Standard;
   EXPECT_TRUE(resolve({&policy, 1}, container(), {}, context).functions.empty());
+}
+
+// What resolve() leaves out, refused_asks() names.
+TEST(DeclaredFunctions, ThatAreRefusedAreNamed) {
+  FunctionRequest kernel = uprobe("k", "vfs_read", {"Calls"});
+  kernel.type = "Kernel";
+  struct Row {
+    const char* what;
+    bool of_namespace, allowed;
+    Level ceiling;
+    std::vector<std::string> refused;
+  };
+  const Row rows[] = {
+      {"cluster", false, false, Level::Detailed, {}},
+      {"namespace", true, false, Level::Detailed, {"function/f NotAllowed", "function/k NotAllowed"}},
+      {"namespace, allowed", true, true, Level::Detailed, {"function/k NotAllowed"}},
+      {"ceiling", false, false, Level::Standard, {"function/f BeyondCeiling", "function/k BeyondCeiling"}},
+  };
+  for (const Row& row : rows) {
+    Policy policy = policy_with("one", {uprobe("f", "f", {"Calls"}), kernel});
+    if (row.of_namespace) policy.namespace_name = "shop";
+    ResolveContext context;
+    context.allow_user_functions = row.allowed;
+    context.ceilings.level = row.ceiling;
+    std::vector<std::string> refused;
+    for (const RefusedAsk& ask : refused_asks(policy, context)) refused.push_back(ask.probe + " " + ask.reason);
+    EXPECT_EQ(refused, row.refused) << row.what;
+  }
+}
+
+TEST(DeclaredFunctions, MetricsOfTheNodeAreRefusedToANamespace) {
+  Policy policy = policy_with("one", {});
+  ProbeRequest probe;
+  probe.name = "sched";
+  probe.include_metrics = {"sonde.irq.time"};
+  policy.probes = {probe};
+  EXPECT_TRUE(refused_asks(policy, ResolveContext{}).empty());
+  policy.namespace_name = "shop";
+  const auto refused = refused_asks(policy, ResolveContext{});
+  ASSERT_EQ(refused.size(), 1U);
+  EXPECT_EQ(refused[0].probe, "sched");
+  EXPECT_NE(refused[0].message.find("sonde.irq.time"), std::string::npos);
 }
 
 }  // namespace

@@ -35,8 +35,9 @@ const std::map<std::string, Names>& allowed_layers() {
       {"kube", with(middle, {"kube", "api", "export"})},
       {"functions", with(middle, {"symbols", "functions"})},
       {"runtime", with(middle, {"symbols", "functions", "export", "config", "api", "kube", "runtime"})},
-      {"cli", with(middle, {"export", "config", "api", "kube", "runtime", "cli"})},
-      {"main", with(middle, {"export", "config", "api", "kube", "runtime", "cli"})},
+      {"operator", with(middle, {"config", "kube", "operator"})},
+      {"cli", with(middle, {"export", "config", "api", "kube", "runtime", "operator", "cli"})},
+      {"main", with(middle, {"export", "config", "api", "kube", "runtime", "operator", "cli"})},
   };
   return allowed;
 }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps this node's SondeNode as the agent says, on a thread of its own: whatever the API server does, nobody waits for it.
+// By server-side apply; the object is owned by its Node and goes with it.
+//
+// Needs: create, patch of sondenodes; patch of sondenodes/status.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "agent/kube/api_client.h"
+#include "agent/kube/report_schedule.h"
+
+namespace sonde::kube {
+
+inline constexpr const char* kAgentManager = "sonde-agent";
+
+struct ReportWriterStats {
+  uint64_t writes = 0;    // that went well, of the object or its status
+  uint64_t failures = 0;
+  uint64_t bytes = 0;     // of the last status
+  std::string last_error; // empty while all is well
+};
+
+class ReportWriter {
+ public:
+  ReportWriter(ApiClient& client, std::string node_name);
+  ~ReportWriter();  // stop() the client before, or this waits for it
+
+  void start();
+  // Any thread, at once. `node_uid`: of the Node, which owns the report; empty: not known yet, so nothing is written.
+  void offer(NodeReport report, const std::string& node_uid, uint64_t nodes);
+  ReportWriterStats stats() const;
+
+ private:
+  void run();
+  ApiAnswer write(const NodeReport& report, const std::string& node_uid);
+  ApiAnswer put_object(const std::string& node_uid);
+
+  ApiClient& client_;
+  const std::string node_;
+  std::mt19937_64 random_{std::random_device{}()};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::string node_uid_;
+  std::string written_uid_;  // owner of the object as it was written; empty: not written
+  ReportSchedule schedule_;
+  ReportWriterStats stats_;
+  std::thread thread_;
+};
+
+}  // namespace sonde::kube

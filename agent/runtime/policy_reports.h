@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// How each policy fares on this node, for everyone who tells it: /statusz, the SondeNode.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/kube/node_report.h"
+#include "agent/policy/plan.h"
+#include "agent/runtime/status.h"
+
+namespace sonde {
+
+// What of a policy does not work, or is refused.
+struct PolicyTrouble {
+  std::string probe;    // io, function/wal_flush
+  std::string reason;   // a word
+  std::string message;  // a sentence
+  uint32_t asked = 0;   // containers
+  uint32_t attached = 0;
+};
+
+struct PolicyReport {
+  PolicyStatus status;
+  const Policy* policy = nullptr;       // as long as Control's stand
+  std::vector<std::string> conditions;  // those that are true, sorted
+  std::vector<PolicyTrouble> troubles;  // each probe once
+};
+
+// In order of precedence. By the loop's thread.
+std::vector<PolicyReport> policy_reports(const StatusSources& sources);
+
+// What the SondeNode is to say: of the policies of the API server, those that have to do with this node.
+kube::NodeReport node_report(const StatusSources& sources);
+
+}  // namespace sonde

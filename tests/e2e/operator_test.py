@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What agents report and the operator makes of it, with a real API server and the rights that docs/ops/operator.md lists."""
+
+import json
+import os
+import platform
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from support import agent, cluster, in_cluster, machine, operator, otlp
+from support.in_cluster import NODE, FakePod, policy
+from support.machine import Workload, wait_for
+
+ADMISSION = cluster.CRDS / "admission" / "sondenode-own-node.yaml"
+
+
+class Status(in_cluster.InCluster):
+    def start_operator(self, name="operator"):
+        started = operator.Operator(self.directory, self.cluster, name)
+        self._ends.append(started.kill)
+        return started.wait_ready()
+
+    def conditions(self, name, kind="cmpol", namespace=None):
+        """{type: condition} of this policy, once the operator has seen its newest generation."""
+        policy = self.cluster.get(kind, name, *(["-n", namespace] if namespace else []))
+        status = policy.get("status", {})
+        if status.get("observedGeneration") != policy["metadata"]["generation"]:
+            return {}
+        return {c["type"]: c for c in status["conditions"]}
+
+    def wait_condition(self, name, type, value, seconds, kind="cmpol", namespace=None):
+        def check():
+            condition = self.conditions(name, kind, namespace).get(type)
+            return condition if condition and condition["status"] == value else None
+        return wait_for(check, seconds, f"{name}: {type}={value}")
+
+    def columns(self, name):
+        header, row = self.cluster.kubectl("get", "cmpol", name, "-o", "wide").stdout.splitlines()
+        starts = [header.index(word) for word in header.split()]
+        cells = [row[a:b].strip() for a, b in zip(starts, starts[1:] + [None])]
+        return dict(zip(header.split(), cells))
+
+    def explain(self, sonde, pod):
+        run = subprocess.run([agent.BINARY, "explain", "pod", pod, "-o", "json", "--address", f"127.0.0.1:{sonde.local}"],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return json.loads(run.stdout)["containers"]
+
+    def test_ready_and_degraded(self):
+        """A policy becomes Ready; one with a missing symbol is Degraded with its reason, and the rest of it works."""
+        pod = FakePod(self, "pod-a", {"app": "db"})
+        pod.tell()
+        self.start_agent()
+        self.start_operator()
+        self.cluster.apply(policy("good", {"podSelector": {"matchLabels": {"app": "db"}}, "preset": "Minimal",
+                                           "collection": {"periodSeconds": 1}}))
+        self.wait_condition("good", "Ready", "True", 20)
+        columns = self.columns("good")
+        self.assertEqual({key: columns[key] for key in ("READY", "NODES", "APPLIED", "FAILED", "CONTAINERS")},
+                         {"READY": "True", "NODES": "1", "APPLIED": "1", "FAILED": "0", "CONTAINERS": "1"})
+        node = self.cluster.get("sondenode", NODE)
+        self.assertEqual(node["status"]["kernel"], platform.release())
+        self.assertTrue(node["status"]["btf"])
+        self.assertEqual(node["status"]["policies"][0]["name"], "good")
+        self.assertLessEqual(len(json.dumps(node["status"], separators=(",", ":"))), 2048)
+        owner = node["metadata"]["ownerReferences"][0]
+        self.assertEqual((owner["kind"], owner["uid"]), ("Node", self.cluster.get("node", NODE)["metadata"]["uid"]))
+
+        # A process whose file is there, and the function is not.
+        held = Workload(pod.group, "io", os.path.join(self.directory, "held"), 1, 4096, 0, 0, 0, held=True)
+        self.cluster.apply(policy("good", {
+            "podSelector": {"matchLabels": {"app": "db"}}, "preset": "Minimal", "collection": {"periodSeconds": 1},
+            "functions": [{"name": "gone", "type": "Uprobe", "path": str(machine.BUILD / "e2e" / "workload"),
+                           "symbol": "there_is_no_such_function", "measure": ["Calls"]}]}))
+        degraded = self.wait_condition("good", "Degraded", "True", 20)
+        self.assertEqual(degraded["reason"], "SymbolNotFound")
+        self.assertIn("function/gone on " + NODE, degraded["message"])
+        self.assertEqual(self.conditions("good")["Ready"]["status"], "True")
+        failures = self.cluster.get("cmpol", "good")["status"]["failures"]
+        self.assertEqual([(f["nodeName"], f["probe"], f["reason"]) for f in failures],
+                         [(NODE, "function/gone", "SymbolNotFound")])
+        held.go()
+        held.finish()
+        pod.work(300)
+        self.expect("pod-a", 301, "the rest of the policy works")
+
+        def event():
+            return [e for e in self.cluster.get("events.events.k8s.io", "-n", "default")["items"]
+                    if e["regarding"]["name"] == "good" and e["reason"] == "SymbolNotFound"]
+        wait_for(event, 20, "an Event tells of it")
+        self.assertEqual(len(event()), 1)
+
+    def test_disagreement_and_tenancy(self):
+        """The documented winner, Overridden on the other; what a namespace may not ask is refused where everybody sees it."""
+        pod = FakePod(self, "pod-a", {"app": "db"})
+        pod.tell()
+        sonde = self.start_agent()
+        self.start_operator()
+        self.cluster.apply(policy("first", {"priority": 10, "preset": "Minimal", "collection": {"periodSeconds": 1}}))
+        self.cluster.apply(policy("second", {"preset": "Minimal", "collection": {"periodSeconds": 60}}))
+        overridden = self.wait_condition("second", "Overridden", "True", 30)
+        self.assertIn("periodSeconds 60 gives way to 1 of first", overridden["message"])
+        self.assertEqual(self.conditions("first")["Overridden"]["status"], "False")
+        self.assertEqual(self.conditions("second")["Ready"]["status"], "True")
+        container = self.explain(sonde, "default/pod-a")[0]
+        values = {v["field"]: (v["value"], v["policy"]) for v in container["values"]}
+        self.assertEqual(values["periodSeconds"], ("1", "first"))
+        self.assertEqual([p["name"] for p in container["policies"] if p["selects"]], ["first", "second"])
+
+        self.cluster.apply(policy("mine", {
+            "preset": "Minimal", "probes": [{"name": "sched", "includeMetrics": ["sonde.irq.time"]}],
+            "functions": [{"name": "f", "type": "Uprobe", "path": "/bin/sh", "symbol": "main", "measure": ["Calls"]}]},
+            "MonitorPolicy", "default"))
+        degraded = self.wait_condition("mine", "Degraded", "True", 20, "mpol", "default")
+        self.assertEqual(degraded["reason"], "NotAllowed")
+        refused = {f["probe"] for f in self.cluster.get("mpol", "mine", "-n", "default")["status"]["failures"]}
+        self.assertEqual(refused, {"function/f", "sched"})
+        entry = [p for p in self.cluster.get("sondenode", NODE)["status"]["policies"] if p["name"] == "mine"][0]
+        self.assertEqual({f["reason"] for f in entry["failures"]}, {"NotAllowed"})
+        mine = [p for p in self.explain(sonde, "default/pod-a")[0]["policies"] if p["name"] == "default/mine"][0]
+        self.assertEqual({r["probe"] for r in mine["refused"]}, {"function/f", "sched"})
+
+    def test_leader_killed(self):
+        """The leader is killed: the other leads within 30 s and goes on. The leader is stopped: at once."""
+        self.start_agent()
+        operators = [self.start_operator("one"), self.start_operator("two")]
+        leader = wait_for(lambda: next((o for o in operators if o.leads()), None), 30, "one leads")
+        other = next(o for o in operators if o is not leader)
+        self.assertFalse(other.leads())
+        leader.kill()
+        self.cluster.apply(policy("after", {"preset": "Minimal"}))
+        wait_for(other.leads, 30, "the other one leads")
+        self.wait_condition("after", "Ready", "True", 20)
+        third = self.start_operator("three")
+        self.assertFalse(third.leads())
+        self.assertEqual(other.stop(), 0)
+        begin = time.monotonic()
+        wait_for(third.leads, 12, "the Lease was given back")
+        self.assertLess(time.monotonic() - begin, 12 * machine.PATIENCE)
+
+    def test_label_bomb(self):
+        """64 labels of 63 characters on each of 16 pods, all values distinct: named, counted, within every limit."""
+        keys = [f"l{n:02}".ljust(63, "k") for n in range(64)]
+        pods = [FakePod(self, f"pod-{i:02}", {key: f"v{i:02}x{n:02}".ljust(63, "v") for n, key in enumerate(keys)})
+                for i in range(16)]
+        sonde = self.start_agent()
+        self.start_operator()
+        self.cluster.apply(policy("bomb", {"preset": "Minimal", "collection": {"periodSeconds": 1},
+                                           "attributes": {"podLabels": keys}, "limits": {"seriesPerContainer": 50}}))
+        self.in_force(sonde, "bomb")
+        for pod in pods:
+            pod.tell()
+        for pod in pods:
+            pod.work(50)
+        for pod in pods:
+            self.expect(pod.name, 50, f"{pod.name} is counted")
+        resource = otlp.Metrics.read(self.file).resource("pod-07")
+        self.assertEqual(resource["k8s.pod.label." + keys[63]], "v07x63".ljust(63, "v"))
+        self.wait_condition("bomb", "Ready", "True", 60)
+        self.assertLess(sonde.rss(), 150 << 20)
+        status = self.cluster.get("sondenode", NODE)["status"]
+        self.assertLessEqual(len(json.dumps(status, separators=(",", ":"))), 2048)
+        self.assertEqual(json.loads(sonde.get("/statusz", local=True)[1])["pipeline"]["series_limited"], [])
+
+    def test_api_server_away_under_load(self):
+        """The API server is away while there is load, the agent is restarted meanwhile: totals right, status catches up."""
+        pod = FakePod(self, "pod-a", {"app": "db"})
+        pod.tell()
+        first = self.start_agent()
+        leader = self.start_operator()
+        self.cluster.apply(policy("dbs", {"preset": "Minimal", "collection": {"periodSeconds": 1}}))
+        self.wait_condition("dbs", "Ready", "True", 20)
+        away = 120 if machine.FULL else 20
+        self.cluster.stop_apiserver()
+
+        def load(seconds):
+            rounds, end = 0, time.monotonic() + seconds
+            while time.monotonic() < end:
+                pod.work(100)
+                rounds += 100
+            return rounds
+
+        rounds = load(away / 2)
+        self.expect("pod-a", rounds, "all is counted without API server")
+        self.assertEqual(first.stop(), 0)
+        self.file += ".second"
+        second = self.start_agent()
+        self.in_force(second, "dbs")
+        rounds = load(away / 2)
+        self.assertTrue(leader.service.alive())
+        wait_for(lambda: self.read_bytes(pod.uid) == rounds * 4096, 40, "all is counted after the restart")
+        self.cluster.start()
+        self.cluster.apply(policy("later", {"preset": "Minimal"}))
+        self.wait_condition("later", "Ready", "True", 120)
+        wait_for(lambda: {p["name"] for p in self.cluster.get("sondenode", NODE)["status"]["policies"]} == {"dbs", "later"},
+                 60, "the report is of now")
+
+    def test_own_node_only(self):
+        """With the admission policy an agent's token writes the SondeNode of its own node and no other."""
+        self.cluster.apply(ADMISSION.read_text())
+        self.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "namespace": "sonde"}, "spec": {
+            "nodeName": NODE, "serviceAccountName": "sonde-agent", "containers": [{"name": "agent", "image": "none"}]}})
+        token = self.cluster.kubectl("create", "token", "sonde-agent", "-n", "sonde", "--duration=1h", "--bound-object-kind=Pod",
+                                     "--bound-object-name=agent").stdout
+        with open(self.token, "w") as file:
+            file.write(token)
+
+        def write(name, token):
+            body = json.dumps({"apiVersion": "sonde.dev/v1alpha1", "kind": "SondeNode", "metadata": {"name": name}}).encode()
+            request = urllib.request.Request(
+                f"{self.cluster.url}/apis/sonde.dev/v1alpha1/sondenodes/{name}?fieldManager=test&force=true", body,
+                method="PATCH",
+                headers={"Authorization": f"Bearer {token.strip()}", "Content-Type": "application/apply-patch+yaml"})
+            try:
+                context = ssl.create_default_context(cafile=self.cluster.ca)
+                with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+                    return answer.status, ""
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        wait_for(lambda: write("another", token)[0] == 422, 30, "the admission policy is in force")
+        status, message = write("another", token)
+        self.assertIn("of its own node only", message)
+        unbound = self.cluster.kubectl("create", "token", "sonde-agent", "-n", "sonde", "--duration=1h").stdout
+        self.assertEqual(write(NODE, unbound)[0], 422)
+        self.start_agent()
+        wait_for(lambda: "kernel" in self.cluster.get("sondenode", NODE).get("status", {})
+                 if self.cluster.kubectl("get", "sondenode", NODE, check=False).returncode == 0 else False, 30,
+                 "the agent writes its own")

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Many agents' SondeNodes against one API server, written by this one program, and a real operator that reads them.
+
+    SONDE_E2E_TOOLS=<dir> SONDE_BINARY=<sonde> tests/e2e/scale.py [NODES] [WRITERS]
+
+Each node: an object, a status; then a policy changes and every node writes its status again. Prints what was measured.
+"""
+
+import http.client
+import json
+import pathlib
+import shutil
+import ssl
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+from support import cluster, machine, operator  # noqa: E402
+from support.in_cluster import policy  # noqa: E402
+
+API = "/apis/sonde.dev/v1alpha1/sondenodes/"
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
+
+
+def status(generation):
+    """As an agent with ten probes and five policies says it."""
+    entries = [{"name": f"policy-{i}", "observedGeneration": generation if i == 0 else 1, "state": "Applied",
+                "matchedContainers": 30} for i in range(5)]
+    probes = [{"name": name, "state": "Degraded", "reason": "HooksMissing", "message": "fentry is refused by this kernel"}
+              for name in ("io", "cache")]
+    return {"agentVersion": "0.1.0", "kernel": "6.12.30-cloud-amd64", "btf": True, "lockdown": "none",
+            "identitySource": "ApiServer", "probesOk": 8, "probesDegraded": 2, "series": 2400, "containers": 30,
+            "probes": probes, "policies": entries}
+
+
+class Writers:
+    def __init__(self, api, nodes, threads):
+        self.api, self.nodes, self.threads = api, nodes, threads
+        self.context = ssl.create_default_context(cafile=api.ca)
+        self.context.load_cert_chain(api.admin, api.admin_key)
+
+    def run(self, part, body):
+        """body(node) is applied to each node's object or status; (seconds, latencies)."""
+        latencies, lock, todo = [], threading.Lock(), iter(range(self.nodes))
+
+        def work():
+            connection = http.client.HTTPSConnection("127.0.0.1", self.api.port, context=self.context, timeout=60)
+            while True:
+                with lock:
+                    node = next(todo, None)
+                if node is None:
+                    return
+                name = f"node-{node:05}"
+                text = json.dumps({"apiVersion": "sonde.dev/v1alpha1", "kind": "SondeNode", "metadata": {"name": name},
+                                   **body(name)})
+                begin = time.monotonic()
+                connection.request("PATCH", f"{API}{name}{part}?fieldManager=sonde-agent&force=true", text, APPLY)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status >= 300:
+                    raise AssertionError(f"{name}: {answer.status}")
+                with lock:
+                    latencies.append(time.monotonic() - begin)
+
+        threads = [threading.Thread(target=work) for _ in range(self.threads)]
+        begin = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if len(latencies) != self.nodes:
+            raise AssertionError(f"{len(latencies)} of {self.nodes} were written")
+        return time.monotonic() - begin, sorted(latencies)
+
+
+def tell(what, seconds, latencies):
+    n = len(latencies)
+    print(f"{what}: {n} writes in {seconds:.1f} s = {n / seconds:.0f}/s; latency p50 {latencies[n // 2] * 1e3:.1f} ms, "
+          f"p99 {latencies[n * 99 // 100] * 1e3:.1f} ms", flush=True)
+
+
+def etcd_bytes(api):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{api.etcd_port}/metrics", timeout=30).read().decode()
+    found = [line for line in text.splitlines() if line.startswith("etcd_mvcc_db_total_size_in_use_in_bytes ")]
+    return float(found[0].split()[1])
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def measure(directory, nodes, threads):
+    api = cluster.Cluster(directory).start()
+    running = [api]
+    try:
+        api.install()
+        api.apply(policy("policy-0", {"preset": "Minimal"}))
+        leader = operator.Operator(directory, api)
+        running.append(leader)
+        leader.wait_ready()
+        writers = Writers(api, nodes, threads)
+        before = etcd_bytes(api)
+        tell("objects", *writers.run("", lambda name: {}))
+        tell("first status", *writers.run("/status", lambda name: {"status": status(1)}))
+        print(f"etcd: {(etcd_bytes(api) - before) / nodes:.0f} bytes a node, old versions included", flush=True)
+        raw = api.kubectl("get", "--raw", API + "node-00000").stdout
+        without = json.loads(raw)
+        without["metadata"].pop("managedFields", None)
+        print(f"one SondeNode: {len(raw)} bytes of JSON, its status {len(json.dumps(status(1), separators=(',', ':')))}, "
+              f"managedFields {len(raw) - len(json.dumps(without, separators=(',', ':')))}", flush=True)
+        for name in range(1, 20):
+            api.apply(policy(f"other-{name}", {"preset": "Minimal"}))
+        api.apply(policy("policy-0", {"preset": "Standard"}))
+        generation = api.get("cmpol", "policy-0")["metadata"]["generation"]
+        used, begin = cpu_seconds(leader.service.pid), time.monotonic()
+        tell("a policy changed", *writers.run("/status", lambda name: {"status": status(generation)}))
+
+        def applied():
+            now = api.get("cmpol", "policy-0").get("status", {})
+            return now.get("observedGeneration") == generation and now.get("appliedNodes") == nodes
+        machine.wait_for(applied, 120, "the policy's status has all nodes")
+        print(f"operator: status complete {time.monotonic() - begin:.1f} s after the first write, "
+              f"{cpu_seconds(leader.service.pid) - used:.1f} s of CPU, RSS {leader.service.rss() / 2**20:.0f} MiB", flush=True)
+        print("operator's metrics: " + ", ".join(line for line in leader.get("/metrics")[1].splitlines()
+                                                   if line.startswith(("sonde_operator_turn", "sonde_operator_status"))))
+    finally:
+        for service in reversed(running):
+            service.stop()
+
+
+def main():
+    nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    threads = int(sys.argv[2]) if len(sys.argv) > 2 else 8
+    directory = tempfile.mkdtemp(prefix="sonde-scale-")
+    try:
+        measure(directory, nodes, threads)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent beside a real API server, without kubelet: pods' cgroups and statuses are made here."""
+
+import json
+import os
+import uuid
+
+from . import cluster, machine, otlp
+from .case import Case
+from .machine import Workload, wait_for
+
+NODE = "node-1"
+
+def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "sonde.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+class FakePod:
+    """An object at the API server, and a cgroup such as the kubelet makes (systemd driver, containerd)."""
+
+    def __init__(self, case, name, labels, namespace="default", container="main"):
+        self.case, self.name, self.namespace = case, name, namespace
+        case.cluster.apply({"apiVersion": "v1", "kind": "Pod",
+                            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                            "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})
+        self.uid = case.cluster.get("pod", name, "-n", namespace)["metadata"]["uid"]
+        self.id = uuid.uuid4().hex * 2
+        self.container, self.ended = container, False
+        slice_name = f"kubepods-burstable-pod{self.uid.replace('-', '_')}.slice"
+        parent = f"sonde-e2e-{os.getpid()}-kubepods.slice/{slice_name}"
+        self.group = machine.Cgroup(f"{parent}/cri-containerd-{self.id}.scope")
+        case.ending(self, self.remove)
+
+    def tell(self):
+        """What the kubelet would say once the container runs."""
+        status = {"status": {"phase": "Running", "containerStatuses": [{
+            "name": self.container, "containerID": f"containerd://{self.id}", "image": "none", "imageID": "none",
+            "ready": True, "restartCount": 0, "state": {"running": {}}, "lastState": {}}]}}
+        self.case.cluster.kubectl("patch", "pod", self.name, "-n", self.namespace, "--subresource=status", "--type=merge",
+                                  "-p", json.dumps(status))
+
+    def work(self, rounds):
+        Workload(self.group, "io", os.path.join(self.case.directory, self.name), rounds, 4096, 0, 0, 0).finish()
+
+    def label(self, *words):
+        self.case.cluster.kubectl("label", "pod", self.name, "-n", self.namespace, "--overwrite", *words)
+
+    def end(self):
+        self.group.remove()
+        self.ended = True
+
+    def remove(self):
+        if not self.ended:
+            self.group.remove()
+        for directory in (self.group.directory.parent, self.group.directory.parent.parent):
+            try:
+                directory.rmdir()
+            except OSError:
+                pass
+
+
+class InCluster(Case):
+    """What the scenarios share; no scenario itself."""
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start(cluster.Cluster(self.directory).start())
+        self.cluster.install()
+        self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"disk": "ssd"}}})
+        self.token = self.cluster.token("sonde-agent", "sonde")
+        self.file = os.path.join(self.directory, "out.jsonl")
+
+    def start_agent(self, *flags):
+        return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
+                          "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
+                          "--default-policy", "false", "--policy-cache", os.path.join(self.directory, "cache.jsonl"), *flags)
+
+    def read_bytes(self, name):
+        """Bytes read by this pod so far, by its name; None if it is nowhere."""
+        try:
+            return otlp.Metrics.read(self.file).total("sonde.file.io", name, disk__io__direction="read")
+        except FileNotFoundError:
+            return None
+
+    def expect(self, name, rounds, what):
+        wait_for(lambda: self.read_bytes(name) == rounds * 4096, 30, what + f" (has {self.read_bytes(name)})")
+
+    def in_force(self, sonde, *names):
+        """Waits until these policies, and no others, are in force."""
+        def check():
+            status = json.loads(sonde.get("/statusz", local=True)[1])
+            return sorted(p["name"] for p in status["policies"]) == sorted(names)
+        wait_for(check, 30, f"policies in force: {names}")
