@@ -120,12 +120,12 @@ class SpinningTest : public KernelTest {
     RecordProperty("rwlock", static_cast<int>(rw));
     std::cout << "spinlock " << spins << ", rwlock " << rw << ", lost " << lost << "\n";
     const uint64_t counted_spins = waits(box, "spinlock") - spins_before, counted_rw = waits(box, "rwlock") - rw_before;
-    EXPECT_LE(counted_rw, rw);
-    EXPECT_GE(counted_rw + lost, rw);
+    EXPECT_LE(counted_rw, rw + rw / 20 + 5);
+    EXPECT_GE(counted_rw + lost + rw / 1000 + 1, rw);
     // A wait inside of a program on this very hook, as of an interrupt, is not seen: few in a thousand at most.
     EXPECT_GE(counted_spins + lost + spins / 1000 + 1, spins);
     // At a switch the kernel begins to count for the next task a little after that is the current one, and the switch
-    // itself may have to wait for a run queue's spinlock.
+    // itself may have to wait for a run queue's spinlock, an interrupt there for a rwlock.
     EXPECT_LE(counted_spins, spins + spins / 20 + 5);
     EXPECT_EQ(everything(other), 0U);
     if (spins + rw == 0) GTEST_SKIP() << "nobody had to wait: on so few CPUs this kernel's locks do not queue";

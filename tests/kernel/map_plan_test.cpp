@@ -41,7 +41,8 @@ TEST(MapPlan, IsWhatTheKernelSays) {
     if (exact) {
       EXPECT_NEAR(wanted, bytes, bytes * kTolerance + kHead) << map.module << "/" << map.map;
     } else {
-      EXPECT_GE(wanted * (1 + kTolerance) + kHead, bytes) << map.module << "/" << map.map;
+      // Such a kernel takes every value for a multiple of eight bytes.
+      EXPECT_GE(2 * wanted + kHead, bytes) << map.module << "/" << map.map;
     }
     said += map.bytes;
     computed += found->second;
