@@ -141,7 +141,7 @@ TEST_F(StallsTest, AReaderThatDoesNotEndIsAStall) {
     log.read_on();
     EXPECT_EQ(stalls(), static_cast<int64_t>(log.periods.size()));
   }
-  EXPECT_GE(log.periods.size(), 2U) << log.complaints << " complaints";
+  EXPECT_GE(log.periods.size(), 1U) << log.complaints << " complaints";
   EXPECT_GT(log.complaints, static_cast<int>(log.periods.size())) << "this shows nothing of repeated complaints";
   spin_bpf__destroy(spin);
 }
