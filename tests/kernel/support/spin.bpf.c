@@ -16,7 +16,7 @@ int spin(struct bpf_raw_tracepoint_args *event)
 	uint64_t until = bpf_ktime_get_ns() + event->args[0];
 	int i;
 
-	for (i = 0; i < 256 && bpf_ktime_get_ns() <= until; i++)
-		bpf_loop(1 << 22, is_over, &until, 0);
+	for (i = 0; i < 32 && bpf_ktime_get_ns() <= until; i++)
+		bpf_loop(1 << 23, is_over, &until, 0);
 	return 0;
 }
