@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -232,13 +234,8 @@ uint16_t checksum(const unsigned char* data, std::size_t length) {
   return static_cast<uint16_t>(~sum);
 }
 
-// Answers the next SYN as a router does that cannot deliver it. `code` as in ICMP and ICMPv6.
-void answer_as_router(Steps& steps, int family, unsigned char code) {
-  const int sniffer = socket(family, SOCK_RAW, IPPROTO_TCP);
-  const int protocol = family == AF_INET ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6);
-  const int icmp = socket(family, SOCK_RAW, protocol);
-  NET_MUST(sniffer >= 0 && icmp >= 0);
-  steps.reach(4, 1);
+// Answers a SYN as a router does that cannot deliver it. `code` as in ICMP and ICMPv6.
+void answer_one(int sniffer, int icmp, int family, unsigned char code) {
   std::array<unsigned char, 2048> packet{};
   const std::size_t header = family == AF_INET ? 20 : 40;
   unsigned char* inner = packet.data() + 8;
@@ -268,6 +265,16 @@ void answer_as_router(Steps& steps, int family, unsigned char code) {
   NET_MUST(sendto(icmp, packet.data(), length, 0, reinterpret_cast<const sockaddr*>(&to), length_of(to)) > 0);
 }
 
+// Answers every SYN, until it is killed: one that comes while its socket is still in connect() is only taken down.
+[[noreturn]] void answer_as_router(Steps& steps, int family, unsigned char code) {
+  const int sniffer = socket(family, SOCK_RAW, IPPROTO_TCP);
+  const int protocol = family == AF_INET ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6);
+  const int icmp = socket(family, SOCK_RAW, protocol);
+  NET_MUST(sniffer >= 0 && icmp >= 0);
+  steps.reach(4, 1);
+  for (;;) answer_one(sniffer, icmp, family, code);
+}
+
 TEST_P(NetworkFamilyTest, WhatARouterSaysIsToldApart) {
   OwnNetwork network;
   ASSERT_TRUE(network.ok());
@@ -286,7 +293,8 @@ TEST_P(NetworkFamilyTest, WhatARouterSaysIsToldApart) {
     const pid_t router = helper.start([&] { answer_as_router(steps(), GetParam(), code); });
     ASSERT_TRUE(steps().wait(4, 1));
     box.run([&] { EXPECT_EQ(wait_for_end(begin_connect(loopback(GetParam(), kPort))), error); });
-    finish(router);
+    kill(router, SIGKILL);
+    EXPECT_EQ(waitpid(router, nullptr, 0), router);
   };
   ask(host, v4 ? 1 : 3, EHOSTUNREACH);
   ask(net, 0, ENETUNREACH);
