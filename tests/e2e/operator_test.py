@@ -153,6 +153,9 @@ class Status(in_cluster.InCluster):
         self.in_force(sonde, "bomb")
         for pod in pods:
             pod.tell()
+        # Their cgroups are there for longer than work is kept for a name.
+        wait_for(lambda: json.loads(sonde.get("/statusz", local=True)[1])["policies"][0]["matched"] == len(pods), 60,
+                 "all are selected")
         for pod in pods:
             pod.work(50)
         for pod in pods:
