@@ -67,9 +67,12 @@ class Fio(AppCase):
         self.between(metrics, "bytes that became dirty", total("dirtied"), written, 4 * written + 4 * PAGE)
 
     def assert_blocks(self, where, told, metrics):
-        """A direct job's disk I/O is its own, byte for byte."""
-        self.compare(metrics, {f"bytes {kind} on the disk": (metrics.total("sonde.block.io", where, disk__io__direction=kind) or 0,
-                                                             told[kind]["io_bytes"]) for kind in ("read", "write")})
+        """A direct job's disk I/O is its own, to the requests that end while process 1 is on the CPU: on some machines no BPF
+        program runs over that one."""
+        for kind in ("read", "write"):
+            truth = told[kind]["io_bytes"]
+            counted = metrics.total("sonde.block.io", where, disk__io__direction=kind) or 0
+            self.between(metrics, f"bytes {kind} on the disk", counted, truth * 0.98, truth)
 
     def test_buffered(self):
         where, told, metrics = self.both("buffered", invalidate=0)

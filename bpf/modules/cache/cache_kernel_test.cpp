@@ -107,6 +107,7 @@ long faults_so_far() {
 
 class CacheTest : public KernelTest {
  protected:
+  EngineOptions options() const override { return only("cache"); }
   struct Counts {
     int64_t hit = 0, miss = 0, added = 0, evicted = 0, dirtied = 0;
     Counts operator-(const Counts& before) const {

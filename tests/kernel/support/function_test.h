@@ -56,6 +56,7 @@ class TemporaryFiles {
 
 class FunctionTest : public KernelTest {
  protected:
+  EngineOptions options() const override { return only("function"); }
   void SetUp() override {
     KernelTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;

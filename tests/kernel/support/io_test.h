@@ -48,7 +48,7 @@ class IoTest : public KernelTest {
   bool by_fentry() const { return alternative() == std::string_view("fentry"); }
 
   EngineOptions options() const override {
-    EngineOptions wanted;
+    EngineOptions wanted = only("io");
     wanted.alternative = alternative();
     return wanted;
   }

@@ -125,6 +125,7 @@ class ColdFile {
 
 class MemoryTest : public KernelTest {
  protected:
+  EngineOptions options() const override { return only("memory"); }
   int64_t faults(const Cgroup& box, const std::string& type) { return total(box, "sonde.memory.faults", {type}); }
   uint64_t stalls(const Cgroup& box) { return histogram(box, "sonde.memory.reclaim.stall.duration").count; }
   int64_t kills(const Cgroup& box, const std::string& scope) { return total(box, "sonde.memory.oom.kills", {scope}); }
