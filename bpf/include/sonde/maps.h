@@ -119,7 +119,7 @@ struct sonde_task {
 	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption */
 	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
 	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
-	uint8_t in_lock;        /* it announced that it has to wait for a lock of the kernel */
+	uint8_t in_lock;        /* which lock of the kernel it announced that it has to wait for; 0: none */
 	uint32_t thread_slot;   /* whose thread time it is since pending[] */
 	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
 	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */

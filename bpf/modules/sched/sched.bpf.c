@@ -227,13 +227,18 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous, struct ta
 	if (now) {
 		note_arrival(next, now);
 		state->thread_state = reason_to_leave(previous, state, preempt);
-		state->in_lock = 0;
 	}
 	state->sched_runnable = preempt || sonde_task_state(previous) == TASK_RUNNING;
 	return 0;
 }
 
-/* A lock of the kernel for which this task is going to sleep. There is no hook at its end: leaving the CPU is one. */
+/* Tells one lock from others, by and large; never 0. */
+sonde_inline uint8_t mark_of_lock(void *lock)
+{
+	return ((uint64_t)lock >> 3) * 0x9e3779b97f4a7c15ULL >> 56 | 1;
+}
+
+/* A lock of the kernel for which this task is going to sleep: once, or again and again while others are quicker. */
 SEC("tp_btf/contention_begin")
 int BPF_PROG(sched_lock, void *lock, unsigned int how)
 {
@@ -243,7 +248,18 @@ int BPF_PROG(sched_lock, void *lock, unsigned int how)
 		return 0;
 	state = bpf_task_storage_get(&sonde_tasks, bpf_get_current_task_btf(), 0, 0);
 	if (state && (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD))
-		state->in_lock = 1;
+		state->in_lock = mark_of_lock(lock);
+	return 0;
+}
+
+/* It has it. Ends of spinning, also of interrupts, come by here too: those are other locks. */
+SEC("tp_btf/contention_end")
+int BPF_PROG(sched_locked, void *lock)
+{
+	struct sonde_task *state = bpf_task_storage_get(&sonde_tasks, bpf_get_current_task_btf(), 0, 0);
+
+	if (state && state->in_lock && state->in_lock == mark_of_lock(lock))
+		state->in_lock = 0;
 	return 0;
 }
 
