@@ -13,7 +13,7 @@ COPY cmake/deps.sh cmake/deps.sh
 RUN cmake/deps.sh build
 COPY . .
 ARG JOBS
-RUN export CCACHE_DIR=/ccache SONDE_DEPS_QUIET=1 ${JOBS:+JOBS=$JOBS} \
+RUN export CCACHE_DIR=/ccache DEPS_QUIET=1 ${JOBS:+JOBS=$JOBS} \
  && cmake --preset release -DSONDE_TESTS=OFF \
  && cmake/build.sh release sonde \
  && strip -o sonde build/sonde

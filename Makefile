@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front: what is done stands in cmake/*.sh, tests/run and the CMake presets. `make help` lists the targets.
-export SONDE_DEPS_QUIET := 1
+export DEPS_QUIET := 1
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
 export JOBS FUZZ_SECONDS
@@ -57,7 +57,7 @@ tidy: ## clang-tidy over the C++ sources
 	@cmake/lint.sh tidy
 
 deps: ## installs what building and testing need (apt, dnf, apk)
-	@SONDE_DEPS_QUIET= cmake/deps.sh all
+	@DEPS_QUIET= cmake/deps.sh all
 
 clean: ## removes build/
 	@rm -rf build

@@ -114,7 +114,7 @@ missing=()
 for name in $wanted; do installed "$name" || missing+=("$name"); done
 total=$(wc -w <<<"$wanted")
 if [ ${#missing[@]} -eq 0 ]; then
-  [ -n "${SONDE_DEPS_QUIET:-}" ] || echo "deps: all $total packages are installed ($*)"
+  [ -n "${DEPS_QUIET:-}" ] || echo "deps: all $total packages are installed ($*)"
   exit 0
 fi
 

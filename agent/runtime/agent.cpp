@@ -14,6 +14,7 @@
 
 #include "agent/api/http_pool.h"
 #include "agent/base/clock.h"
+#include "agent/base/code_pages.h"
 #include "agent/base/duration.h"
 #include "agent/base/text.h"
 #include "agent/config/settings.h"
@@ -206,6 +207,7 @@ void Agent::run() {
     obey_steps(now);
     if (now >= next_collect_ns_) {
       collect(false);
+      if (++collections_ == 2) let_go_of_code_pages();  // the first was sent: all that a start needs has run
     } else if (control_->pending() && now >= next_released_ns_) {
       collect_released();
     }

@@ -122,6 +122,7 @@ class Agent {
   uint64_t next_tell_ns_ = 0;
   std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop
   CollectStats last_collect_;
+  uint64_t collections_ = 0;  // by the clock; those of ended subjects are not among them
 
   std::atomic<bool> turning_{false};  // the loop
   mutable std::atomic<bool> status_wanted_{false};

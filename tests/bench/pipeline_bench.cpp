@@ -3,6 +3,7 @@
 // memory, over the number of containers. Prints a table; --json FILE writes the same.
 // Times are CPU time of the thread, page faults included: others on the machine do not count.
 //   bench_pipeline [--json FILE] [--rounds N]
+#include <sonde/abi.h>
 #include <spdlog/fmt/fmt.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -139,7 +140,7 @@ class Bench {
   }
 
  private:
-  static uint32_t slot(uint64_t i) { return static_cast<uint32_t>(2 + i); }
+  static uint32_t slot(uint64_t i) { return static_cast<uint32_t>(SONDE_FIRST_FREE_SLOT + i); }
   static double resident() { return static_cast<double>(read_process_stats().resident_bytes); }
   static double median(std::vector<double>& values) {
     std::ranges::nth_element(values, values.begin() + static_cast<long>(values.size() / 2));
