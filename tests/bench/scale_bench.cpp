@@ -35,7 +35,9 @@ constexpr double kPeriod = 30;         // seconds: what the bar is stated for
 constexpr double kMostCorePercent = 0.2;  // the bar, for 750 containers
 constexpr uint32_t kBarSize = 750;
 constexpr double kMostResidentMib = 40;
-constexpr int kSettle = 4;   // seconds: start, and the second in which the BPF programs are timed
+constexpr int kSettle = 4;       // seconds at least: start, and the second in which the BPF programs are timed
+constexpr int kMostSettle = 60;  // 10,000 containers take 5 s of CPU time to enter
+constexpr double kQuietMs = 20;  // of CPU time in a second: it has settled
 constexpr int kIdle = 6;
 constexpr int kCollections = 3;
 
@@ -133,10 +135,20 @@ std::vector<std::string> agent_command(const std::string& binary, const Receiver
   return command;
 }
 
+// Until the start is over: two quiet seconds, one after the other.
+void settle(const Child& agent) {
+  pause_for(kSettle);
+  for (int second = kSettle, quiet = 0; second < kMostSettle && quiet < 2 && !interrupted; ++second) {
+    const double before = agent.cpu_ms();
+    pause_for(1);
+    quiet = agent.cpu_ms() - before < kQuietMs ? quiet + 1 : 0;
+  }
+}
+
 // CPU per second of an agent that has nothing to collect for an hour.
 double idle_ms_per_second(const std::string& binary, const Receiver& receiver, const Case& one) {
   const Child agent(agent_command(binary, receiver, one, 3600));
-  pause_for(kSettle);
+  settle(agent);
   const double before = agent.cpu_ms();
   pause_for(kIdle);
   return agent.alive() ? (agent.cpu_ms() - before) / kIdle : -1;
@@ -149,10 +161,10 @@ Row measure(const std::string& binary, Receiver& receiver, Containers& container
   row.idle_percent = idle / 10;
   const int interval = one.containers <= 1000 ? 5 : 15;
   const Child agent(agent_command(binary, receiver, one, interval));
+  settle(agent);
   containers.work(static_cast<uint64_t>(interval) * 1'000'000'000);
-  pause_for(kSettle);
   row.start_ms = agent.cpu_ms();
-  pause_for(interval + 1.0);  // the first values of all series are made
+  pause_for(2 * interval + 1.0);  // the first values of all series are made, and sent
   receiver.take();
   const double before = agent.cpu_ms();
   const double seconds = static_cast<double>(kCollections) * interval;
