@@ -107,11 +107,11 @@ sonde_slow uint32_t wait_reason(struct task_struct *task, uint32_t asleep, uint3
 	flags = task->flags;
 	if (flags & PF_MEMALLOC)
 		return SCHED_THREAD_MEMORY;
-	if (bpf_core_field_exists(task->in_memstall) && BPF_CORE_READ_BITFIELD_PROBED(task, in_memstall))
+	if (bpf_core_field_exists(task->in_memstall) && BPF_CORE_READ_BITFIELD(task, in_memstall))
 		return SCHED_THREAD_MEMORY;
 	if (in_lock && (asleep & TASK_UNINTERRUPTIBLE)) /* most are; a note that is out of date must not colour a long sleep */
 		return SCHED_THREAD_LOCK;
-	if (BPF_CORE_READ_BITFIELD_PROBED(task, in_iowait))
+	if (BPF_CORE_READ_BITFIELD(task, in_iowait))
 		return SCHED_THREAD_DISK;
 	if (flags & (PF_IO_WORKER | PF_KTHREAD))
 		return SCHED_THREAD_SLEEP;
