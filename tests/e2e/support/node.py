@@ -166,6 +166,14 @@ state = "{d}/run"
         part.write_text(json.dumps(pod))
         part.rename(self.manifests / f"{name}.json")
 
+    def pod(self, name, command, labels=None, owner=None, **spec):
+        """As the API server has it, bound to this node. owner: the object that controls it."""
+        metadata = {"name": name, "namespace": "default", "labels": labels or {}}
+        if owner:
+            metadata["ownerReferences"] = [owner_reference(owner)]
+        self.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+                            "spec": {"nodeName": self.name, **pod_spec(command, **spec)}})
+
     def stop(self):
         if self.kubelet:
             self.kubelet.kill()
@@ -184,10 +192,16 @@ state = "{d}/run"
         shutil.rmtree(self.directory / "root", ignore_errors=True)
 
 
-def pod_spec(command, **more):
+def owner_reference(owner):
+    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"], "controller": True}
+
+
+def pod_spec(command, resources=None, **more):
     return {"hostNetwork": True, "restartPolicy": "Always", "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False, "enableServiceLinks": False,
-            "containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": command}], **more}
+            "containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": command,
+                            "resources": resources or {}}], **more}
 
 
 def _rmdir(directory):
