@@ -40,6 +40,27 @@ uint64_t retry_after(const http::http_response& response) {
   return seconds ? static_cast<uint64_t>(*seconds) * 1'000'000'000 : 0;
 }
 
+// The body as it comes, until its end or until `take` says false. Waits for one character and takes what came with it:
+// read() would wait for all that it is asked for.
+void read_body(const http::http_response& response, const std::function<bool(std::string_view)>& take) {
+  auto stream = response.body().streambuf();
+  std::string chunk(1 << 16, '\0');
+  while (stream.getc().get() != std::char_traits<char>::eof()) {
+    const std::size_t n = std::clamp<std::size_t>(stream.in_avail(), 1, chunk.size());
+    const std::size_t got = stream.getn(reinterpret_cast<uint8_t*>(chunk.data()), n).get();
+    if (!take(std::string_view(chunk.data(), got))) return;
+  }
+}
+
+// False: there is more of it than anybody may send.
+bool read_text(const http::http_response& response, std::string& body) {
+  read_body(response, [&](std::string_view part) {
+    body += part;
+    return body.size() <= ApiClient::kMostBytes;
+  });
+  return body.size() <= ApiClient::kMostBytes;
+}
+
 // cpprestsdk's and Asio's exceptions as a sentence.
 std::string reason_of(const std::exception& error) {
   std::string text = error.what();
@@ -93,7 +114,22 @@ class ApiClient::Impl {
     return request;
   }
 
-  pplx::cancellation_token token() const { return stop_.get_token(); }
+  // One request. When it goes out of scope the connection is closed, however much the server still has to send:
+  // cpprestsdk would go on reading into memory.
+  class Call {
+   public:
+    explicit Call(const Impl& client) : source_(linked(client.stop_.get_token())) {}
+    ~Call() { source_.cancel(); }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    pplx::cancellation_token token() const { return source_.get_token(); }
+
+   private:
+    static pplx::cancellation_token_source linked(pplx::cancellation_token token) {
+      return pplx::cancellation_token_source::create_linked_source(token);
+    }
+    pplx::cancellation_token_source source_;
+  };
   void stop() {
     stopped_ = true;
     stop_.cancel();
@@ -122,11 +158,11 @@ ApiAnswer ApiClient::send(const std::string& method, const std::string& path, co
     if (!request) return {.error = request.error().message()};
     if (!body.empty()) request->set_body(body, content_type);
     http_client client = impl_->make(timeout_ns);
-    const http::http_response response = client.request(*request, impl_->token()).get();
+    const Impl::Call call(*impl_);
+    const http::http_response response = client.request(*request, call.token()).get();
     answer.status = response.status_code();
     answer.retry_after_ns = retry_after(response);
-    if (response.headers().content_length() > kMostBytes) return {.error = "the answer is too large"};
-    answer.body = response.extract_utf8string(true).get();
+    if (!read_text(response, answer.body)) return {.error = "the answer is too large"};
     if (!answer.ok()) answer.error = message_of(answer.status, answer.body);
   } catch (const std::exception& error) {
     return {.error = reason_of(error)};
@@ -140,30 +176,28 @@ ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns, const std:
     auto request = impl_->request("GET", path, "PartialObjectMetadata");
     if (!request) return {.error = request.error().message()};
     http_client client = impl_->make(idle_ns);
-    http::http_response response = client.request(*request, impl_->token()).get();
+    const Impl::Call call(*impl_);
+    const http::http_response response = client.request(*request, call.token()).get();
     answer.status = response.status_code();
     answer.retry_after_ns = retry_after(response);
     if (!answer.ok()) {
-      answer.body = response.extract_utf8string(true).get();
-      answer.error = message_of(answer.status, answer.body);
+      if (read_text(response, answer.body)) answer.error = message_of(answer.status, answer.body);
+      else answer = {.status = answer.status, .error = "the answer is too large"};
       return answer;
     }
-    auto stream = response.body().streambuf();
     std::string line;
-    std::string chunk(1 << 16, '\0');
-    // Waits for one character and takes what came with it: read() would wait for all that it is asked for.
-    while (!impl_->stopped() && stream.getc().get() != std::char_traits<char>::eof()) {
-      const std::size_t n = std::clamp<std::size_t>(stream.in_avail(), 1, chunk.size());
-      const std::size_t got = stream.getn(reinterpret_cast<uint8_t*>(chunk.data()), n).get();
-      std::size_t begin = 0;
-      for (std::size_t end; (end = chunk.find('\n', begin)) < got; begin = end + 1) {
-        line.append(chunk, begin, end - begin);
-        if (!line.empty() && !take(line)) return answer;
+    bool too_large = false;
+    read_body(response, [&](std::string_view part) {
+      for (std::size_t end; (end = part.find('\n')) != std::string_view::npos; part.remove_prefix(end + 1)) {
+        line.append(part.substr(0, end));
+        if (!line.empty() && !take(line)) return false;
         line.clear();
       }
-      line.append(chunk, begin, got - begin);
-      if (line.size() > kMostLine) return {.error = "an event of the watch is too large"};
-    }
+      line.append(part);
+      too_large = line.size() > kMostLine;
+      return !too_large && !impl_->stopped();
+    });
+    if (too_large) return {.error = "an event of the watch is too large"};
   } catch (const std::exception& error) {
     answer.error = reason_of(error);  // the status stays: the stream had begun
   }
