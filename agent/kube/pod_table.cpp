@@ -10,12 +10,15 @@
 namespace sonde::kube {
 namespace {
 
-const PodContainer* container_of(const Pod& pod, const std::string& id, bool& previous) {
-  for (const PodContainer& container : pod.containers) {
-    previous = container.id != id;
-    if (container.id == id || container.previous_id == id) return &container;
-  }
-  return nullptr;
+constexpr std::size_t kMostIds = 64;  // of one pod that are remembered, beside those that its status names
+
+const PodContainer* named(const Pod& pod, const std::string& name) {
+  const auto found = std::ranges::find(pod.containers, name, &PodContainer::name);
+  return found == pod.containers.end() ? nullptr : &*found;
+}
+
+bool names(const Pod& pod, const std::string& id) {
+  return std::ranges::any_of(pod.containers, [&](const auto& one) { return one.id == id || one.previous_id == id; });
 }
 
 }  // namespace
@@ -59,26 +62,44 @@ void PodTable::set_namespace(const std::string& name, std::map<std::string, std:
 
 // A pod whose text is the same is no news: sources that are asked again and again give it each time.
 void PodTable::put_locked(Pod pod) {
-  Entry& entry = pods_[pod.uid];
+  const auto [found, first] = pods_.try_emplace(pod.uid);
+  Entry& entry = found->second;
   const bool same = entry.pod && !entry.ended_ns && *entry.pod == pod;
   if (same) return;
   // A container that is no longer in the pod's status (started again twice) is still to be found by its id.
-  auto next = std::make_shared<const Pod>(std::move(pod));
-  entry.pod = next;
+  entry.pod = std::make_shared<const Pod>(std::move(pod));
   entry.ended_ns = 0;
-  index(next);
+  index(entry, first);
   ++version_;
 }
 
-void PodTable::index(const std::shared_ptr<const Pod>& pod) {
-  for (const PodContainer& container : pod->containers) {
-    if (!container.id.empty()) by_container_[container.id] = pod->uid;
-    if (!container.previous_id.empty()) by_container_[container.previous_id] = pod->uid;
+void PodTable::index(Entry& entry, bool first) {
+  for (const PodContainer& container : entry.pod->containers) {
+    Starts& starts = entry.starts[container.name];
+    const auto add = [&](const std::string& id, int restart_count) {
+      if (id.empty() || !by_container_.try_emplace(id, Known{entry.pod->uid, container.name, restart_count}).second) return;
+      entry.ids.push_back(id);
+      ++starts.told;
+    };
+    add(container.previous_id, std::max(container.restart_count - 1, 0));
+    add(container.id, container.restart_count);
+    if (first) starts.before = std::max(container.restart_count + 1 - starts.told, 0);
+  }
+  trim(entry);
+}
+
+// A container that is started again and again for months leaves nothing behind.
+void PodTable::trim(Entry& entry) {
+  for (std::size_t n = entry.ids.size(); n > 0 && entry.ids.size() > kMostIds + 2 * entry.pod->containers.size(); --n) {
+    std::string id = std::move(entry.ids.front());
+    entry.ids.pop_front();
+    if (names(*entry.pod, id)) entry.ids.push_back(std::move(id));
+    else by_container_.erase(id);
   }
 }
 
 void PodTable::unindex(const Pod& pod) {
-  std::erase_if(by_container_, [&](const auto& item) { return item.second == pod.uid; });
+  std::erase_if(by_container_, [&](const auto& item) { return item.second.uid == pod.uid; });
 }
 
 void PodTable::end_locked(const std::string& uid, uint64_t now_ns) {
@@ -106,7 +127,7 @@ void PodTable::enrich(Subject& subject) const {
   const std::lock_guard lock(mutex_);
   auto found = pods_.end();
   const auto by_id = by_container_.find(subject.container_id);
-  if (by_id != by_container_.end()) found = pods_.find(by_id->second);
+  if (by_id != by_container_.end()) found = pods_.find(by_id->second.uid);
   if (found == pods_.end() && !subject.pod_uid.empty()) found = pods_.find(subject.pod_uid);
   if (found == pods_.end()) {
     return;
@@ -121,20 +142,57 @@ void PodTable::enrich(Subject& subject) const {
   if (const auto ns = namespaces_.find(pod.namespace_name); ns != namespaces_.end()) {
     subject.namespace_labels = ns->second;
   }
-  bool previous = false;
-  const PodContainer* container = container_of(pod, subject.container_id, previous);
-  if (!container) {  // just made, or the pause container, which no status names
+  note_oldest(found->second, subject);
+  const Match match = this->match(found->second, subject);
+  if (!match.container) {  // just made, or the pause container, which no status names
     const bool sandbox = subject.container_name.empty() && is_sandbox(found->second, subject);
     if (sandbox) subject.type = ContainerType::Sandbox;
     if (sandbox) unknown_.erase(subject.container_id);
     return;
   }
-  subject.container_name = container->name;
-  subject.image = container->image;
-  subject.type = container->type;
-  subject.restart_count = std::max(container->restart_count - (previous ? 1 : 0), 0);
+  subject.container_name = match.container->name;
+  subject.image = match.container->image;
+  subject.type = match.container->type;
+  subject.restart_count = match.restart_count;
   unknown_.erase(subject.container_id);
   note_cgroup(found->second, subject);
+}
+
+PodTable::Match PodTable::match(const Entry& entry, const Subject& subject) const {
+  for (const PodContainer& container : entry.pod->containers) {
+    if (container.id == subject.container_id) return {&container, container.restart_count};
+  }
+  const auto known = by_container_.find(subject.container_id);
+  if (known != by_container_.end()) return {named(*entry.pod, known->second.name), known->second.restart_count};
+  const PodContainer* container = untold(entry, subject);
+  // Older than the one before the present one, and mostly the one before that.
+  return {container, container ? std::max(container->restart_count - 2, 0) : 0};
+}
+
+// It was started and ended between two looks at the pod, so that no status ever named it. Whose it was is known if a single
+// container of the pod has been started more often than ids were told, and has gone on since.
+const PodContainer* PodTable::untold(const Entry& entry, const Subject& subject) const {
+  if (subject.started_ns == 0 || subject.pod_uid.empty() || subject.cgroup_id <= entry.oldest) return nullptr;
+  const PodContainer* only = nullptr;
+  for (const PodContainer& container : entry.pod->containers) {
+    const auto successor = entry.cgroups.find(container.name);
+    const auto starts = entry.starts.find(container.name);
+    if (successor == entry.cgroups.end() || successor->second < subject.cgroup_id || starts == entry.starts.end()) continue;
+    // Of a pod whose sandbox was there before us, not all cgroups were seen.
+    const int unseen = entry.oldest_started_ns ? 0 : starts->second.before;
+    if (container.restart_count + 1 - starts->second.told - unseen <= 0) continue;
+    if (only) return nullptr;
+    only = &container;
+  }
+  return only;
+}
+
+void PodTable::note_oldest(const Entry& entry, const Subject& subject) const {
+  if (subject.cgroup_id == 0 || subject.pod_uid.empty()) return;
+  if (entry.oldest && subject.cgroup_id > entry.oldest) return;
+  if (subject.cgroup_id != entry.oldest) entry.oldest_started_ns = 0;
+  entry.oldest = subject.cgroup_id;
+  entry.oldest_started_ns = std::max(entry.oldest_started_ns, subject.started_ns);
 }
 
 bool PodTable::is_sandbox(const Entry& entry, const Subject& subject) const {
@@ -190,6 +248,11 @@ std::vector<std::string> PodTable::namespaces() const {
 std::size_t PodTable::size() const {
   const std::lock_guard lock(mutex_);
   return static_cast<std::size_t>(std::ranges::count_if(pods_, [](const auto& item) { return !item.second.ended_ns; }));
+}
+
+std::size_t PodTable::container_ids() const {
+  const std::lock_guard lock(mutex_);
+  return by_container_.size();
 }
 
 uint64_t PodTable::updated_ns() const {

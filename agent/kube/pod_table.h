@@ -47,6 +47,7 @@ class PodTable final : public Enricher {
   // Namespaces that have pods here.
   std::vector<std::string> namespaces() const;
   std::size_t size() const;     // pods that live
+  std::size_t container_ids() const;  // that are remembered
   uint64_t updated_ns() const;  // CLOCK_BOOTTIME of the last news from a source; 0: never
 
   // Called by complete(), on its thread, when there is a container that no source has told of.
@@ -55,16 +56,38 @@ class PodTable final : public Enricher {
   bool looks_for_some(uint64_t now_ns) const;
 
  private:
+  // Starts of one container, of which each made an id.
+  struct Starts {
+    int told = 0;    // ids that a status has named
+    int before = 0;  // starts that no status named when the pod was first told of
+  };
   struct Entry {
     std::shared_ptr<const Pod> pod;
     uint64_t ended_ns = 0;  // 0: it lives
+    std::map<std::string, Starts> starts{};  // by container
+    std::deque<std::string> ids{};           // container ids that lead here, oldest first
     // Cgroup of each container that has a name. Ids rise: what is older than all of them is the sandbox, made first.
     mutable std::map<std::string, uint64_t> cgroups{};
+    mutable uint64_t oldest = 0;             // the oldest cgroup that was seen, and when it was made; 0: not known
+    mutable uint64_t oldest_started_ns = 0;
   };
+  struct Known {
+    std::string uid;
+    std::string name;
+    int restart_count = 0;
+  };
+  struct Match {
+    const PodContainer* container = nullptr;
+    int restart_count = 0;
+  };
+  Match match(const Entry& entry, const Subject& subject) const;
+  const PodContainer* untold(const Entry& entry, const Subject& subject) const;
   bool is_sandbox(const Entry& entry, const Subject& subject) const;
+  void note_oldest(const Entry& entry, const Subject& subject) const;
   void note_cgroup(const Entry& entry, const Subject& subject) const;
   void put_locked(Pod pod);
-  void index(const std::shared_ptr<const Pod>& pod);
+  void index(Entry& entry, bool first);
+  void trim(Entry& entry);
   void unindex(const Pod& pod);
   void end_locked(const std::string& uid, uint64_t now_ns);
   void expire(uint64_t now_ns);
@@ -72,7 +95,7 @@ class PodTable final : public Enricher {
   PodTableOptions options_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> pods_;                  // by UID
-  std::unordered_map<std::string, std::string> by_container_;    // container id → UID
+  std::unordered_map<std::string, Known> by_container_;          // by container id
   std::deque<std::pair<uint64_t, std::string>> ended_;           // {when, UID}, oldest first
   std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_;
   uint64_t updated_ns_ = 0;

@@ -16,6 +16,7 @@ Subject container(char digit, uint64_t cgroup_id, const std::string& uid = kUid)
   subject.container_id = id(digit);
   subject.pod_uid = uid;
   subject.cgroup_id = cgroup_id;
+  subject.started_ns = cgroup_id;  // made while the agent was there
   return subject;
 }
 
@@ -71,6 +72,97 @@ TEST(PodTable, ARestartedContainerWhoseStatusIsLateIsNoSandbox) {
   const Subject first = named(table, container('b', 11));
   EXPECT_EQ(first.container_name, "main");
   EXPECT_EQ(first.restart_count, 0);
+}
+
+// The kubelet is asked now and then: of a container that was started again several times since, its status names two ids.
+TEST(PodTable, StartedTwiceBetweenTwoLooksItIsKnownByElimination) {
+  PodTable table({.namespaces = false});
+  table.put(pod_with(id('b')), 1);
+  const Subject pause = container('a', 10);
+  EXPECT_EQ(named(table, container('b', 11)).container_name, "main");
+  named(table, pause);
+  const Subject missed = container('c', 12);
+  EXPECT_FALSE(table.complete(named(table, missed)));
+  table.put(pod_with(id('e'), id('d'), 3), 2);
+  EXPECT_EQ(named(table, missed).type, ContainerType::Unknown) << "its successor's cgroup has not been seen yet";
+  const uint64_t before = table.version();
+  EXPECT_EQ(named(table, container('e', 14)).restart_count, 3);
+  EXPECT_NE(table.version(), before) << "others are to be asked again";
+  const Subject found = named(table, missed);
+  EXPECT_EQ(found.container_name, "main");
+  EXPECT_EQ(found.type, ContainerType::Regular);
+  EXPECT_EQ(found.restart_count, 1);
+  EXPECT_TRUE(table.complete(found));
+  EXPECT_EQ(named(table, container('b', 11)).restart_count, 0) << "no longer in the status, but told once";
+  EXPECT_EQ(named(table, container('d', 13)).restart_count, 2);
+  EXPECT_EQ(named(table, pause).type, ContainerType::Sandbox);
+}
+
+TEST(PodTable, StartedTwiceBeforeTheFirstLookToo) {
+  PodTable table({.namespaces = false});
+  const Subject pause = container('a', 10), missed = container('b', 11);
+  EXPECT_FALSE(table.complete(named(table, missed)));
+  table.put(pod_with(id('d'), id('c'), 2), 1);
+  named(table, pause);
+  named(table, container('d', 13));
+  EXPECT_EQ(named(table, pause).type, ContainerType::Sandbox);
+  const Subject found = named(table, missed);
+  EXPECT_EQ(found.container_name, "main");
+  EXPECT_EQ(found.restart_count, 0);
+}
+
+TEST(PodTable, OfTwoThatMayBeMeantNoneIsNamed) {
+  PodTable table({.namespaces = false});
+  Pod pod = pod_with(id('d'), id('c'), 2);
+  PodContainer side = pod.containers[0];
+  side.name = "side";
+  side.id = id('5');
+  side.previous_id = id('4');
+  pod.containers.push_back(side);
+  table.put(pod, 1);
+  named(table, container('a', 10));
+  named(table, container('d', 20));
+  named(table, container('5', 21));
+  const Subject missed = named(table, container('b', 12));
+  EXPECT_EQ(missed.pod_name, "cart-0");
+  EXPECT_EQ(missed.namespace_name, "shop");
+  EXPECT_EQ(missed.container_name, "");
+  EXPECT_TRUE(table.complete(missed)) << "it counts as its pod";
+}
+
+// Made anew while the pod goes on (the kubelet found it dead): no start of a container is missing.
+TEST(PodTable, ASandboxThatWasMadeAnewIsNoContainer) {
+  for (const bool there_before : {false, true}) {
+    PodTable table({.namespaces = false});
+    Subject pause = container('a', 10);
+    if (there_before) pause.started_ns = 0;
+    named(table, pause);
+    const int restarts = there_before ? 5 : 0;  // of which nothing was seen
+    table.put(pod_with(id('b'), "", restarts), 1);
+    named(table, pause);
+    EXPECT_EQ(named(table, container('b', 11)).container_name, "main");
+    table.put(pod_with(id('c'), id('b'), restarts + 1), 2);
+    named(table, container('c', 21));
+    const Subject again = named(table, container('f', 20));
+    EXPECT_EQ(again.type, ContainerType::Sandbox) << there_before;
+    EXPECT_EQ(again.container_name, "");
+  }
+}
+
+TEST(PodTable, AThousandStartsLeaveNothingBehind) {
+  PodTable table({.namespaces = false});
+  const auto numbered = [](int n) {
+    std::string text = std::to_string(n);
+    return std::string(64 - text.size(), '0') + text;
+  };
+  named(table, container('a', 1));
+  for (int n = 1; n <= 1000; ++n) {
+    table.put(pod_with(numbered(n), numbered(n - 1), n), static_cast<uint64_t>(n));
+    Subject subject = container('x', static_cast<uint64_t>(n) + 10);
+    subject.container_id = numbered(n);
+    EXPECT_EQ(named(table, subject).container_name, "main") << n;
+  }
+  EXPECT_LT(table.container_ids(), 100U);
 }
 
 TEST(PodTable, UnknownContainersAreLookedForForAWhile) {
