@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/otlp_options.h"
 
+#include <arpa/inet.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -29,6 +30,35 @@ bool is_grpc_target(std::string_view endpoint) {
     if (has_scheme(endpoint, scheme)) return true;
   }
   return false;
+}
+
+bool is_ipv6(std::string_view text) {
+  in6_addr address{};
+  return inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
+}
+
+std::string_view authority_of(std::string_view endpoint) {
+  const std::string_view rest = without_scheme(endpoint);
+  return rest.substr(0, rest.find('/'));
+}
+
+// http://$(HOST_IP):4317 on a node whose address is of IPv6: brackets around the address. What follows the last colon is the
+// port wherever it can be one.
+std::string bracketed(std::string_view endpoint) {
+  const std::string_view authority = authority_of(endpoint);
+  const size_t colon = authority.rfind(':');
+  if (is_grpc_target(endpoint) || colon == std::string_view::npos) return std::string(endpoint);
+  const std::string_view host = authority.substr(0, colon);
+  std::string text;
+  if (is_ipv6(host) && parse_integer(authority.substr(colon + 1), 1, 65535)) {
+    text = fmt::format("[{}]{}", host, authority.substr(colon));
+  } else if (is_ipv6(authority)) {
+    text = fmt::format("[{}]", authority);
+  } else {
+    return std::string(endpoint);
+  }
+  const size_t begin = static_cast<size_t>(authority.data() - endpoint.data());
+  return std::string(endpoint).replace(begin, authority.size(), text);
 }
 
 int hex_digit(char c) {
@@ -176,7 +206,8 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std:
   return headers;
 }
 
-Result<void> check_otlp_endpoint(std::string_view endpoint, OtlpProtocol protocol) {
+Result<void> check_otlp_endpoint(std::string_view given, OtlpProtocol protocol) {
+  const std::string endpoint = bracketed(given);
   const auto wrong = [&](std::string_view why) {
     return Error(fmt::format("\"{}\" {}; write for example {}", endpoint, why,
                              protocol == OtlpProtocol::Grpc ? "http://collector:4317" : "http://collector:4318"));
@@ -189,8 +220,7 @@ Result<void> check_otlp_endpoint(std::string_view endpoint, OtlpProtocol protoco
       !has_scheme(endpoint, "https://")) {
     return wrong("has an unknown scheme");
   }
-  const std::string_view rest = without_scheme(endpoint);
-  const std::string_view authority = rest.substr(0, rest.find('/'));
+  const std::string_view authority = authority_of(endpoint);
   if (authority.empty()) return wrong("names no host");
   if (authority.find('@') != std::string_view::npos) return wrong("has a user name, use a header for credentials");
   const size_t bracket = authority.rfind(']');
@@ -216,16 +246,16 @@ bool OtlpOptions::uses_tls() const {
 std::string OtlpOptions::grpc_target() const {
   if (endpoint.empty()) return "dns:///localhost:4317";
   if (is_grpc_target(endpoint)) return endpoint;
-  std::string_view rest = without_scheme(endpoint);
-  rest = rest.substr(0, rest.find('/'));
-  const size_t bracket = rest.rfind(']');
-  const size_t colon = rest.rfind(':');
+  const std::string url = bracketed(endpoint);
+  const std::string_view authority = authority_of(url);
+  const size_t bracket = authority.rfind(']');
+  const size_t colon = authority.rfind(':');
   const bool has_port = colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
-  return fmt::format("dns:///{}{}", rest, has_port ? "" : ":4317");
+  return fmt::format("dns:///{}{}", authority, has_port ? "" : ":4317");
 }
 
 std::string OtlpOptions::http_url(OtlpSignal signal) const {
-  std::string url = endpoint.empty() ? "http://localhost:4318" : endpoint;
+  std::string url = endpoint.empty() ? "http://localhost:4318" : bracketed(endpoint);
   if (url.find("://") == std::string::npos) url.insert(0, uses_tls() ? "https://" : "http://");
   if (endpoint_is_complete) return url;
   if (url.back() != '/') url += '/';

@@ -108,6 +108,31 @@ TEST(OtlpOptions, TargetsAndUrls) {
   EXPECT_EQ(with("http://host:1/").http_url(), "http://host:1/v1/metrics");
 }
 
+// http://$(HOST_IP):4317 of a pod, where the node's address is of IPv6.
+TEST(OtlpOptions, AddressesOfIpv6GetTheirBrackets) {
+  struct Row {
+    const char *endpoint, *grpc, *http;
+  };
+  const Row rows[] = {
+      {"http://fd00:10::7:4317", "dns:///[fd00:10::7]:4317", "http://[fd00:10::7]:4317/v1/metrics"},
+      {"https://fd00:10::7:4318/x", "dns:///[fd00:10::7]:4318", "https://[fd00:10::7]:4318/x/v1/metrics"},
+      {"fd00:10::7:4317", "dns:///[fd00:10::7]:4317", "https://[fd00:10::7]:4317/v1/metrics"},
+      {"http://1:2:3:4:5:6:7:8", "dns:///[1:2:3:4:5:6:7:8]:4317", "http://[1:2:3:4:5:6:7:8]/v1/metrics"},
+      {"http://1:2:3:4:5:6:7:8:9", "dns:///[1:2:3:4:5:6:7:8]:9", "http://[1:2:3:4:5:6:7:8]:9/v1/metrics"},
+      {"http://fe80::a:b", "dns:///[fe80::a:b]:4317", "http://[fe80::a:b]/v1/metrics"},
+      {"http://::ffff:10.0.0.1:4317", "dns:///[::ffff:10.0.0.1]:4317", "http://[::ffff:10.0.0.1]:4317/v1/metrics"},
+      {"http://[fd00::7]:4317", "dns:///[fd00::7]:4317", "http://[fd00::7]:4317/v1/metrics"},
+      {"http://10.0.0.7:4317", "dns:///10.0.0.7:4317", "http://10.0.0.7:4317/v1/metrics"},
+  };
+  for (const Row& row : rows) {
+    OtlpOptions options;
+    options.endpoint = row.endpoint;
+    EXPECT_TRUE(check_otlp_endpoint(row.endpoint, OtlpProtocol::HttpProtobuf)) << row.endpoint;
+    EXPECT_EQ(options.grpc_target(), row.grpc) << row.endpoint;
+    EXPECT_EQ(options.http_url(OtlpSignal::Metrics), row.http) << row.endpoint;
+  }
+}
+
 TEST(OtlpOptions, ErrorsAreOneSentenceThatNamesTheVariable) {
   EXPECT_EQ(error_of({{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"}}),
             "OTEL_EXPORTER_OTLP_PROTOCOL: http/json is not supported; use grpc or http/protobuf");
@@ -132,14 +157,15 @@ TEST(OtlpOptions, ErrorsAreOneSentenceThatNamesTheVariable) {
 
 TEST(OtlpOptions, RefusesEndpointsThatCannotBe) {
   for (const char* bad : {"http://", "http://:4317", "ftp://x", "a b", "http://host:0", "http://host:65536", "host:http",
-                          "http://user:pw@host:1", "::1:4317", "/path"}) {
+                          "http://user:pw@host:1", "a:b:4317", "http://fd00::1::2:4317", "/path"}) {
     auto result = check_otlp_endpoint(bad, OtlpProtocol::Grpc);
     EXPECT_FALSE(result) << bad;
     if (!result) {
       EXPECT_NE(result.error().message().find("http://collector:4317"), std::string::npos);
     }
   }
-  for (const char* good : {"http://host:4317", "host", "https://[::1]:1/x", "unix:/x", "dns:///a:1"}) {
+  for (const char* good : {"http://host:4317", "host", "https://[::1]:1/x", "unix:/x", "dns:///a:1", "::1:4317",
+                           "http://fd00::7:4317"}) {
     EXPECT_TRUE(check_otlp_endpoint(good, OtlpProtocol::Grpc)) << good;
   }
   EXPECT_FALSE(check_otlp_endpoint("dns:///a:1", OtlpProtocol::HttpProtobuf));
