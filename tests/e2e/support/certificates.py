@@ -17,13 +17,13 @@ class Authority:
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                  "-subj", f"/CN=sonde test {name}", "-keyout", self.key, "-out", self.certificate)
 
-    def issue(self, name, san="DNS:localhost,IP:127.0.0.1", subject=None):
-        """(certificate file, key file)"""
+    def issue(self, name, san="DNS:localhost,IP:127.0.0.1", subject=None, days=2):
+        """(certificate file, key file); less than 0 days: it has expired."""
         certificate, key = (str(self.directory / f"{name}.{end}") for end in ("crt", "key"))
         request, extra = str(self.directory / f"{name}.csr"), self.directory / f"{name}.ext"
         extra.write_text(f"subjectAltName={san}\nextendedKeyUsage=serverAuth,clientAuth\n")
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
                  subject or f"/CN={name}", "-keyout", key, "-out", request)
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
-                 "-days", "2", "-extfile", str(extra), "-out", certificate)
+                 "-days", str(days), "-extfile", str(extra), "-out", certificate)
         return certificate, key
