@@ -9,7 +9,9 @@ Each node: an object, a status; then a policy changes and every node writes its 
 
 import http.client
 import json
+import os
 import pathlib
+import platform
 import shutil
 import ssl
 import sys
@@ -93,7 +95,24 @@ def etcd_bytes(api):
 
 def cpu_seconds(pid):
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_text():
+    models = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} CPUs {models[0] if models else ''}, {memory:.0f} GiB, Linux {platform.release()}"
+
+
+class Usage:
+    """CPU seconds of programs since it was made."""
+
+    def __init__(self, **services):
+        self.before = {name: (service, cpu_seconds(service.pid)) for name, service in services.items()}
+
+    def __str__(self):
+        return ", ".join(f"{name} {cpu_seconds(service.pid) - used:.1f} s of CPU and {service.rss() / 2**20:.0f} MiB"
+                         for name, (service, used) in self.before.items())
 
 
 def measure(directory, nodes, threads):
@@ -119,15 +138,17 @@ def measure(directory, nodes, threads):
             api.apply(policy(f"other-{name}", {"preset": "Minimal"}))
         api.apply(policy("policy-0", {"preset": "Standard"}))
         generation = api.get("cmpol", "policy-0")["metadata"]["generation"]
-        used, begin = cpu_seconds(leader.service.pid), time.monotonic()
+        usage = Usage(operator=leader.service, api_server=api.apiserver, etcd=api.etcd)
+        begin = time.monotonic()
         tell("a policy changed", *writers.run("/status", lambda name: {"status": status(generation)}))
 
         def applied():
             now = api.get("cmpol", "policy-0").get("status", {})
             return now.get("observedGeneration") == generation and now.get("appliedNodes") == nodes
         machine.wait_for(applied, 120, "the policy's status has all nodes")
-        print(f"operator: status complete {time.monotonic() - begin:.1f} s after the first write, "
-              f"{cpu_seconds(leader.service.pid) - used:.1f} s of CPU, RSS {leader.service.rss() / 2**20:.0f} MiB", flush=True)
+        print(f"status complete {time.monotonic() - begin:.1f} s after the first write; {usage}", flush=True)
+        told = api.kubectl("get", "--raw", "/apis/sonde.dev/v1alpha1/clustermonitorpolicies/policy-0").stdout
+        print(f"a policy with its status: {len(told)} bytes", flush=True)
         print("operator's metrics: " + ", ".join(line for line in leader.get("/metrics")[1].splitlines()
                                                    if line.startswith(("sonde_operator_turn", "sonde_operator_status"))))
     finally:
@@ -138,6 +159,7 @@ def measure(directory, nodes, threads):
 def main():
     nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 8
+    print(f"{nodes} nodes, {threads} writers, {machine_text()}", flush=True)
     directory = tempfile.mkdtemp(prefix="sonde-scale-")
     try:
         measure(directory, nodes, threads)
