@@ -82,6 +82,9 @@ class Status(in_cluster.InCluster):
         failures = self.cluster.get("cmpol", "good")["status"]["failures"]
         self.assertEqual([(f["nodeName"], f["probe"], f["reason"]) for f in failures],
                          [(NODE, "function/gone", "SymbolNotFound")])
+        columns = self.columns("good")
+        self.assertEqual({key: columns[key] for key in ("READY", "NODES", "APPLIED", "FAILED", "DEGRADED")},
+                         {"READY": "True", "NODES": "1", "APPLIED": "1", "FAILED": "1", "DEGRADED": "SymbolNotFound"})
         held.go()
         held.finish()
         pod.work(300)
@@ -109,6 +112,7 @@ class Status(in_cluster.InCluster):
         values = {v["field"]: (v["value"], v["policy"]) for v in container["values"]}
         self.assertEqual(values["periodSeconds"], ("1", "first"))
         self.assertEqual([p["name"] for p in container["policies"] if p["selects"]], ["first", "second"])
+        self.assert_exclusions(pod)
 
         self.cluster.apply(policy("mine", {
             "preset": "Minimal", "probes": [{"name": "sched", "includeMetrics": ["sonde.irq.time"]}],
@@ -122,6 +126,30 @@ class Status(in_cluster.InCluster):
         self.assertEqual({f["reason"] for f in entry["failures"]}, {"NotAllowed"})
         mine = [p for p in self.explain(sonde, "default/pod-a")[0]["policies"] if p["name"] == "default/mine"][0]
         self.assertEqual({r["probe"] for r in mine["refused"]}, {"function/f", "sched"})
+
+    def assert_exclusions(self, pod):
+        """What a policy of higher precedence excludes is not measured, whoever asks; mode Exclude beats all. Status says so."""
+        pod.work(10)
+        self.expect("pod-a", 10, "first and second measure it")
+        spec = {"preset": "Minimal", "collection": {"periodSeconds": 1}}
+        self.cluster.apply(policy("zeroth", {"priority": 20, **spec, "probes": [
+            {"name": "io", "level": "Minimal", "excludeMetrics": ["sonde.file.io"]}]}))
+        overridden = self.wait_condition("first", "Overridden", "True", 30)
+        self.assertIn("sonde.file.io is excluded by a policy of higher precedence", overridden["message"])
+        pod.work(10)
+        self.cluster.kubectl("delete", "cmpol", "zeroth")
+        self.wait_condition("first", "Overridden", "False", 30)
+        pod.work(5)
+        self.expect("pod-a", 5, "it counts anew, without what was done meanwhile")
+        self.cluster.apply(policy("never", {"mode": "Exclude", "podSelector": {"matchLabels": {"app": "db"}}}))
+        wait_for(lambda: otlp.Metrics.read(self.file).has_ended("pod-a"), 20, "nobody measures it")
+        overridden = self.wait_condition("first", "Overridden", "True", 30)
+        self.assertIn("excluded by never", overridden["message"])
+        ready = self.wait_condition("never", "Ready", "True", 30)
+        self.assertEqual(ready["reason"], "Excluding")
+        self.assertEqual(self.columns("never")["MODE"], "Exclude")
+        self.cluster.kubectl("delete", "cmpol", "never")
+        self.wait_condition("first", "Overridden", "False", 30)
 
     def test_leader_killed(self):
         """The leader is killed: the other leads within 30 s and goes on. The leader is stopped: at once."""
@@ -175,7 +203,7 @@ class Status(in_cluster.InCluster):
         first = self.start_agent()
         leader = self.start_operator()
         self.cluster.apply(policy("dbs", {"preset": "Minimal", "collection": {"periodSeconds": 1}}))
-        self.wait_condition("dbs", "Ready", "True", 20)
+        ready = self.wait_condition("dbs", "Ready", "True", 20)
         away = 120 if machine.FULL else 20
         self.cluster.stop_apiserver()
 
@@ -192,14 +220,24 @@ class Status(in_cluster.InCluster):
         self.file += ".second"
         second = self.start_agent()
         self.in_force(second, "dbs")
+        self.assertTrue(json.loads(second.get("/statusz", local=True)[1])["kubernetes"]["policies_from_cache"])
         rounds = load(away / 2)
         self.assertTrue(leader.service.alive())
+        wait_for(lambda: not leader.leads(), 30, "who cannot renew the Lease leads no more")
         wait_for(lambda: self.read_bytes(pod.uid) == rounds * 4096, 40, "all is counted after the restart")
         self.cluster.start()
         self.cluster.apply(policy("later", {"preset": "Minimal"}))
         self.wait_condition("later", "Ready", "True", 120)
         wait_for(lambda: {p["name"] for p in self.cluster.get("sondenode", NODE)["status"]["policies"]} == {"dbs", "later"},
                  60, "the report is of now")
+        self.assertTrue(leader.leads())
+        wait_for(lambda: "pod-a" in second.get("/pods", local=True)[1], 60, "the pod has its name again")
+        self.assertEqual(self.conditions("dbs")["Ready"], ready, "nothing that was said of it is taken back")
+        self.assertEqual(self.columns("dbs")["APPLIED"], "1")
+        pod.work(100)
+        wait_for(lambda: self.read_bytes(pod.uid) == (rounds + 100) * 4096, 40, "the totals go on")
+        self.expect("pod-a", 100, "what is done now has the pod's name again")
+        self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
 
     def test_own_node_only(self):
         """With the admission policy an agent's token writes the SondeNode of its own node and no other."""
