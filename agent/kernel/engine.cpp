@@ -116,6 +116,9 @@ void Engine::configure(uint32_t slot, const SlotSetting& setting) {
   for (std::size_t i = 0; i < gained_.size(); ++i) {
     gained_[i] = static_cast<uint8_t>(gained_[i] | (setting.flags[i] & ~before->flags[i]));
   }
+  for (std::size_t i = 0; i < modules_.size(); ++i) {  // before the flags are in force
+    if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().reserve(slot, setting.flags[i]);
+  }
   follow_reads(slot, setting.flags);
   slots_->configure(slot, setting);
 }
@@ -154,6 +157,17 @@ void Engine::sync_programs() {
     if (modules_[i]) modules_[i]->attach(asked[i], gained_[i] != 0);
   }
   gained_ = {};
+  reserve_rows(slots_->taken());
+}
+
+// With the lock held. Of slots that the kernel side gave out, and of those for which the pool had no row before.
+void Engine::reserve_rows(const std::vector<uint32_t>& slots) {
+  for (const uint32_t slot : slots) {
+    if (slots_->released(slot)) continue;
+    for (std::size_t i = 0; i < modules_.size(); ++i) {
+      if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().reserve(slot, slots_->config(slot)->flags[i]);
+    }
+  }
 }
 
 bpf_object* Engine::module_object(std::string_view name) const {
@@ -172,6 +186,7 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
   auto slots = slots_->taken();
   slots.push_back(SONDE_SLOT_UNATTRIBUTED);
   slots.push_back(SONDE_SLOT_NODE);
+  reserve_rows(slots);
   read_all(slots, stats);
   for (const uint32_t slot : slots) {
     if (held_[slot]) continue;

@@ -130,6 +130,7 @@ class Engine {
   void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
   std::unique_ptr<KeptFiles::Reader> reader(uint32_t slot);
   void retire_released(uint64_t now);
+  void reserve_rows(const std::vector<uint32_t>& slots);
   ModuleFlags asked_flags() const;
 
   mutable std::mutex mutex_;

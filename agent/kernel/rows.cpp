@@ -63,6 +63,9 @@ Result<Rows> Rows::map(bpf_object* object, const ModuleInfo& info, uint16_t modu
   rows.series_of_counter_ = by_index(info, Source::Counter, info.counters);
   rows.series_of_histogram_ = by_index(info, Source::Histogram, info.histograms);
   rows.series_of_gauge_ = by_index(info, Source::Gauge, info.gauges);
+  for (const SeriesSpec& series : info.series) {
+    if (series.early && series.source == Source::Histogram) rows.early_.push_back({series.index, series.flag});
+  }
   rows.cell_series_ = by_index(info, Source::Cells, 1)[0];
   rows.keyed_series_ = by_index(info, Source::KeyedHistogram, 1)[0];
   const uint32_t slots = core.sizes().slots;
@@ -166,6 +169,22 @@ void Rows::read_gauges(uint32_t slot, SampleSink& sink) const {
   for (uint16_t i = 0; i < info_->gauges; ++i) {
     if (series_of_gauge_[i] == kNoSeries) continue;
     sink.gauge(slot, {module_, series_of_gauge_[i], 0}, __atomic_load_n(&row[i], __ATOMIC_RELAXED));
+  }
+}
+
+void Rows::reserve(uint32_t slot, uint8_t flags) {
+  if (!histograms_) return;
+  const int pool = core_->map_fd("sonde_free_rows");
+  for (const Early& early : early_) {
+    uint32_t* place = &histograms_.at<uint32_t>(slot)[early.index];
+    uint32_t none = SONDE_NO_ROW;
+    uint32_t number = SONDE_NO_ROW;
+    if (!(flags & early.flag) || __atomic_load_n(place, __ATOMIC_ACQUIRE) != none) continue;
+    if (bpf_map_lookup_and_delete_elem(pool, nullptr, &number)) return;
+    // A program may be taking one at the same moment: the loser gives its row back, as in rows.h of the kernel side.
+    if (!__atomic_compare_exchange_n(place, &none, number, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+      bpf_map_update_elem(pool, nullptr, &number, BPF_ANY);
+    }
   }
 }
 

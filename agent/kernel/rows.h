@@ -25,6 +25,9 @@ class Rows {
   // Hands over everything that changed on this slot since the last call; returns how many series moved.
   uint64_t drain(uint32_t slot, SampleSink& sink, bool clear);
   void read_gauges(uint32_t slot, SampleSink& sink) const;
+  // Takes rows for the histograms that these flags ask and that cannot take them themselves (SeriesSpec::early). Where the
+  // pool is empty they go without: their samples are lost and counted.
+  void reserve(uint32_t slot, uint8_t flags);
   // After the last drain: empties the slot's rows and gives its histogram rows back to the pool.
   void forget(uint32_t slot);
 
@@ -43,6 +46,11 @@ class Rows {
   Mapped counters_, histograms_, cells_, keyed_, gauges_;
   std::vector<uint16_t> series_of_counter_, series_of_histogram_, series_of_gauge_;
   uint16_t cell_series_ = 0, keyed_series_ = 0;
+  struct Early {
+    uint16_t index;
+    uint8_t flag;
+  };
+  std::vector<Early> early_;
   Zeroed<uint64_t> last_counters_, last_cells_;  // by slot
 };
 

@@ -71,6 +71,7 @@ struct SeriesSpec {
   Level level = Level::Standard;
   uint8_t flag = 0;    // bits of the subject's flags byte that make the kernel side count it
   double scale = 1.0;  // kernel unit to metric unit: 1e-9 for ns to s
+  bool early = false;  // Histogram: has its row before it is asked for, because none can be taken where it is observed
 };
 
 }  // namespace sonde

@@ -178,28 +178,25 @@ int BPF_PROG(locks_up_write, struct rw_semaphore *lock)
 	return locks_release((uint64_t)lock, true);
 }
 
-static long locks_take_rows_of(uint64_t slot, void *unused)
+/* A new directory has its slot from the core's program on this hook, which is attached first and so runs first; its rows
+ * for spinning waits it gets here, where there is no lock to wait for and before any process can be in it. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(locks_mkdir, struct cgroup *cgroup)
 {
-	uint32_t key = slot, *rows;
+	uint32_t slot, *rows;
+	uint8_t flags;
 
-	if (!(sonde_flags_of(key) & LOCKS_WAITS))
+	if (cgroup->root->hierarchy_id != 0) /* 0: the v2 tree */
 		return 0;
-	rows = bpf_map_lookup_elem(&locks_histograms, &key);
+	slot = sonde_slot_of_cgroup(cgroup->kn->id, &flags);
+	if (!(flags & LOCKS_WAITS))
+		return 0;
+	rows = bpf_map_lookup_elem(&locks_histograms, &slot);
 	if (!rows)
-		return 1;
+		return 0;
 	if (rows[LOCKS_SPINLOCK] == SONDE_NO_ROW)
 		sonde_take_row(&rows[LOCKS_SPINLOCK]);
 	if (rows[LOCKS_RWLOCK] == SONDE_NO_ROW)
 		sonde_take_row(&rows[LOCKS_RWLOCK]);
-	return 0;
-}
-
-const volatile uint32_t locks_slots SEC(".rodata.slots") = 0;
-
-/* Run by user space: rows for spinning locks, which must not be taken where they are waited for. */
-SEC("raw_tp")
-int locks_take_rows(void *ctx)
-{
-	bpf_loop(locks_slots, locks_take_rows_of, 0, 0);
 	return 0;
 }

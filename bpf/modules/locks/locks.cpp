@@ -11,7 +11,6 @@
 #include <mutex>
 #include <string>
 
-#include "agent/module/bpf_run.h"
 #include "agent/module/intern.h"
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
@@ -71,7 +70,8 @@ constexpr auto make_series() {
   std::size_t n = 0;
   for (uint16_t kind = 0; kind < LOCKS_KINDS; ++kind) {
     const uint8_t flag = kind == LOCKS_FUTEX ? LOCKS_FUTEXES : LOCKS_WAITS;
-    all[n++] = {kWait, Source::Histogram, kind, {kKinds[kind]}, Level::Detailed, flag, 1e-9};
+    const bool spins = kind == LOCKS_SPINLOCK || kind == LOCKS_RWLOCK;
+    all[n++] = {kWait, Source::Histogram, kind, {kKinds[kind]}, Level::Detailed, flag, 1e-9, spins};
   }
   all[n++] = {kTime, Source::Cells, 0, {}, Level::OptIn, LOCKS_NAMES, 1e-9};
   all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_MUTEX, {kKinds[LOCKS_MUTEX]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
@@ -91,6 +91,8 @@ constexpr std::string_view kNoHolds = "how long locks are held is not measured: 
 constexpr uint8_t kFutexFlags = LOCKS_FUTEXES | LOCKS_INVERSIONS;
 
 constexpr ProgramSpec kPrograms[] = {
+    {.program = "locks_mkdir", .hook = "tp_btf/cgroup_mkdir", .flags = LOCKS_WAITS,
+     .gap = "waits of a new container for spinning locks are lost until the agent has seen it"},
     {.program = "locks_contention_begin", .hook = "tp_btf/contention_begin", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
     {.program = "locks_contention_end", .hook = "tp_btf/contention_end", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
     {.program = "locks_switch", .hook = "tp_btf/sched_switch", .flags = kFutexFlags},
@@ -100,10 +102,6 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "locks_up_write", .hook = "fentry/up_write", .flags = LOCKS_HOLDS, .gap = kNoHolds},
     {.program = "locks_console", .hook = "tp_btf/console", .flags = LOCKS_STALLS,
      .gap = "stalls of RCU are not counted: this kernel has no tracepoint for what it logs"},
-    {.program = "locks_take_rows",
-     .hook = "run by the agent when subjects are selected and before a collection",
-     .flags = 0,
-     .gap = "waits for spinning locks are not in the histogram"},
 };
 
 constexpr std::string_view kNotes[] = {
@@ -152,17 +150,13 @@ class LocksModule final : public Module {
   }
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
-    const auto slots = static_cast<uint32_t>(slots_of(object));
-    if (!set_read_only(object, "locks_slots", slots) || !set_read_only(object, "locks_limits", kernel_bounds()))
-      return Error("the locks object lacks its constants");
+    if (!set_read_only(object, "locks_limits", kernel_bounds())) return Error("the locks object lacks its constants");
     return {};
   }
 
-  Result<void> selected(bpf_object* object) const override { return run_program(object, "locks_take_rows"); }
-
   Result<void> flush(bpf_object* object) const override {
     learn_names(object);
-    return run_program(object, "locks_take_rows");
+    return {};
   }
 
  private:

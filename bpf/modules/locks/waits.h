@@ -4,7 +4,8 @@
  *
  * Programs here run while somebody waits for any lock of the kernel, or has just got it: of the kernel's own maps as well.
  * So where a spinning lock is waited for nothing is done that takes a lock itself: no task storage is made, no histogram
- * row taken (locks_take_rows has done that before), and only array elements are counted up. */
+ * row taken (the agent does that before it selects a subject, locks_mkdir for a new directory), and only array elements are
+ * counted up. */
 #ifndef SONDE_LOCKS_WAITS_H
 #define SONDE_LOCKS_WAITS_H
 
