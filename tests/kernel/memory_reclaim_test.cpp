@@ -2,10 +2,7 @@
 // The memory probe where memory is short: stalls, what reclaim gets, whom the kernel kills, what is swapped. Against the
 // kernel's own counts of the same cgroup where the memory controller is in the v2 tree.
 #include <signal.h>
-#include <sys/swap.h>
 #include <sys/wait.h>
-
-#include <cstring>
 
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
@@ -14,7 +11,6 @@ namespace sonde::test {
 namespace {
 
 constexpr uint8_t kReclaim = MEMORY_FLAG_STALL | MEMORY_FLAG_RECLAIM;  // without pressure, which others' work moves
-constexpr int64_t kMiB = 1 << 20;
 constexpr const char* kNoController = "there is no memory controller, neither in the v2 tree nor in a tree of its own";
 
 TEST_F(MemoryTest, WhoHitsItsLimitStallsAndReclaimsAndNobodyElse) {
@@ -134,35 +130,6 @@ TEST_F(MemoryTest, AKillForTheWholeMachineIsGlobal) {
   EXPECT_EQ(kills(victim, "memcg"), 0);
   EXPECT_GE(number_in("/proc/vmstat", "oom_kill") - before, 1);
 }
-
-// A swap file of our own, in use while it lives.
-class SwapFile {
- public:
-  explicit SwapFile(int64_t bytes) {
-    fd_ = mkstemp(name_.data());
-    const std::vector<char> part(static_cast<std::size_t>(kMiB));
-    for (int64_t at = 0; at < bytes; at += kMiB) EXPECT_EQ(pwrite(fd_, part.data(), part.size(), at), kMiB);
-    // Header of version 1: include/linux/swap.h, union swap_header.
-    const uint32_t header[2] = {1, static_cast<uint32_t>(bytes / kPage - 1)};
-    EXPECT_EQ(pwrite(fd_, header, sizeof(header), 1024), static_cast<ssize_t>(sizeof(header)));
-    EXPECT_EQ(pwrite(fd_, "SWAPSPACE2", 10, kPage - 10), 10);
-    EXPECT_EQ(fsync(fd_), 0);
-    on_ = chmod(name_.c_str(), 0600) == 0 && swapon(name_.c_str(), 0) == 0;
-  }
-  ~SwapFile() {
-    if (on_) swapoff(name_.c_str());
-    close(fd_);
-    unlink(name_.c_str());
-  }
-  SwapFile(const SwapFile&) = delete;
-  SwapFile& operator=(const SwapFile&) = delete;
-  bool on() const { return on_; }
-
- private:
-  std::string name_ = "/tmp/sonde-swap-XXXXXX";
-  int fd_ = -1;
-  bool on_ = false;
-};
 
 TEST_F(MemoryTest, WhatIsSwappedIsTheOwners) {
   if (!machine_is_ours()) GTEST_SKIP() << "it would change this machine's swap: only in a virtual one";

@@ -140,16 +140,6 @@ TEST_F(MemoryTest, WhatNobodySelectedIsCountedNowhere) {
   EXPECT_EQ(everything(box), 0U);
 }
 
-// The totals of a cgroup's file, in microseconds; -1: there are none.
-std::array<int64_t, 2> pressure_of(const Cgroup& box, const std::string& resource) {
-  std::ifstream file(box.directory() + "/" + resource + ".pressure");
-  std::array<int64_t, 2> totals{-1, -1};
-  for (std::string line; std::getline(file, line);) {
-    totals[line.starts_with("full")] = std::stoll(line.substr(line.find("total=") + 6));
-  }
-  return totals;
-}
-
 TEST_F(MemoryTest, PressureIsWhatTheFilesSay) {
   auto& box = cgroup("pressed");
   auto& other = cgroup("other");

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -18,6 +20,7 @@
 namespace sonde::test {
 
 inline const int64_t kPage = sysconf(_SC_PAGESIZE);
+inline constexpr int64_t kMiB = 1 << 20;
 
 #define MUST(condition) \
   do {                  \
@@ -121,6 +124,45 @@ class ColdFile {
  private:
   int fd_ = -1;
   int64_t bytes_;
+};
+
+// The totals of a cgroup's file, in microseconds; -1: there are none.
+inline std::array<int64_t, 2> pressure_of(const Cgroup& box, const std::string& resource) {
+  std::ifstream file(box.directory() + "/" + resource + ".pressure");
+  std::array<int64_t, 2> totals{-1, -1};
+  for (std::string line; std::getline(file, line);) {
+    totals[line.starts_with("full")] = std::stoll(line.substr(line.find("total=") + 6));
+  }
+  return totals;
+}
+
+// A swap file of our own, in use while it lives.
+class SwapFile {
+ public:
+  explicit SwapFile(int64_t bytes) {
+    fd_ = mkstemp(name_.data());
+    const std::vector<char> part(static_cast<std::size_t>(kMiB));
+    for (int64_t at = 0; at < bytes; at += kMiB) EXPECT_EQ(pwrite(fd_, part.data(), part.size(), at), kMiB);
+    // Header of version 1: include/linux/swap.h, union swap_header.
+    const uint32_t header[2] = {1, static_cast<uint32_t>(bytes / kPage - 1)};
+    EXPECT_EQ(pwrite(fd_, header, sizeof(header), 1024), static_cast<ssize_t>(sizeof(header)));
+    EXPECT_EQ(pwrite(fd_, "SWAPSPACE2", 10, kPage - 10), 10);
+    EXPECT_EQ(fsync(fd_), 0);
+    on_ = chmod(name_.c_str(), 0600) == 0 && swapon(name_.c_str(), 0) == 0;
+  }
+  ~SwapFile() {
+    if (on_) swapoff(name_.c_str());
+    close(fd_);
+    unlink(name_.c_str());
+  }
+  SwapFile(const SwapFile&) = delete;
+  SwapFile& operator=(const SwapFile&) = delete;
+  bool on() const { return on_; }
+
+ private:
+  std::string name_ = "/tmp/sonde-swap-XXXXXX";
+  int fd_ = -1;
+  bool on_ = false;
 };
 
 class MemoryTest : public KernelTest {
