@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 
 #include "bpf/modules/cpu_pmu/cpu_pmu.h"
 #include "tests/kernel/support/held_process.h"
@@ -109,13 +110,17 @@ TEST_F(CpuPmuSoftwareTest, EventsAreChargedToTheTaskThatCausedThem) {
   bystander.step(0);
   const int64_t before = counted(busy, kFaults);
   const int64_t other_before = counted(other, kFaults);
+  const auto lost_before = static_cast<int64_t>(losses("cpu_pmu"));
   culprit.begin(1);
   bystander.begin(1);
   culprit.finish();
   bystander.finish();
   const int64_t faults = counted(busy, kFaults) - before;
-  // Arrivals that are not seen cost their part; where everything is emulated there are more of them.
-  EXPECT_GE(faults, std::getenv("SONDE_TEST_VM") ? kPages * 8 / 10 : kPages);
+  // Some machines hide a switch from BPF now and then (README.md): what was counted until the next one is lost then, and
+  // each is counted. It is a tenth of the work at most.
+  const int64_t lost = static_cast<int64_t>(losses("cpu_pmu")) - lost_before;
+  std::cout << faults << " of " << kPages << " faults, lost " << lost << "\n";
+  EXPECT_GE(faults, kPages - lost * kPages / 10);
   EXPECT_LE(faults, kPages + 100) << "some more for what the process does besides";
   EXPECT_LE(counted(other, kFaults) - other_before, 100);
   // page-faults are minor-faults here (llc references stand for them), and none is major.
@@ -135,12 +140,15 @@ TEST_F(CpuPmuSoftwareTest, AClockCountsTheTimeOnTheCpu) {
   process.step(0);
   const auto figures = process.figures();
   const int64_t before = counted(box, kClock);
+  const auto lost_before = static_cast<int64_t>(losses("cpu_pmu"));
   process.step(1);
-  const auto used = static_cast<double>((process.figures() - figures).oncpu_ns);
-  const auto clock = static_cast<double>(counted(box, kClock) - before);
-  // Counts on where a hypervisor takes the CPU, and so may say more than the scheduler. Some machines hide a switch from BPF
-  // now and then (README.md): what ran before it is not the thread's then.
-  EXPECT_GE(clock, used * 0.95);
+  const auto used = static_cast<int64_t>((process.figures() - figures).oncpu_ns);
+  const int64_t clock = counted(box, kClock) - before;
+  const int64_t lost = static_cast<int64_t>(losses("cpu_pmu")) - lost_before;
+  std::cout << "clock " << clock << " ns, on a CPU " << used << " ns, lost " << lost << "\n";
+  // Counts on where a hypervisor takes the CPU, and so may say more than the scheduler. A stretch whose begin was not seen
+  // is lost and counted; none is longer than what it burns at once, by the wall clock.
+  EXPECT_GE(clock, used * 99 / 100 - lost * 11'000'000);
   EXPECT_EQ(total(box, kFaults), 0) << "not asked for";
 }
 
