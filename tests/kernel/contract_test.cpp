@@ -93,10 +93,23 @@ TEST_F(ContractTest, RowsOfAnEndedSubjectGoBackToThePool) {
 TEST_F(ContractTest, AnEmptyPoolIsCountedAsLoss) {
   const uint32_t a = selected(cgroup("a"), TRIAL_FLAG_KEYED), b = selected(cgroup("b"), TRIAL_FLAG_KEYED),
                  c = selected(cgroup("c"), TRIAL_FLAG_KEYED);
-  for (const uint32_t slot : {a, b, c}) {
-    for (uint64_t key = 0; key <= SONDE_CELLS; ++key) trial().run("trial_observe", {slot, key, 1000});
+  constexpr uint64_t kEvents = 3 * (SONDE_CELLS + 1), kRows = 63;
+  for (uint64_t round = 1; round <= 3; ++round) {
+    for (const uint32_t slot : {a, b, c}) {
+      for (uint64_t key = 0; key <= SONDE_CELLS; ++key) trial().run("trial_observe", {slot, key, 1000});
+    }
+    collect();
+    // Who has a row goes on, to the event; the others are lost, to the event, each time.
+    EXPECT_EQ(rows_lost(), round * (kEvents - kRows));
+    uint64_t sum = 0;
+    for (const uint32_t slot : {a, b, c}) {
+      for (const auto& [name, histogram] : totals_.histograms[slot]) {
+        EXPECT_EQ(histogram.count, round) << name;
+        sum += histogram.count;
+      }
+    }
+    EXPECT_EQ(sum, round * kRows);
   }
-  EXPECT_EQ(rows_lost(), 3U * (SONDE_CELLS + 1) - 63U);
 }
 
 TEST_F(ContractTest, ASubjectIsFoundByItsCgroup) {

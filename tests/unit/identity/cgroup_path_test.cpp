@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sonde {
@@ -136,6 +137,40 @@ TEST(CgroupPath, EveryForm) {
     } else {
       EXPECT_EQ(got.container_path + c.below, c.path);
       EXPECT_EQ(got.inside, c.below.size() > 1);
+    }
+  }
+}
+
+// Each class of service, driver, runtime and form of UID with each other, in a machine and in kind's node.
+TEST(CgroupPath, EveryClassDriverRuntimeAndUid) {
+  struct Runtime {
+    std::string name, scope, plain;  // plain: what stands before the ID where there are no scopes
+  };
+  const Runtime runtimes[] = {{"containerd", "cri-containerd-", ""}, {"cri-o", "crio-", "crio-"}, {"docker", "docker-", ""}};
+  const auto expect = [](const std::string& path, const std::string& runtime, const std::string& uid, const std::string& qos) {
+    for (const std::string& above : {std::string(), "/system.slice/docker-" + kB + ".scope"}) {
+      SCOPED_TRACE(above + path);
+      const CgroupPath got = parse_cgroup_path(above + path);
+      EXPECT_EQ(got.runtime, runtime);
+      EXPECT_EQ(got.container_id, kA);
+      EXPECT_EQ(got.pod_uid, uid);
+      EXPECT_EQ(got.qos, qos);
+      EXPECT_EQ(got.container_path, above + path);
+    }
+  };
+  for (const std::string& qos : {std::string("guaranteed"), std::string("burstable"), std::string("besteffort")}) {
+    const bool named = qos != "guaranteed";  // that one has no directory of its own
+    const std::string outer = named ? "/kubepods-" + qos + ".slice" : "", word = named ? qos + "-" : "";
+    for (const auto& [uid, in_slice] : {std::pair(kUid, kUid_), std::pair(kStatic, kStatic)}) {
+      const std::string slice = "kubepods-" + word + "pod" + in_slice + ".slice";
+      for (const Runtime& runtime : runtimes) {
+        const std::string systemd = "/kubepods.slice" + outer + "/" + slice + "/" + runtime.scope + kA + ".scope";
+        expect(systemd, runtime.name, uid, qos);
+        const std::string pod = (named ? "/kubepods/" + qos : "/kubepods") + "/pod" + uid;
+        const std::string cgroupfs = pod + "/" + runtime.plain + kA;
+        expect(cgroupfs, runtime.plain.empty() ? "" : runtime.name, uid, qos);
+      }
+      expect("/" + slice + ":cri-containerd:" + kA, "containerd", uid, qos);  // containerd's driver is not the kubelet's
     }
   }
 }
