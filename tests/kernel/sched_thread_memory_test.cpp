@@ -54,7 +54,7 @@ class ThreadMemoryTest : public ThreadTimeTest {
     const int64_t memory = stalled.time.state[SCHED_THREAD_MEMORY];
     EXPECT_LE(memory, stalled.kernel + kSlack) << stalled.time;
     EXPECT_GE(memory, stalled.kernel - stalled.time.on_or_waiting() - kSlack) << stalled.time;
-    EXPECT_LE(stalled.time.state[SCHED_THREAD_OTHER], stalled.time.at / 50) << stalled.time;
+    expect_no_other(stalled.time);
   }
 };
 

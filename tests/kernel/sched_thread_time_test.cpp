@@ -37,7 +37,7 @@ TEST_F(ThreadTimeTest, WaitingForAMutexIsLock) {
   const auto time = thread_time(box) - before;
   EXPECT_GE(time.state[SCHED_THREAD_LOCK], measured.ns() - time.on_or_waiting() - 2 * kMillisecond) << time;
   EXPECT_LE(time.state[SCHED_THREAD_LOCK], measured.ns() + 2 * kMillisecond) << time;
-  EXPECT_LE(time.state[SCHED_THREAD_OTHER], time.at / 50) << time;
+  expect_no_other(time);
 }
 
 TEST_F(ThreadTimeTest, WaitingForAChildIsSleepOfBoth) {
@@ -65,7 +65,7 @@ TEST_F(ThreadTimeTest, WaitingForAChildIsSleepOfBoth) {
   // A child begins a little after fork() was called, and ends a little before its parent knows.
   EXPECT_GE(time.sum(), truth - truth / 100 - time.on_or_waiting()) << time;
   EXPECT_GE(time.state[SCHED_THREAD_SLEEP], truth - time.on_or_waiting() * 2 - truth / 50) << time;
-  EXPECT_LE(time.state[SCHED_THREAD_OTHER], time.at / 20) << time;
+  expect_no_other(time);
 }
 
 TEST_F(ThreadTimeTest, StoppedBySignalAndByTheFreezerIsStopped) {
@@ -132,7 +132,7 @@ TEST_F(ThreadTimeTest, WritingAndReadingADiskIsDisk) {
             measured.ns() - time.on_or_waiting() - time.state[SCHED_THREAD_LOCK] - 2 * kMillisecond)
       << time;
   EXPECT_GT(time.state[SCHED_THREAD_DISK], 0) << time;
-  EXPECT_LE(time.state[SCHED_THREAD_OTHER], time.at / 20) << time;
+  expect_no_other(time);
 }
 
 // Two that write to one file on one CPU: whoever is preempted holds the inode's lock, for which the other has to sleep.
@@ -164,7 +164,8 @@ TEST_F(ThreadTimeTest, ALockOfTheKernelIsLock) {
   unlink(path.c_str());
   expect_sum(time, 2);
   EXPECT_GT(time.state[SCHED_THREAD_LOCK], 10 * kMillisecond) << time;
-  EXPECT_LE(time.state[SCHED_THREAD_DISK] + time.state[SCHED_THREAD_OTHER], time.sum() / 20) << time;
+  EXPECT_LE(time.state[SCHED_THREAD_DISK], time.sum() / 100) << time;
+  expect_no_other(time);
 }
 
 TEST_F(ThreadTimeTest, RunningAndRunnableAreTheKernelsFigures) {

@@ -143,7 +143,7 @@ TEST_P(ThreadWaitTest, IsInTheStateThatItBelongsTo) {
   if (state != SCHED_THREAD_SLEEP) {  // it sleeps before and after
     EXPECT_LE(time.state[static_cast<std::size_t>(state)], measured.ns() + kSlack) << time;
   }
-  EXPECT_LE(time.state[SCHED_THREAD_OTHER], time.at / 50) << time;
+  expect_no_other(time);
   EXPECT_EQ(thread_time(other).sum(), 0);
 }
 

@@ -80,6 +80,8 @@ class ThreadTimeTest : public SchedTest {
                     static_cast<double>(threads * time.blur + more))
         << time;
   }
+  // These loads wait for nothing that has no state of its own.
+  static void expect_no_other(const ThreadTime& time) { EXPECT_LE(time.state[SCHED_THREAD_OTHER], kMillisecond) << time; }
 };
 
 }  // namespace sonde::test
