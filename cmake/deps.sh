@@ -54,6 +54,7 @@ vm    | e2fsprogs                | e2fsprogs             | e2fsprogs
 vm    | cpio                     | cpio                  | cpio
 vm    | qemu-system-x86          | qemu-system-x86-core  | qemu-system-x86_64
 vm    | qemu-system-arm          | qemu-system-aarch64-core | qemu-system-aarch64
+vm    | stress-ng                | stress-ng             | stress-ng
 vm    | gcc-aarch64-linux-gnu    | gcc-aarch64-linux-gnu | gcc-aarch64-none-elf
 vm    | libc6-dev-arm64-cross    | -                     | -
 e2e   | python3                  | python3               | python3
