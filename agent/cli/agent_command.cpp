@@ -8,22 +8,27 @@
 #include <cstdlib>
 #include <memory>
 
-#include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
 #include "agent/runtime/agent.h"
+#include "agent/runtime/idle.h"
+#include "agent/runtime/obstacle.h"
 
 namespace sonde::cli {
 namespace {
 
 Agent* running = nullptr;
+Idle* idling = nullptr;
+volatile sig_atomic_t ended = 0;  // asked to end while neither ran
 
 void on_signal(int signal) {
-  if (!running) return;
   if (signal == SIGHUP) {
-    running->reload();
-  } else {
-    running->stop();
+    if (running) running->reload();
+    if (idling) idling->look_now();
+    return;
   }
+  ended = 1;
+  if (running) running->stop();
+  if (idling) idling->stop();
 }
 
 void handle_signals() {
@@ -39,6 +44,39 @@ struct AgentFlags {
   bool check = false;
 };
 
+// Waits on a node that cannot be measured. True: it can be now.
+bool wait_idle(const AgentOptions& options, const Obstacle& obstacle, Context& context) {
+  auto idle = Idle::start({.config = options.loaded.config, .env = options.inputs.env, .obstacle = obstacle});
+  if (!idle) {
+    context.fail(idle.error().message(), kFailed);
+    return false;
+  }
+  idling = idle->get();
+  handle_signals();
+  const bool again = !ended && (*idle)->run() == Idle::End::CanMeasure;
+  idling = nullptr;
+  if (!again) spdlog::info("stopped; nothing was measured");
+  return again;
+}
+
+void measure(const AgentOptions& options, Context& context) {
+  for (;;) {
+    auto agent = Agent::start(options);
+    if (agent) {
+      running = agent->get();
+      handle_signals();
+      if (!ended) (*agent)->run();
+      running = nullptr;
+      return spdlog::info("stopped after a last flush");
+    }
+    const auto obstacle = find_obstacle(options.loaded.config);
+    if (!obstacle) return context.fail(agent.error().message(), kFailed);
+    // Who started it by hand wants to know at once. What Kubernetes starts would be started again, and fail again.
+    if (!is_kept_running(options.loaded.config, options.inputs.env)) return context.fail(obstacle->message, kFailed);
+    if (!wait_idle(options, *obstacle, context)) return;
+  }
+}
+
 void run_agent(const AgentFlags& flags, Context& context) {
   // The log goes to standard error: standard output may be the export (--file -).
   log_to_stderr();
@@ -52,9 +90,6 @@ void run_agent(const AgentFlags& flags, Context& context) {
   }
   set_up_log(loaded->config.log);
   for (const auto& warning : loaded->warnings) spdlog::warn("{}", warning);
-  if (!may_load_programs()) {
-    return context.fail("the agent loads BPF programs: run it as root, or with the capabilities BPF and PERFMON", kFailed);
-  }
   // Each thread would get a heap of its own otherwise, and what one has freed is of no use to the others.
   mallopt(M_ARENA_MAX, 2);
   // Requests and the like, megabytes for a moment each, go back to the system: glibc would raise this bound by itself.
@@ -62,17 +97,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
   options.loaded = std::move(*loaded);
   if (const char* program = std::getenv("SONDE_BREAK_PROGRAM")) options.break_program = program;
   if (const char* name = std::getenv("SONDE_ALTERNATIVE")) options.alternative = name;
-  auto agent = Agent::start(std::move(options));
-  if (!agent) {
-    std::string message = agent.error().message();
-    if (message.find("core BPF object") != std::string::npos) message += "; " + core_remedy(true, message);
-    return context.fail(message, kFailed);
-  }
-  running = agent->get();
-  handle_signals();
-  (*agent)->run();
-  running = nullptr;
-  spdlog::info("stopped after a last flush");
+  measure(options, context);
 }
 
 }  // namespace

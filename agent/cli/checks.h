@@ -32,12 +32,8 @@ std::vector<std::string> capabilities_of(const ModuleInfo& info);
 // and CHECKPOINT_RESTORE. A name that the kernel does not know is missing.
 std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t effective);
 
-// May this process load BPF programs: by BPF and PERFMON, or SYS_ADMIN in place of them, whoever its user is.
-bool may_load_programs();
 // Of this machine: kernel, rights, cgroups. Reads files only.
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
-// What to do when the kernel refuses the core object, whose error says `finding`.
-std::string core_remedy(bool may_load, std::string_view finding);
 // Of the probes: loads each for a moment.
 std::vector<Check> probe_checks();
 

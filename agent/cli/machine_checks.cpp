@@ -4,15 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-
 #include <spdlog/fmt/fmt.h>
 
+#include "agent/base/capabilities.h"
 #include "agent/base/file.h"
 #include "agent/base/text.h"
 #include "agent/cli/checks.h"
 #include "agent/identity/cgroup_root.h"
 #include "agent/kernel/engine.h"
+#include "agent/runtime/obstacle.h"
 
 namespace sonde::cli {
 namespace {
@@ -33,15 +33,6 @@ Check btf_check() {
   if (access("/sys/kernel/btf/vmlinux", R_OK) == 0) return {"BTF", Verdict::Ok, "/sys/kernel/btf/vmlinux", ""};
   return {"BTF", Verdict::Failure, "/sys/kernel/btf/vmlinux is missing or unreadable",
           "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without"};
-}
-
-uint64_t effective_capabilities() {
-  auto status = read_small_file("/proc/self/status");
-  if (!status) return 0;
-  for (const auto line : split(*status, '\n')) {
-    if (line.starts_with("CapEff:")) return std::strtoull(std::string(trim(line.substr(7))).c_str(), nullptr, 16);
-  }
-  return 0;
 }
 
 bool has_capability(int capability) { return (effective_capabilities() >> capability & 1) != 0; }
@@ -142,18 +133,6 @@ std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t e
     if (!there) missing.push_back(name);
   }
   return missing;
-}
-
-bool may_load_programs() {
-  return (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)) || has_capability(CAP_SYS_ADMIN);
-}
-
-std::string core_remedy(bool may_load, std::string_view finding) {
-  if (!may_load || finding.find("Operation not permitted") == std::string_view::npos) {
-    return "without it no probe works; solve what is named above";
-  }
-  return "the capabilities are there, so something else refuses bpf(): in a container its seccomp profile, which must allow bpf "
-         "and perf_event_open (seccompProfile: {type: Unconfined})";
 }
 
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {

@@ -97,6 +97,12 @@ void print_status(const Json& json) {
   fmt::print("Sonde {} on {} (Linux {} {}), up {}, process {}\n", json["version"].get<std::string>(),
              json["host"].get<std::string>(), json["kernel"].get<std::string>(), json["machine"].get<std::string>(),
              seconds_text(json["uptime_seconds"]), json["pid"].get<int>());
+  if (json.contains("idle")) {
+    fmt::print("{} It measures nothing ({}): {}\n", paint(Colour::Red, "!"), json["idle"]["reason"].get<std::string>(),
+               json["idle"]["message"].get<std::string>());
+    fmt::print("  It looks again every minute, and at once on SIGHUP.\n");
+    return print_policies(json);
+  }
   fmt::print("{} of {} subjects measured, {} of {} slots taken; {:.1f} of {:.0f} milli-CPU used\n\n",
              subjects["selected"].get<uint64_t>(), subjects["known"].get<uint64_t>(),
              subjects["slots_used"].get<uint64_t>(), subjects["slots_capacity"].get<uint64_t>(),

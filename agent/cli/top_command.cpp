@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "agent/base/capabilities.h"
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/text.h"

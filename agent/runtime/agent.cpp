@@ -19,6 +19,7 @@
 #include "agent/base/text.h"
 #include "agent/config/settings.h"
 #include "agent/identity/cgroup_root.h"
+#include "agent/runtime/cluster_options.h"
 #include "agent/runtime/explain.h"
 #include "agent/runtime/kernel_stats.h"
 #include "agent/runtime/pod_names.h"
@@ -37,11 +38,6 @@ constexpr uint64_t kLongestWait = kSecond;
 constexpr uint64_t kStuckAfter = 60 * kSecond;     // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
 constexpr uint64_t kTellEvery = 2 * kSecond;  // what the SondeNode is to say; when it is written is decided there
-
-std::string host_name() {
-  utsname name{};
-  return uname(&name) == 0 ? name.nodename : "localhost";
-}
 
 }  // namespace
 
@@ -249,31 +245,14 @@ void Agent::wait(uint64_t timeout_ns) {
 
 // Where the names of pods come from, where policies do, as far as there is a cluster.
 Result<void> Agent::join_cluster() {
-  const KubernetesConfig& wanted = config_.kubernetes;
-  kube::ClusterOptions options;
-  if (wanted.api_server == "auto") {
-    options.api = kube::in_cluster([this](const std::string& name) { return options_.inputs.env(name).value_or(""); });
-  } else if (wanted.api_server != "none") {
-    options.api.url = wanted.api_server;
-  }
-  const std::string node_name = config_.node_name.empty() ? host_name() : config_.node_name;
-  if (options.api.url.empty()) return follow_pods(node_name, {});
-  if (!options.api.url.starts_with("https://") && !options.api.url.starts_with("http://")) {
-    return Error("kubernetes.apiServer must be auto, none or a URL like https://host:6443, not '" + options.api.url + "'");
-  }
-  if (!wanted.token_file.empty()) options.api.token_file = wanted.token_file;
-  if (!wanted.ca_file.empty()) options.api.ca_file = wanted.ca_file;
-  if (!options.api.token_file.empty() && options.api.url.starts_with("http://")) {
-    return Error("a token is not sent over plain HTTP: write https:// in kubernetes.apiServer or remove kubernetes.tokenFile");
-  }
-  options.api.user_agent = "sonde-agent/" SONDE_VERSION " (linux)";
-  options.node_name = node_name;
-  options.cache_file = wanted.policy_cache;
-  options.changed = [this] { ring(); };
+  auto options = cluster_options(config_, options_.inputs.env);
+  if (!options) return options.error();
+  if (options->api.url.empty()) return follow_pods(node_name(config_), {});
+  options->changed = [this] { ring(); };
   limit_http_pool();
-  if (auto followed = follow_pods(node_name, options.api); !followed) return followed.error();
-  options.pods = pods_.get();
-  cluster_ = std::make_unique<kube::Cluster>(std::move(options));
+  if (auto followed = follow_pods(options->node_name, options->api); !followed) return followed.error();
+  options->pods = pods_.get();
+  cluster_ = std::make_unique<kube::Cluster>(std::move(*options));
   cluster_->start();
   policies_->set_objects(cluster_->policies());  // of the last run
   return {};

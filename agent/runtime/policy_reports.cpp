@@ -138,7 +138,7 @@ std::vector<PolicyReport> policy_reports(const StatusSources& sources) {
   return reports;
 }
 
-kube::NodeReport node_report(const StatusSources& sources) {
+kube::NodeReport report_of_machine() {
   utsname name{};
   uname(&name);
   kube::NodeReport report;
@@ -146,18 +146,29 @@ kube::NodeReport node_report(const StatusSources& sources) {
   report.kernel = name.release;
   report.btf = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
   report.lockdown = lockdown();
+  return report;
+}
+
+std::vector<kube::PolicyEntry> refused_entries(const Policies& policies) {
+  std::vector<kube::PolicyEntry> entries;
+  for (const RefusedObject& object : policies.refused()) {
+    kube::PolicyEntry entry{object.namespace_name, object.name, object.generation, "Failed"};
+    entry.failures.push_back({"policy", "NotUnderstood", object.message});
+    entry.conditions = {"Degraded"};
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+kube::NodeReport node_report(const StatusSources& sources) {
+  kube::NodeReport report = report_of_machine();
   report.identity_source = sources.pod_sources ? sources.pod_sources->last_used() : "cgroup";
   report.series = sources.aggregator.stats().series;
   report.containers = static_cast<uint32_t>(sources.control.stats().selected);
   add_probes(sources.engine.modules(), report);
+  report.policies = refused_entries(sources.policies);
   std::set<std::string> refused;
-  for (const RefusedObject& object : sources.policies.refused()) {
-    refused.insert(object.namespace_name + "/" + object.name);
-    kube::PolicyEntry entry{object.namespace_name, object.name, object.generation, "Failed"};
-    entry.failures.push_back({"policy", "NotUnderstood", object.message});
-    entry.conditions = {"Degraded"};
-    report.policies.push_back(std::move(entry));
-  }
+  for (const kube::PolicyEntry& entry : report.policies) refused.insert(entry.namespace_name + "/" + entry.name);
   for (PolicyReport& policy : policy_reports(sources)) {
     const bool object = sources.policies.is_object(*policy.policy);
     if (!object || refused.contains(policy.policy->namespace_name + "/" + policy.policy->name)) continue;

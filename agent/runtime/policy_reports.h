@@ -30,6 +30,12 @@ struct PolicyReport {
 // In order of precedence. By the loop's thread.
 std::vector<PolicyReport> policy_reports(const StatusSources& sources);
 
+// Of the machine, whatever the agent can do on it: kernel, BTF, lockdown; and the agent's version.
+kube::NodeReport report_of_machine();
+
+// Policies that this agent cannot read.
+std::vector<kube::PolicyEntry> refused_entries(const Policies& policies);
+
 // What the SondeNode is to say: of the policies of the API server, those that have to do with this node.
 kube::NodeReport node_report(const StatusSources& sources);
 

@@ -10,6 +10,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
+#include "agent/runtime/cluster_status.h"
 #include "agent/runtime/policy_reports.h"
 
 namespace sonde {
@@ -216,22 +217,6 @@ std::string attached_line(const std::vector<ModuleReport>& modules) {
 }
 
 namespace {
-
-Json cluster_json(const kube::Cluster& cluster) {
-  Json followed = Json::array();
-  for (const auto& [what, stats] : cluster.stats()) {
-    Json one{{"what", what}, {"synced", stats.synced}, {"failures", stats.failures}, {"left_out", stats.left_out}};
-    if (stats.fresh_ns) one["age_seconds"] = static_cast<double>(boottime_ns() - stats.fresh_ns) / 1e9;
-    if (!stats.last_error.empty()) one["error"] = stats.last_error;
-    followed.push_back(std::move(one));
-  }
-  Json json{{"policies_from_cache", cluster.policies_from_cache()}, {"followed", followed}};
-  if (const auto report = cluster.report_stats()) {
-    json["node_status"] = {{"writes", report->writes}, {"failures", report->failures}, {"bytes", report->bytes}};
-    if (!report->last_error.empty()) json["node_status"]["error"] = report->last_error;
-  }
-  return json;
-}
 
 Json identity_json(const StatusSources& from) {
   if (!from.pod_sources) return {{"source", "cgroup"}, {"serving", true}, {"pods", 0}, {"sources", Json::array()}};

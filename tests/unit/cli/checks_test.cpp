@@ -63,12 +63,5 @@ TEST(Doctor, ATreeThatIsNoCgroupTreeIsAFailureThatNamesIt) {
   EXPECT_EQ(checks_code(checks), 2);
 }
 
-TEST(Checks, WhoMayAndIsRefusedHasASeccompProfile) {
-  const std::string refused = "the kernel refused the core BPF object: Operation not permitted";
-  EXPECT_NE(core_remedy(true, refused).find("seccomp"), std::string::npos);
-  EXPECT_EQ(core_remedy(false, refused).find("seccomp"), std::string::npos);
-  EXPECT_EQ(core_remedy(true, "no BTF").find("seccomp"), std::string::npos);
-}
-
 }  // namespace
 }  // namespace sonde::cli

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/idle.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "agent/api/http_pool.h"
+#include "agent/base/clock.h"
+#include "agent/base/duration.h"
+#include "agent/runtime/cluster_options.h"
+#include "agent/runtime/idle_reports.h"
+#include "agent/runtime/status.h"
+
+namespace sonde {
+namespace {
+
+constexpr uint64_t kTellEvery = 2 * kSecond;
+constexpr uint64_t kStuckAfter = 60 * kSecond;
+
+}  // namespace
+
+Idle::Idle(IdleOptions options) : options_(std::move(options)), obstacle_(options_.obstacle) {}
+
+Idle::~Idle() { servers_.reset(); }  // first: its handlers ask the rest
+
+Result<std::unique_ptr<Idle>> Idle::start(IdleOptions options) {
+  std::unique_ptr<Idle> idle(new Idle(std::move(options)));
+  if (auto begun = idle->begin(); !begun) return begun.error();
+  return idle;
+}
+
+Result<void> Idle::begin() {
+  events_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  started_ns_ = boottime_ns();
+  alive_ns_ = started_ns_;
+  next_look_ns_ = started_ns_ + options_.look_every_ns;
+  auto policies = Policies::open(options_.config);
+  if (!policies) return policies.error();
+  policies_ = std::move(*policies);
+  auto cluster = cluster_options(options_.config, options_.env);
+  if (!cluster) return cluster.error();
+  if (!cluster->api.url.empty()) {
+    cluster->changed = [this] { ring(); };
+    limit_http_pool();
+    cluster_ = std::make_unique<kube::Cluster>(std::move(*cluster));
+    cluster_->start();
+    policies_->set_objects(cluster_->policies());  // of the last run
+  }
+  if (auto served = serve(); !served) return served;
+  say();
+  return {};
+}
+
+Result<void> Idle::serve() {
+  ServerSources sources;
+  sources.metrics = &metrics_;
+  sources.status = [this] { return status_json(); };
+  sources.pods = [] { return std::string("[]"); };
+  sources.report = [] { return std::string("[]"); };
+  sources.policies = [this] { return policies_of_status(status_json()); };
+  sources.explain = [](const std::string& pod, const std::string&) {
+    return nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}}.dump();
+  };
+  sources.alive = [this]() -> Result<void> {
+    if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
+    return Error("the agent's loop has not turned for a minute");
+  };
+  sources.ready = [this]() -> Result<void> {
+    const Obstacle now = obstacle();
+    return Error("this node cannot be measured (" + now.reason + "): " + now.message);
+  };
+  auto servers = Servers::start(options_.config, std::move(sources));
+  if (!servers) return servers.error();
+  servers_ = std::move(*servers);
+  return {};
+}
+
+void Idle::say() const {
+  const Obstacle now = obstacle();
+  spdlog::error("this node cannot be measured ({}): {}. The agent idles, tells it, and looks again every {} s", now.reason,
+                now.message, options_.look_every_ns / kSecond);
+}
+
+Idle::End Idle::run() {
+  const uint64_t duration = options_.config.duration_ns;
+  const uint64_t end_ns = duration ? started_ns_ + duration : UINT64_MAX;
+  while (!stopping_) {
+    const uint64_t now = boottime_ns();
+    alive_ns_ = now;
+    if (now >= end_ns) break;
+    if (hurried_.exchange(false) || now >= next_look_ns_) {
+      next_look_ns_ = now + options_.look_every_ns;
+      if (look()) return End::CanMeasure;
+    }
+    follow_policies();
+    if (cluster_ && now >= next_tell_ns_) {
+      next_tell_ns_ = now + kTellEvery;
+      const std::lock_guard lock(mutex_);
+      cluster_->report(idle_report(obstacle_, *policies_, cluster_->node_labels()));
+    }
+    wait(std::min({end_ns, next_look_ns_, now + kSecond}));
+  }
+  return End::Stopped;
+}
+
+bool Idle::look() {
+  auto found = options_.look(options_.config);
+  if (!found) {
+    spdlog::info("nothing is in the way any more: the agent begins to measure");
+    return true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (obstacle_ == *found) return false;
+    obstacle_ = std::move(*found);
+  }
+  say();
+  return false;
+}
+
+void Idle::follow_policies() {
+  const std::lock_guard lock(mutex_);
+  policies_->refresh();
+  if (!cluster_) return;
+  const uint64_t version = cluster_->policies_version();
+  if (version == cluster_policies_) return;
+  cluster_policies_ = version;
+  policies_->set_objects(cluster_->policies());
+}
+
+void Idle::wait(uint64_t until_ns) {
+  const uint64_t now = boottime_ns();
+  pollfd event{events_.get(), POLLIN, 0};
+  const uint64_t left = until_ns > now ? until_ns - now : 0;
+  if (poll(&event, 1, static_cast<int>((left + kMillisecond - 1) / kMillisecond)) <= 0) return;
+  uint64_t count = 0;
+  (void)!read(events_.get(), &count, sizeof(count));
+}
+
+void Idle::stop() {
+  stopping_ = true;
+  ring();
+}
+
+void Idle::look_now() {
+  hurried_ = true;
+  ring();
+}
+
+void Idle::ring() const {
+  const uint64_t one = 1;
+  (void)!write(events_.get(), &one, sizeof(one));
+}
+
+Obstacle Idle::obstacle() const {
+  const std::lock_guard lock(mutex_);
+  return obstacle_;
+}
+
+std::string Idle::status_json() const {
+  const std::lock_guard lock(mutex_);
+  return idle_status_json(options_.config, obstacle_, *policies_, cluster_.get(), boottime_ns() - started_ns_);
+}
+
+std::vector<std::string> Idle::addresses() const {
+  return servers_ ? servers_->addresses() : std::vector<std::string>();
+}
+
+}  // namespace sonde

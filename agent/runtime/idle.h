@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent on a node that cannot be measured (obstacle.h): alive, not ready, saying why, so that Kubernetes need not start it
+// again and again. /livez, /readyz, /statusz and gRPC answer, the SondeNode tells, policies are followed and count as failed
+// here. It looks again now and then: the node may be mended while it waits.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "agent/base/fd.h"
+#include "agent/config/config.h"
+#include "agent/export/prometheus_exporter.h"
+#include "agent/kube/cluster.h"
+#include "agent/runtime/obstacle.h"
+#include "agent/runtime/policies.h"
+#include "agent/runtime/servers.h"
+
+namespace sonde {
+
+struct IdleOptions {
+  Config config;
+  GetEnv env = process_environment();
+  Obstacle obstacle;
+  uint64_t look_every_ns = 60'000'000'000;
+  std::function<std::optional<Obstacle>(const Config&)> look = find_obstacle;
+};
+
+class Idle {
+ public:
+  enum class End : uint8_t { Stopped, CanMeasure };
+
+  static Result<std::unique_ptr<Idle>> start(IdleOptions options);
+  ~Idle();
+
+  // Until stop(), the configured duration, or until nothing is in the way any more.
+  End run();
+  void stop();      // from any thread or signal handler
+  void look_now();  // likewise
+
+  // From any thread.
+  std::string status_json() const;
+  std::vector<std::string> addresses() const;  // of its listeners
+
+ private:
+  explicit Idle(IdleOptions options);
+  Result<void> begin();
+  Result<void> serve();
+  void say() const;
+  bool look();  // true: nothing is in the way
+  void follow_policies();
+  void wait(uint64_t until_ns);
+  void ring() const;
+  Obstacle obstacle() const;
+
+  IdleOptions options_;
+  Fd events_;
+  std::atomic<bool> stopping_{false}, hurried_{false};
+  std::atomic<uint64_t> alive_ns_{0};
+  uint64_t started_ns_ = 0;
+  uint64_t next_look_ns_ = 0;
+  uint64_t next_tell_ns_ = 0;
+  uint64_t cluster_policies_ = 0;  // version that was taken
+  mutable std::mutex mutex_;       // obstacle and policies
+  Obstacle obstacle_;
+  std::unique_ptr<Policies> policies_;
+  PrometheusExporter metrics_;  // of which there are none
+  std::unique_ptr<kube::Cluster> cluster_;
+  std::unique_ptr<Servers> servers_;
+};
+
+}  // namespace sonde
