@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sonde explain pod NAMESPACE/NAME`: why a pod is measured as it is.
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
@@ -22,6 +23,28 @@ std::string name_problem(const std::string& name) {
   const bool good = !name.empty() && name.size() < 400 &&
                     name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-./") == std::string::npos;
   return good ? "" : "'" + name + "' is no name; write for example shop/web-0";
+}
+
+// 8dbc5577-d0e2-4706-8787-57d52c03ddf2, or the 32 hex digits of a static pod.
+bool is_uid(const std::string& word) {
+  std::size_t digits = 0;
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    const bool dash = word.size() == 36 && (i == 8 || i == 13 || i == 18 || i == 23);
+    if (dash ? word[i] != '-' : !std::isxdigit(static_cast<unsigned char>(word[i]))) return false;
+    digits += !dash;
+  }
+  return digits == 32;
+}
+
+// A name alone would be looked for in every namespace and be found in the wrong one.
+std::string pod_problem(const std::string& word) {
+  if (auto problem = name_problem(word); !problem.empty() || is_uid(word)) return problem;
+  const auto slash = word.find('/');
+  if (slash == std::string::npos) {
+    return "'" + word + "' says no namespace: write NAMESPACE/NAME, for example default/" + word + ", or the pod's UID";
+  }
+  const bool good = slash > 0 && slash + 1 < word.size() && word.find('/', slash + 1) == std::string::npos;
+  return good ? "" : "'" + word + "' is not NAMESPACE/NAME; write for example default/web-0, or the pod's UID";
 }
 
 void print_policies(const Json& container) {
@@ -80,11 +103,11 @@ void print_container(const Json& container) {
 
 void add_explain_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("explain", "Why a pod is measured as it is: policies, who won, what is refused");
-  auto* pod = command->add_subcommand("pod", "One pod of this node, by namespace/name or UID");
+  auto* pod = command->add_subcommand("pod", "One pod of this node, by NAMESPACE/NAME or UID");
   command->require_subcommand(1);
   auto flags = add_agent_flags(*pod);
   auto what = std::make_shared<ExplainFlags>();
-  pod->add_option("pod", what->pod, "namespace/name, or the pod's UID")->required()->check(name_problem);
+  pod->add_option("pod", what->pod, "NAMESPACE/NAME, or the pod's UID")->required()->check(pod_problem);
   pod->add_option("--container", what->container, "Only this container, by name or the beginning of its id")->check(name_problem);
   pod->callback([flags, what, &context] {
     std::string path = "/explain?pod=" + what->pod;

@@ -149,6 +149,21 @@ TEST_F(WrongInput, Addresses) {
   refused({"pods", "--address", "a b:1"}, "is not host:port");
 }
 
+TEST_F(WrongInput, Pods) {
+  refused({"explain", "pod", "web-0"},
+          "'web-0' says no namespace: write NAMESPACE/NAME, for example default/web-0, or the pod's UID");
+  for (const char* word : {"/web-0", "shop/", "shop/web/0", "/"}) {
+    refused({"explain", "pod", word}, "is not NAMESPACE/NAME; write for example default/web-0");
+  }
+  refused({"explain", "pod", "8dbc5577-d0e2-4706-8787-57d52c03ddf"}, "says no namespace");
+  refused({"explain", "pod", "shop/web 0"}, "is no name; write for example shop/web-0");
+  refused({"explain", "pod"}, "`explain pod` needs pod");
+  for (const char* word : {"shop/web-0", "8dbc5577-d0e2-4706-8787-57d52c03ddf2", "0123456789abcdef0123456789abcdef"}) {
+    const Said said = sonde({"explain", "pod", word, "--address", "127.0.0.1:1"});  // nobody listens there
+    EXPECT_EQ(said.code, kFailed) << word << said.err;
+  }
+}
+
 TEST_F(WrongInput, Environment) {
   ::setenv("SONDE_INTERVAL", "often", 1);
   refused({"agent", "--check-config"}, "SONDE_INTERVAL: 'often' is not a duration");
