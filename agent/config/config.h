@@ -72,6 +72,7 @@ struct KubernetesConfig {
   std::string token_file;           // empty: the pod's own
   std::string ca_file;              // empty: the pod's own
   std::string policy_cache;         // file; empty: not kept
+  bool report = true;               // write the node's SondeNode
   bool api_server_fallback = true;  // pods from the API server where the kubelet does not tell them
   std::string pods_api_socket = "/var/lib/kubelet/pods-api/pods-api.sock";
   std::string kubelet_address;      // host[:port]; empty: the node's name

@@ -266,6 +266,9 @@ void add_machine(std::vector<Setting>& t) {
                    "Who signs the API server's certificate; empty: the pod's own"));
   t.push_back(text("kubernetes.policyCache", "policy-cache", SONDE_FIELD(kubernetes.policy_cache),
                    "Policies are kept in this file for a start without API server; empty: not kept"));
+  t.push_back(boolean("kubernetes.report", "node-report", SONDE_FIELD(kubernetes.report),
+                      "Tell in the node's SondeNode how probes and policies fare; without, the status of policies does not count "
+                      "this node"));
   t.push_back(text("nodeName", "node-name", SONDE_FIELD(node_name), "Name of this node; empty: the host name"));
   t.push_back(text("clusterName", "cluster-name", SONDE_FIELD(cluster_name), "Exported as k8s.cluster.name"));
   t.push_back(resource_attributes());

@@ -32,6 +32,7 @@ Result<kube::ClusterOptions> cluster_options(const Config& config, const GetEnv&
   options.api.user_agent = "sonde-agent/" SONDE_VERSION " (linux)";
   options.node_name = node_name(config);
   options.cache_file = wanted.policy_cache;
+  options.report = wanted.report;
   return options;
 }
 

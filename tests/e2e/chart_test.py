@@ -99,11 +99,13 @@ class Helm(Case):
     def test_options(self):
         """What is switched off is nowhere, what is added is there."""
         text = self.template("operator.enabled=false", "agent.tracefs=false", "rbac.apiServerPods=false", "agent.stateDirectory=",
-                             "agent.capabilities={NET_ADMIN}",
+                             "agent.capabilities={SYSLOG}", "config.kubernetes.report=false",
                              "image.digest=sha256:" + "0" * 64, "global.imageRegistry=mirror.example/m")
-        for gone in ("sonde-operator", "/sys/kernel/tracing", "resources: [pods]", "path: /var/lib/sonde"):
+        for gone in ("sonde-operator", "/sys/kernel/tracing", "resources: [pods]", "path: /var/lib/sonde", "sondenodes"):
             self.assertNotIn(gone, text)
-        self.assertIn('add: ["BPF","PERFMON","NET_ADMIN"]', text)
+        self.assertIn('add: ["BPF","PERFMON","SYSLOG"]', text)
+        self.assertIn('add: ["BPF","PERFMON"]', self.template("agent.capabilities=null"))
+        self.assertRegex(text, r"policyCache: /var/lib/sonde/policies.jsonl\n +report: false")
         self.assertIn("image: mirror.example/m/ghcr.io/sonde/sonde@sha256:000", text)
         self.assertIn("{path: /k/k.crt, type: File}", self.template("agent.kubeletCertificate=/k/k.crt"))
         self.assertIn("kind: PodDisruptionBudget", self.template("operator.podDisruptionBudget.enabled=true"))

@@ -47,6 +47,19 @@ class InCluster(in_cluster.InCluster):
         self.assertIsNone(self.read_bytes("pod-c"))
         self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
 
+    def test_reports_can_be_switched_off_alone(self):
+        """kubernetes.report: false: no SondeNode is written, policies are followed all the same."""
+        for report, written in (("false", False), ("true", True)):
+            sonde = self.start_agent("--node-report", report)
+            self.cluster.apply(policy(f"all-{report}", {"preset": "Minimal"}))
+            wait_for(lambda: f"all-{report}" in sonde.get("/statusz", local=True)[1], 30, "policies are followed")
+            self.assertEqual("node_status" in json.loads(sonde.get("/statusz", local=True)[1])["kubernetes"], written)
+            if written:
+                wait_for(lambda: len(self.cluster.get("sondenodes")["items"]) == 1, 30, "the node is told of")
+            else:
+                self.assertEqual(self.cluster.get("sondenodes")["items"], [])
+            self.assertEqual(sonde.stop(), 0)
+
     def test_work_before_the_name_is_known(self):
         """A container that ran and ended before its pod's status named it: counted and named. Another is not selected."""
         sonde = self.start_agent()
