@@ -142,7 +142,7 @@ class Installed(Case):
         self.assertEqual(self.may("sonde-operator"), OPERATOR_MAY)
         pod = self.cluster.get("daemonset", "sonde-agent", "-n", "sonde")["spec"]["template"]["spec"]
         rights = pod["containers"][0]["securityContext"]
-        self.assertEqual(rights["capabilities"], {"drop": ["ALL"], "add": ["BPF", "PERFMON"]})
+        self.assertEqual(rights["capabilities"], {"drop": ["ALL"], "add": ["BPF", "PERFMON", "NET_ADMIN"]})
         self.assertTrue(rights["readOnlyRootFilesystem"])
         self.assertFalse(rights["privileged"] or rights["allowPrivilegeEscalation"] or pod.get("hostPID") or pod.get("hostNetwork"))
         self.assertEqual(pod["nodeSelector"], {"kubernetes.io/os": "linux"})

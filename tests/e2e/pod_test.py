@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent as the chart's pod runs it: namespaces of its own, read-only, BPF and PERFMON and no other capability."""
+"""The agent as the chart's pod runs it: namespaces of its own, read-only, few capabilities."""
 
 import json
 import os
+import re
 
 from support import agent, machine, otlp
 from support.case import Case
@@ -10,8 +11,8 @@ from support.machine import Workload, wait_for
 
 
 class AsInAPod(Case):
-    def start_agent(self, work, capabilities, functions=""):
-        policies = agent.policy_directory(self.directory, work.path)
+    def start_agent(self, work, capabilities, functions="", preset="Detailed"):
+        policies = agent.policy_directory(self.directory, work.path, preset)
         if functions:
             with open(os.path.join(policies, "e2e.yaml"), "a") as file:
                 file.write(functions)
@@ -44,6 +45,24 @@ class AsInAPod(Case):
         for name in ("io", "sched", "process", "memory", "cache", "block"):
             self.assertEqual(modules[name]["health"], "ok", modules[name])
         self.assertIn("cgroup_skb", json.dumps(modules["network"]["reasons"]))  # what NET_ADMIN is for
+
+    def test_a_fresh_install_lacks_no_right(self):
+        """With the chart's own capabilities and preset probes lack what the machine does not have, and nothing else."""
+        chart = (machine.REPOSITORY / "manifests/base/sonde.yaml").read_text()
+        added = json.loads(re.search(r"^ +add: (\[.*\])$", chart, re.MULTILINE).group(1))
+        preset = re.search(r"^ +preset: (\w+)$", chart, re.MULTILINE).group(1)
+        lacking = {}
+        for capabilities in (",".join(added).lower(), "all"):
+            work = self.cgroup()
+            sonde = self.start_agent(work, capabilities, preset=preset)
+            modules = json.loads(sonde.get("/statusz", local=True)[1])["modules"]
+            attached = {m["name"] for m in modules for p in m["programs"] if p["state"] == "attached"}
+            self.assertLessEqual({"io", "network", "cache", "memory", "block", "sched", "locks"}, attached)
+            lacking[capabilities] = {m["name"]: m["reasons"] for m in modules if m["health"] != "ok"}
+            sonde.kill()
+        chart_has, everything = lacking.values()
+        self.assertEqual(chart_has, everything)
+        self.assertNotIn("cgroup_skb", json.dumps(chart_has))
 
     def test_user_functions_need_sys_ptrace(self):
         """With it a program of another namespace is found and counted; without it status says what is missing."""
