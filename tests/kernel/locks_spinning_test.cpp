@@ -175,7 +175,9 @@ TEST_F(SpinningTest, ADirectoryMadeUnderWatchLosesNone) {
   flags[module_id("locks")] = kAsked;
   engine().set_provisional(flags);
   engine().sync_programs();
-  expect_truth(cgroup("parent/child"), contend_for_tasks);
+  Cgroup& child = cgroup("parent/child");
+  expect_truth(child, contend_for_tasks);
+  child.remove();  // before its parent
 }
 
 }  // namespace
