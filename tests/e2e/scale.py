@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many agents' SondeNodes against one API server, written by this one program, and a real operator that reads them.
 
-    SONDE_E2E_TOOLS=<dir> SONDE_BINARY=<sonde> tests/e2e/scale.py [NODES] [WRITERS]
+    SONDE_E2E_TOOLS=<dir> SONDE_BINARY=<sonde> tests/e2e/scale.py [NODES] [WRITERS] [WATCHERS]
 
-Each node: an object, a status; then a policy changes and every node writes its status again. Prints what was measured.
+Each node: an object, a status; then a policy changes and every node writes its status again, while WATCHERS watch the policies.
+Prints what was measured.
 """
 
 import http.client
@@ -12,7 +13,9 @@ import json
 import os
 import pathlib
 import platform
+import selectors
 import shutil
+import socket
 import ssl
 import sys
 import tempfile
@@ -27,6 +30,7 @@ from support import cluster, machine, operator  # noqa: E402
 from support.in_cluster import policy  # noqa: E402
 
 API = "/apis/sonde.dev/v1alpha1/sondenodes/"
+POLICIES = "/apis/sonde.dev/v1alpha1/clustermonitorpolicies"
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
 
 
@@ -81,6 +85,47 @@ class Writers:
         return time.monotonic() - begin, sorted(latencies)
 
 
+class Watchers:
+    """Watches of cluster policies, one connection each, as agents hold them. Counts the bytes that they are sent."""
+
+    def __init__(self, api, n):
+        self.bytes, self.ended, self.connections, self.selector = 0, 0, [], selectors.DefaultSelector()
+        context = ssl.create_default_context(cafile=api.ca)
+        context.load_cert_chain(api.admin, api.admin_key)
+        for _ in range(n):
+            raw = socket.create_connection(("127.0.0.1", api.port), 60)
+            connection = context.wrap_socket(raw, server_hostname="127.0.0.1")
+            connection.sendall(f"GET {POLICIES}?watch=true&allowWatchBookmarks=true HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+            connection.setblocking(False)
+            self.selector.register(connection, selectors.EVENT_READ)
+            self.connections.append(connection)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while self.connections:
+            for key, _ in self.selector.select(1):
+                try:
+                    while data := key.fileobj.recv(1 << 16):
+                        self.bytes += len(data)
+                    self.ended += 1
+                    self.selector.unregister(key.fileobj)
+                except ssl.SSLWantReadError:
+                    pass
+                except (OSError, ValueError):
+                    return  # stopped
+
+    def quiet(self):
+        """Nothing more came for a second."""
+        before = self.bytes
+        time.sleep(1)
+        return before == self.bytes
+
+    def stop(self):
+        connections, self.connections = self.connections, []
+        for connection in connections:
+            connection.close()
+
+
 def tell(what, seconds, latencies):
     n = len(latencies)
     print(f"{what}: {n} writes in {seconds:.1f} s = {n / seconds:.0f}/s; latency p50 {latencies[n // 2] * 1e3:.1f} ms, "
@@ -115,7 +160,7 @@ class Usage:
                          for name, (service, used) in self.before.items())
 
 
-def measure(directory, nodes, threads):
+def measure(directory, nodes, threads, watches):
     api = cluster.Cluster(directory).start()
     running = [api]
     try:
@@ -138,6 +183,10 @@ def measure(directory, nodes, threads):
             api.apply(policy(f"other-{name}", {"preset": "Minimal"}))
         api.apply(policy("policy-0", {"preset": "Standard"}))
         generation = api.get("cmpol", "policy-0")["metadata"]["generation"]
+        watchers = Watchers(api, watches)
+        running.append(watchers)
+        machine.wait_for(watchers.quiet, 300, "each watch has had the 20 policies")
+        told, written = watchers.bytes, leader.metric('sonde_operator_status_writes_total{result="ok"}')
         usage = Usage(operator=leader.service, api_server=api.apiserver, etcd=api.etcd)
         begin = time.monotonic()
         tell("a policy changed", *writers.run("/status", lambda name: {"status": status(generation)}))
@@ -147,8 +196,12 @@ def measure(directory, nodes, threads):
             return now.get("observedGeneration") == generation and now.get("appliedNodes") == nodes
         machine.wait_for(applied, 120, "the policy's status has all nodes")
         print(f"status complete {time.monotonic() - begin:.1f} s after the first write; {usage}", flush=True)
-        told = api.kubectl("get", "--raw", "/apis/sonde.dev/v1alpha1/clustermonitorpolicies/policy-0").stdout
-        print(f"a policy with its status: {len(told)} bytes", flush=True)
+        if watchers.ended:
+            raise AssertionError(f"{watchers.ended} watches ended")
+        one = len(api.kubectl("get", "--raw", POLICIES + "/policy-0").stdout)
+        written = leader.metric('sonde_operator_status_writes_total{result="ok"}') - written
+        each = f"each of {watches} watches was sent {(watchers.bytes - told) / watches:.0f} bytes" if watches else "no watches"
+        print(f"a policy with its status: {one} bytes; {written:.0f} of them written meanwhile, {each}", flush=True)
         print("operator's metrics: " + ", ".join(line for line in leader.get("/metrics")[1].splitlines()
                                                    if line.startswith(("sonde_operator_turn", "sonde_operator_status"))))
     finally:
@@ -159,10 +212,11 @@ def measure(directory, nodes, threads):
 def main():
     nodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 8
-    print(f"{nodes} nodes, {threads} writers, {machine_text()}", flush=True)
+    watches = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    print(f"{nodes} nodes, {threads} writers, {watches} watches, {machine_text()}", flush=True)
     directory = tempfile.mkdtemp(prefix="sonde-scale-")
     try:
-        measure(directory, nodes, threads)
+        measure(directory, nodes, threads, watches)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
