@@ -51,7 +51,8 @@ class Agent:
 
     def _ready(self):
         try:
-            return self.get("/readyz")[0] == 200
+            # One listener is there a moment before the other.
+            return self.get("/readyz")[0] == 200 and self.get("/readyz", local=True)[0] == 200
         except OSError:
             return False
 
