@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/kernel/module_object.h"
 #include "agent/module/module.h"
 
 namespace sonde::cli {
@@ -34,7 +35,9 @@ std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t e
 
 // Of this machine: kernel, rights, cgroups. Reads files only.
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
-// Of the probes: loads each for a moment.
+// One probe as it loaded, for a process with these effective capabilities.
+Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t effective);
+// Of the probes: loads each for a moment. A failure only where none works.
 std::vector<Check> probe_checks();
 
 }  // namespace sonde::cli

@@ -86,31 +86,14 @@ Check jit_check() {
           "sysctl net.core.bpf_jit_enable=1"};
 }
 
-Verdict verdict_of(ModuleHealth health) {
-  if (health == ModuleHealth::Failed) return Verdict::Failure;
-  return health == ModuleHealth::Degraded ? Verdict::Warning : Verdict::Ok;
-}
-
-Check check_of(const ModuleReport& report, const ModuleInfo& info) {
-  Check check;
-  check.name = "probe " + report.name;
-  check.verdict = verdict_of(report.health);
-  const auto missing = missing_capabilities(info, effective_capabilities());
-  const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
-    return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
-  });
-  check.finding = fmt::format("{} programs load", usable);
-  if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
-  if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
-  if (check.verdict == Verdict::Failure) check.remedy = "the other probes work without it; see its README for what it needs";
-  if (!missing.empty()) {
-    check.finding += "; missing capabilities: " + join(missing);
-    check.remedy = "add the capabilities " + join(missing) + "; its README says what is not measured without them";
-    check.verdict = std::max(check.verdict, Verdict::Warning);
-    return check;
-  }
-  if (check.verdict == Verdict::Warning) check.remedy = "what is missing is named; all else of this probe is exact";
-  return check;
+// A pair of programs that every system call of the machine runs through, whoever makes it.
+bool taxes_system_calls(const ModuleReport& report) {
+  const auto loads = [&](std::string_view hook) {
+    return std::ranges::any_of(report.programs, [hook](const ProgramReport& program) {
+      return program.hook == hook && (program.state == ProgramState::Idle || program.state == ProgramState::Attached);
+    });
+  };
+  return loads("tp_btf/sys_enter") && loads("tp_btf/sys_exit");
 }
 
 }  // namespace
@@ -135,6 +118,32 @@ std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t e
   return missing;
 }
 
+Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t effective) {
+  Check check;
+  check.name = "probe " + report.name;
+  // One that cannot be is a gap, not the end: the others measure.
+  check.verdict = report.health == ModuleHealth::Ok || report.health == ModuleHealth::Disabled ? Verdict::Ok : Verdict::Warning;
+  const auto missing = missing_capabilities(info, effective);
+  const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
+    return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
+  });
+  check.finding = fmt::format("{} programs load", usable);
+  if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
+  if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
+  if (taxes_system_calls(report)) {
+    check.finding += "; while it is asked for, each system call of the machine takes some 150 ns longer";
+  }
+  if (report.health == ModuleHealth::Failed) check.remedy = "the other probes work without it; see its README for what it needs";
+  if (!missing.empty()) {
+    check.finding += "; missing capabilities: " + join(missing);
+    check.remedy = "add the capabilities " + join(missing) + "; its README says what is not measured without them";
+    check.verdict = std::max(check.verdict, Verdict::Warning);
+    return check;
+  }
+  if (report.health == ModuleHealth::Degraded) check.remedy = "what is missing is named; all else of this probe is exact";
+  return check;
+}
+
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {
   return {kernel_check(), btf_check(),      rights_check(), cgroup_check(cgroup_root, proc_root),
           lockdown_check(), jit_check()};
@@ -155,7 +164,12 @@ std::vector<Check> probe_checks() {
                                 features.preemptible ? "may preempt" : "does not preempt"),
                     ""});
   const auto reports = (*engine)->modules();
-  for (std::size_t i = 0; i < reports.size(); ++i) checks.push_back(check_of(reports[i], modules()[i].module->info()));
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    checks.push_back(probe_check(reports[i], modules()[i].module->info(), effective_capabilities()));
+  }
+  if (std::ranges::all_of(reports, [](const ModuleReport& report) { return report.health == ModuleHealth::Failed; })) {
+    checks.push_back({"probes", Verdict::Failure, "none of them works here", "solve what is named above"});
+  }
   return checks;
 }
 

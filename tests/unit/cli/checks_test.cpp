@@ -42,6 +42,34 @@ TEST(Checks, TheWorstVerdictIsTheExitCode) {
   EXPECT_EQ(checks_code(kMixed), 2);
 }
 
+ModuleReport loaded(ModuleHealth health, std::vector<std::string> hooks) {
+  ModuleReport report;
+  report.name = "io";
+  report.health = health;
+  for (std::string& hook : hooks) report.programs.push_back({"io_x", std::move(hook), ProgramState::Idle, "", ""});
+  return report;
+}
+
+TEST(ProbeCheck, AProbeThatIsOffIsAGapAndNotTheEnd) {
+  for (const ModuleHealth health : {ModuleHealth::Failed, ModuleHealth::Degraded}) {
+    const Check check = probe_check(loaded(health, {}), modules().front().module->info(), ~0ULL);
+    EXPECT_EQ(check.verdict, Verdict::Warning);
+    EXPECT_NE(check.remedy, "");
+  }
+  EXPECT_EQ(probe_check(loaded(ModuleHealth::Ok, {}), modules().front().module->info(), ~0ULL).verdict, Verdict::Ok);
+}
+
+TEST(ProbeCheck, WhatEverySystemCallPaysIsSaid) {
+  const auto finding = [](std::vector<std::string> hooks) {
+    return probe_check(loaded(ModuleHealth::Ok, std::move(hooks)), modules().front().module->info(), ~0ULL).finding;
+  };
+  EXPECT_NE(finding({"tp_btf/sys_enter", "tp_btf/sys_exit"}).find("some 150 ns"), std::string::npos);
+  EXPECT_EQ(finding({"fentry/__x64_sys_read", "fexit/__x64_sys_read"}).find("150 ns"), std::string::npos);
+  ModuleReport unused = loaded(ModuleHealth::Ok, {"tp_btf/sys_enter", "tp_btf/sys_exit"});
+  for (ProgramReport& program : unused.programs) program.state = ProgramState::Unused;
+  EXPECT_EQ(probe_check(unused, modules().front().module->info(), ~0ULL).finding.find("150 ns"), std::string::npos);
+}
+
 // Whatever this machine is: nobody is left without a finding, or with a trouble and without advice.
 TEST(Doctor, EveryFindingIsSaidAndEveryTroubleHasARemedy) {
   const auto checks = machine_checks("", "/proc");
