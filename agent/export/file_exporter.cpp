@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* kFileName = "metrics.jsonl";
 constexpr uint64_t kPatience = 1'000'000'000;  // with a pipe that is full
+constexpr uint64_t kLogEvery = 60'000'000'000;
 
 bool is_directory(const std::string& path) {
   struct stat info {};
@@ -42,6 +43,7 @@ FileExporter::FileExporter(FileOptions options) : options_(std::move(options)), 
 
 Result<std::unique_ptr<FileExporter>> FileExporter::create(FileOptions options) {
   if (options.path.empty()) return Error("the file export has no path; name a file, a directory or - for standard output");
+  if (options.path != "/" && options.path.ends_with('/')) (void)::mkdir(options.path.c_str(), 0755);  // open() tells why not
   std::unique_ptr<FileExporter> exporter(new FileExporter(std::move(options)));
   if (auto opened = exporter->open(); !opened) return opened.error();
   return exporter;
@@ -168,7 +170,7 @@ void FileExporter::push(BatchPtr batch) {
     stats_.points_sent += request.points;
     stats_.bytes_sent += request.bytes.size();
   }
-  if (failures == 0) stats_.last_error.clear();
+  if (failures == 0) works();
   if (failures == 0 && regular_ && options_.sync == FileSync::EachBatch && ::fdatasync(file_.get()) != 0) {
     failed("sync", Error::system(fmt::format("cannot write {} to its disk", path_), errno), 0);
   }
@@ -178,6 +180,16 @@ void FileExporter::failed(const char* code, const Error& error, uint64_t points)
   stats_.failures[code]++;
   stats_.points_dropped += points;
   stats_.last_error = error.message();
+  const uint64_t now = monotonic_ns();
+  if (failing_since_ns_ != 0 && now - logged_ns_ < kLogEvery) return;
+  if (failing_since_ns_ == 0) failing_since_ns_ = now;
+  logged_ns_ = now;
+  spdlog::warn("file export: {}; what comes meanwhile is dropped and counted", stats_.last_error);
+}
+
+void FileExporter::works() {
+  stats_.last_error.clear();
+  if (std::exchange(failing_since_ns_, 0) != 0) spdlog::info("file export to {} works again", destination());
 }
 
 void FileExporter::flush(uint64_t timeout_ns) {

@@ -19,7 +19,8 @@ enum class FileSync : uint8_t {
 };
 
 struct FileOptions {
-  // A file, an existing directory or a path that ends in "/" (then metrics.jsonl in it), or "-" for standard output.
+  // A file, an existing directory or a path that ends in "/" (then metrics.jsonl in it; that directory is made), or "-" for
+  // standard output.
   std::string path = "-";
   uint64_t max_bytes = 100ULL << 20;  // the file is then renamed to <path>.1, .1 to .2 …; 0: never
   uint32_t keep = 3;                  // rotated files besides the current one
@@ -50,6 +51,7 @@ class FileExporter final : public Exporter {
   Result<void> reopen_if_moved();
   void rotate();
   void failed(const char* code, const Error& error, uint64_t points);
+  void works();
 
   const FileOptions options_;
   std::string path_;
@@ -57,6 +59,8 @@ class FileExporter final : public Exporter {
   bool regular_ = true;
   uint64_t size_ = 0;
   int errno_ = 0;  // of the last write that failed
+  uint64_t failing_since_ns_ = 0;  // CLOCK_MONOTONIC; 0: it works
+  uint64_t logged_ns_ = 0;
   std::string pending_;  // rest of a line that a pipe did not take yet
   mutable std::mutex mutex_;
   ExporterStats stats_;

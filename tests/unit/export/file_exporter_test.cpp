@@ -4,12 +4,16 @@
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "tests/unit/export/otlp_support.h"
@@ -19,6 +23,23 @@ namespace {
 
 using namespace test;  // NOLINT
 namespace fs = std::filesystem;
+
+// What is logged while it lives.
+class Log {
+ public:
+  Log() : before_(spdlog::default_logger()) {
+    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(said_);
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", std::move(sink)));
+  }
+  ~Log() { spdlog::set_default_logger(before_); }
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+  std::string said() const { return said_.str(); }
+
+ private:
+  std::ostringstream said_;
+  std::shared_ptr<spdlog::logger> before_;
+};
 
 class FileExporterTest : public testing::Test {
  protected:
@@ -69,6 +90,7 @@ TEST_F(FileExporterTest, ADirectoryGetsAFile) {
   open({.path = directory_})->push(many_sums(1, 1));
   EXPECT_EQ(read(directory_ / "metrics.jsonl").size(), 1U);
   EXPECT_EQ(open({.path = directory_.string() + "/"})->destination(), directory_ / "metrics.jsonl");
+  EXPECT_EQ(open({.path = directory_.string() + "/made/"})->destination(), directory_ / "made" / "metrics.jsonl");
 }
 
 TEST_F(FileExporterTest, AWrongPathIsToldAtOnce) {
@@ -124,15 +146,20 @@ TEST_F(FileExporterTest, AFullDiskLeavesNoHalfLineAndIsLeftAgain) {
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
   rlimit tight{before + 300, old.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+  Log log;
+  exporter->push(many_sums(1, 5, 2));
   exporter->push(many_sums(1, 5, 2));
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
   ::signal(SIGXFSZ, handler);
   EXPECT_EQ(fs::file_size(directory_ / "out"), before);
   auto stats = exporter->stats();
-  EXPECT_EQ(stats.points_dropped, 5U);
-  EXPECT_EQ(stats.failures.at("write"), 1U);  // EFBIG
+  EXPECT_EQ(stats.points_dropped, 10U);
+  EXPECT_EQ(stats.failures.at("write"), 2U);  // EFBIG
   EXPECT_NE(stats.last_error, "");
+  EXPECT_EQ(std::ranges::count(log.said(), '\n'), 1) << log.said();
+  EXPECT_NE(log.said().find("file export: cannot write to "), std::string::npos) << log.said();
   exporter->push(many_sums(1, 5, 3));
+  EXPECT_NE(log.said().find(" works again\n"), std::string::npos) << log.said();
   EXPECT_EQ(read(directory_ / "out").size(), 10U);
   EXPECT_EQ(exporter->stats().last_error, "");
 }
