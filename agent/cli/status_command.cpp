@@ -111,6 +111,9 @@ void print_status(const Json& json) {
     fmt::print("  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
                paint(Colour::Red, "!"), without);
   }
+  for (const Json& warning : json.value("warnings", Json::array())) {
+    fmt::print("  {} {}\n\n", paint(Colour::Yellow, "!"), warning.get<std::string>());
+  }
   fmt::print("{}\n", identity_text(json));
   print_modules(json["modules"]);
   print_policies(json);

@@ -51,7 +51,7 @@ void add_map_stats(const std::string& module, bpf_object* object, bool shared, s
     const int fd = bpf_map__fd(map);
     if (fd < 0) continue;
     const bool hash = bpf_map__type(map) == BPF_MAP_TYPE_HASH;
-    out.push_back({module, name, bpf_map__max_entries(map), hash ? count_entries(fd) : 0, memlock_of(fd)});
+    out.push_back({module, name, bpf_map__max_entries(map), hash ? count_entries(fd) : 0, memlock_of(fd), 0});
   }
 }
 
@@ -343,6 +343,20 @@ std::vector<MapReport> Engine::map_stats() const {
   const std::lock_guard lock(mutex_);
   std::vector<MapReport> stats;
   add_map_stats("core", core_->object(), true, stats);
+  // Arrays have all their entries always: what is in use of them is known here.
+  auto slots = slots_->taken();
+  const uint64_t used = slots.size();
+  slots.insert(slots.end(), {SONDE_SLOT_UNATTRIBUTED, SONDE_SLOT_NODE});
+  uint64_t histograms = 0;
+  for (const auto& module : modules_) {
+    if (!module || !module->loaded()) continue;
+    for (const uint32_t slot : slots) histograms += module->rows().histograms_of(slot);
+  }
+  for (MapReport& map : stats) {
+    if (map.map == "sonde_slot_info") map.entries = used;
+    if (map.map == "sonde_histograms") map.entries = histograms;
+    if (map.map == "sonde_subjects") map.update_failures = slots_->update_failures();
+  }
   for (const auto& module : modules_) {
     if (module && module->loaded()) add_map_stats(module->report().name, module->object(), false, stats);
   }

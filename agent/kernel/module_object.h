@@ -57,8 +57,9 @@ struct MapReport {
   std::string module;
   std::string map;
   uint64_t capacity = 0;
-  uint64_t entries = 0;  // of hash maps and queues whose fill is known; 0 otherwise
+  uint64_t entries = 0;  // in use, of hash maps and of the core's slots and histograms; 0 where that is not known
   uint64_t bytes = 0;    // kernel memory (memlock of /proc/self/fdinfo)
+  uint64_t update_failures = 0;  // by user space
 };
 
 struct LoadOptions {

@@ -210,6 +210,21 @@ void Rows::forget(uint32_t slot) {
   }
 }
 
+uint64_t Rows::histograms_of(uint32_t slot) const {
+  uint64_t rows = 0;
+  const auto count = [&](const uint32_t& number) { rows += __atomic_load_n(&number, __ATOMIC_RELAXED) != SONDE_NO_ROW; };
+  if (histograms_) {
+    const auto* numbers = histograms_.at<uint32_t>(slot);
+    for (uint16_t i = 0; i < info_->histograms; ++i) count(numbers[i]);
+  }
+  if (keyed_) {
+    const auto* keyed = keyed_.at<sonde_keyed>(slot);
+    for (const uint32_t& number : keyed->row) count(number);
+    count(keyed->other_row);
+  }
+  return rows;
+}
+
 // Gives it back to the pool.
 void Rows::forget_row(uint32_t* place) {
   const uint32_t number = *place;

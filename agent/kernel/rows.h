@@ -30,6 +30,8 @@ class Rows {
   void reserve(uint32_t slot, uint8_t flags);
   // After the last drain: empties the slot's rows and gives its histogram rows back to the pool.
   void forget(uint32_t slot);
+  // Rows of the histogram pool that this slot has.
+  uint64_t histograms_of(uint32_t slot) const;
 
  private:
   uint64_t drain_counters(uint32_t slot, SampleSink& sink, bool clear);

@@ -35,6 +35,7 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
     const int error = errno;
     if (kind != SONDE_KIND_INSIDE) give_back(entry.slot);
     if (find(cgroup_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;
+    ++update_failures_;
     return Error::system("cannot enter cgroup " + path + " (raise limits.subjects)", error);
   }
   raise_generation();
@@ -44,7 +45,9 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
 Result<void> Slots::ignore(uint64_t cgroup_id, sonde_kind kind) {
   const sonde_subject entry{SONDE_SLOT_IGNORED, static_cast<uint32_t>(kind)};
   if (bpf_map_update_elem(core_.map_fd("sonde_subjects"), &cgroup_id, &entry, BPF_NOEXIST) && errno != EEXIST) {
-    return Error::system("cannot enter a cgroup (raise limits.subjects)", errno);
+    const int error = errno;
+    ++update_failures_;
+    return Error::system("cannot enter a cgroup (raise limits.subjects)", error);
   }
   raise_generation();
   return {};

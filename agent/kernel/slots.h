@@ -66,6 +66,8 @@ class Slots {
   bool released(uint32_t slot) const { return released_[slot]; }
   // Its rows were read and emptied: it is free.
   void give_back(uint32_t slot);
+  // Entries of cgroups that the map did not take: it was full.
+  uint64_t update_failures() const { return update_failures_; }
 
  private:
   void release_process(uint32_t slot, const sonde_slot_info& owner);
@@ -74,6 +76,7 @@ class Slots {
 
   Core& core_;
   std::set<uint32_t> dissolving_;
+  uint64_t update_failures_ = 0;
   std::vector<bool> released_;
   std::vector<bool> unlinked_;  // process slots that the table of processes does not lead to any more
 };

@@ -12,7 +12,7 @@ constexpr AttributeSpec kModuleState[] = {{"sonde.module", "name of the probe; c
 constexpr AttributeSpec kLoss[] = {
     {"sonde.module", "name of the probe; core"},
     {"sonde.reason",
-     "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, bad_value, other"}};
+     "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, bad_value, merged, unmeasured, moved, other"}};
 constexpr AttributeSpec kMap[] = {{"sonde.module", "name of the probe; core"}, {"sonde.map", "name of the BPF map"}};
 constexpr AttributeSpec kDiscard[] = {{"sonde.reason", "not_selected, not_asked, unknown_series"}};
 constexpr AttributeSpec kDetour[] = {
@@ -58,7 +58,7 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.module.overhead.step", "", kGauge,
           "What the overhead budget took away: 0 nothing, 1 full sampling of histograms, 2 a level, 3 everything.",
           kModule),
-    whole("sonde.map.entries", "{entry}", kGauge, "Entries in a BPF map.", kMap),
+    whole("sonde.map.entries", "{entry}", kGauge, "Entries in use of a BPF map; 0 where that is not known.", kMap),
     whole("sonde.map.capacity", "{entry}", kGauge, "Entries that a BPF map has room for.", kMap),
     whole("sonde.map.memory", "By", kGauge, "Kernel memory of a BPF map.", kMap),
     whole("sonde.map.update.failures", "{update}", kCounter, "Updates of a BPF map by user space that failed.", kMap),

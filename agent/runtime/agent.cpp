@@ -386,7 +386,7 @@ void Agent::do_reload() {
 void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
     const Now now = Now::read();
-    report(sink, kernel_stats(*engine_, *overhead_, *failures_, functions_->missed()));
+    report(sink, fullness_.note(kernel_stats(*engine_, *overhead_, *failures_, functions_->missed())));
     report(sink, aggregator_->stats());
     report(sink, names_stats(), now);
     report(sink, "export", outputs_->queue());
@@ -411,6 +411,7 @@ StatusSources Agent::status_sources() const {
   sources.cluster = cluster_.get();
   sources.pods = pods_.get();
   sources.pod_sources = pod_sources_.get();
+  sources.warnings = fullness_.warnings();
   return sources;
 }
 

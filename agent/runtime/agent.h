@@ -25,6 +25,7 @@
 #include "agent/pipeline/self_metrics.h"
 #include "agent/runtime/control.h"
 #include "agent/runtime/failures.h"
+#include "agent/runtime/fullness.h"
 #include "agent/runtime/outputs.h"
 #include "agent/runtime/overhead.h"
 #include "agent/runtime/policies.h"
@@ -112,6 +113,7 @@ class Agent {
   std::unique_ptr<Policies> policies_;
   SeriesLimit series_limit_;
   std::unique_ptr<Failures> failures_;
+  Fullness fullness_;
   std::unique_ptr<Servers> servers_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME

@@ -172,10 +172,11 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
     auto slot = engine_.slots().enter(directory.id, directory.parent_id, directory.path, kind);
     if (slot) {
       entered.push_back(*slot);
-    } else if (without_slot_++ == 0) {
+    } else if (without_slot_++ == 0 && !std::exchange(told_without_slot_, true)) {
       spdlog::warn("{}; what has no slot counts as unattributed", slot.error().message());
     }
   }
+  if (without_slot_ == 0) told_without_slot_ = false;
 }
 
 bool Control::is_there(const std::string& path, uint64_t cgroup_id) const {

@@ -149,6 +149,7 @@ class Control {
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;
   uint64_t without_slot_ = 0;    // at the last walk
+  bool told_without_slot_ = false;
   uint64_t missed_before_ = 0;   // slots_missed() at the last walk
   uint64_t next_walk_ns_ = 0;
   bool slots_came_free_ = false;

@@ -53,7 +53,7 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
   }
   for (const MapReport& map : engine.map_stats()) {
     for (ModuleStats& module : stats.modules) {
-      if (module.name == map.module) module.maps.push_back({map.map, map.entries, map.capacity, map.bytes, 0});
+      if (module.name == map.module) module.maps.push_back({map.map, map.entries, map.capacity, map.bytes, map.update_failures});
     }
   }
   for (ModuleStats& module : stats.modules) add_use(module, overhead);

@@ -256,6 +256,7 @@ std::string make_status_json(const StatusSources& sources) {
                       {"slots_used", sources.engine.slots_used()},
                       {"slots_capacity", sources.engine.slots_capacity()},
                       {"without_slot", control.without_slot}};
+  json["warnings"] = sources.warnings;
   json["modules"] = modules_json(sources);
   json["policies"] = policies_json(sources);
   json["policy_errors"] = sources.policies.errors();

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/fullness.h"
+
+#include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <sstream>
+
+namespace sonde {
+namespace {
+
+KernelStats with(uint64_t entries, uint64_t capacity, const std::string& name = "sonde_subjects") {
+  KernelStats stats;
+  stats.modules.emplace_back();
+  stats.modules.back().name = "core";
+  stats.modules.back().maps.push_back({name, entries, capacity, 4096, 0});
+  return stats;
+}
+
+TEST(Fullness, BeginsAtEightyPercentAndNamesTheLimit) {
+  EXPECT_EQ(fullness_warnings(with(79, 100)), std::vector<std::string>());
+  const auto warnings = fullness_warnings(with(80, 100));
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_EQ(warnings[0].find("map sonde_subjects of core is 80 % full (80 of 100): raise limits.subjects"), 0U) << warnings[0];
+  EXPECT_EQ(fullness_warnings(with(13'107, 16'384, "sonde_histograms")).size(), 0U) << "79.998 %";
+  EXPECT_NE(fullness_warnings(with(16'384, 16'384, "sonde_histograms"))[0].find("100 % full"), std::string::npos);
+  EXPECT_NE(fullness_warnings(with(9, 10, "io_requests"))[0].find("counted as lost"), std::string::npos);
+}
+
+TEST(Fullness, MapsWhoseFillIsNotKnownSayNothing) {
+  EXPECT_TRUE(fullness_warnings(with(0, 0)).empty());
+  EXPECT_TRUE(fullness_warnings(with(0, 100)).empty());
+  EXPECT_TRUE(fullness_warnings({}).empty());
+}
+
+TEST(Fullness, IsLoggedOnceUntilThereIsRoomAgain) {
+  std::ostringstream said;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said)));
+  const auto lines = [&] { return std::ranges::count(said.str(), '\n'); };
+  Fullness fullness;
+  fullness.note(with(90, 100));
+  fullness.note(with(95, 100));
+  EXPECT_EQ(lines(), 1);
+  EXPECT_NE(fullness.warnings().front().find("95 %"), std::string::npos);
+  fullness.note(with(10, 100));
+  EXPECT_TRUE(fullness.warnings().empty());
+  fullness.note(with(90, 100));
+  EXPECT_EQ(lines(), 2);
+  spdlog::set_default_logger(before);
+}
+
+}  // namespace
+}  // namespace sonde
