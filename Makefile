@@ -9,7 +9,7 @@ export JOBS FUZZ_SECONDS
 .PHONY: help build run test unit kernel vm fuzz bench apps e2e asan tsan generate fmt tidy deps clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, build/sonde (the default)
 	@cmake/build.sh release sonde bpf

@@ -34,15 +34,6 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
   return ListenAddress{std::string(host), static_cast<uint16_t>(*port)};
 }
 
-bool is_loopback_host(std::string_view host) {
-  if (equal_ignoring_case(host, "localhost")) return true;
-  std::string text(host);
-  in_addr v4{};
-  if (inet_pton(AF_INET, text.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  in6_addr v6{};
-  return inet_pton(AF_INET6, text.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
 Error listen_error(const std::string& purpose, const ListenAddress& address, int errno_value) {
   std::string what = "Cannot open " + purpose + " on " + address.text() + ": ";
   switch (errno_value) {

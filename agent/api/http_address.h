@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "agent/base/loopback.h"
 #include "agent/base/result.h"
 
 namespace sonde {
@@ -18,9 +19,6 @@ struct ListenAddress {
 
 // "host:port", "[v6]:port", ":port". The error says how to write it.
 Result<ListenAddress> parse_listen_address(std::string_view text);
-
-// Is this host a name or an address of the machine's loopback?
-bool is_loopback_host(std::string_view host);
 
 // One sentence for a failed bind(2): what is wrong and what to do. `purpose`: "the public listener".
 Error listen_error(const std::string& purpose, const ListenAddress& address, int errno_value);

@@ -9,6 +9,9 @@
 #include <memory>
 
 #include "agent/cli/cli.h"
+#include "agent/cli/memory_plan.h"
+#include "agent/identity/cgroup_root.h"
+#include "agent/identity/target.h"
 #include "agent/runtime/agent.h"
 #include "agent/runtime/idle.h"
 #include "agent/runtime/obstacle.h"
@@ -77,17 +80,37 @@ void measure(const AgentOptions& options, Context& context) {
   }
 }
 
+// The process that is asked for must be there: else the agent was asked wrongly. A cgroup tree that cannot be used is another
+// matter: there the agent may have to wait.
+Result<void> check_target(const Config& config) {
+  const Proc proc(config.proc_root);
+  uint32_t target = config.target.pid;
+  if (!config.target.comm.empty()) {
+    auto found = find_process(proc, config.target.comm);
+    if (!found) return found.error();
+    target = *found;
+  }
+  const auto root = find_cgroup_root({.configured = config.cgroup_root, .proc_root = config.proc_root});
+  if (!root || target == 0) return {};
+  auto resolved = resolve_target(proc, root->path, target);
+  return resolved ? Result<void>() : resolved.error();
+}
+
 void run_agent(const AgentFlags& flags, Context& context) {
   // The log goes to standard error: standard output may be the export (--file -).
   log_to_stderr();
   AgentOptions options;
   auto loaded = read_config(flags.settings, flags.file, &options.inputs);
   if (!loaded) return context.fail(loaded.error().message());
+  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto cpus = static_cast<uint32_t>(::sysconf(_SC_NPROCESSORS_CONF));
+  if (auto fits = check_fits(loaded->config.limits, cpus, memory); !fits) return context.fail(fits.error().message());
   if (flags.check) {
     for (const auto& warning : loaded->warnings) std::fprintf(stderr, "sonde: warning: %s\n", warning.c_str());
     std::fputs(render_config(*loaded).c_str(), stdout);
     return;
   }
+  if (auto named = check_target(loaded->config); !named) return context.fail(named.error().message());
   set_up_log(loaded->config.log);
   for (const auto& warning : loaded->warnings) spdlog::warn("{}", warning);
   // Each thread would get a heap of its own otherwise, and what one has freed is of no use to the others.
@@ -95,6 +118,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
   // Requests and the like, megabytes for a moment each, go back to the system: glibc would raise this bound by itself.
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   options.loaded = std::move(*loaded);
+  ::signal(SIGHUP, SIG_IGN);  // until there is an agent: what it would read again has just been read
   if (const char* program = std::getenv("SONDE_BREAK_PROGRAM")) options.break_program = program;
   if (const char* name = std::getenv("SONDE_ALTERNATIVE")) options.alternative = name;
   measure(options, context);

@@ -53,9 +53,13 @@ std::string sentence_of(const CLI::App& app, const CLI::ParseError& error) {
   if (!extras.empty()) {
     const std::string word = extras.front().substr(0, extras.front().find('='));
     if (word.starts_with("-")) {
-      return with_hint("`" + full_name(command) + "` has no flag " + word, word, flags_of(command));
+      const std::string name = &command == &app ? "sonde" : full_name(command);
+      return with_hint("`" + name + "` has no flag " + word, word, flags_of(command));
     }
     if (&command == &app) return with_hint("there is no command \"" + word + "\"", word, commands_of(app));
+    if (!command.get_subcommands({}).empty()) {
+      return with_hint("`" + full_name(command) + "` has no command \"" + word + "\"", word, commands_of(command));
+    }
     return "`" + full_name(command) + "` does not take \"" + word + "\"";
   }
   if (error.get_name() == "RequiredError" && !command.get_subcommands({}).empty()) {

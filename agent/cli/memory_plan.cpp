@@ -110,6 +110,22 @@ Result<MemoryPlan> make_memory_plan(const KernelLimits& limits, uint32_t contain
   return plan;
 }
 
+Result<void> check_fits(const KernelLimits& limits, uint32_t cpus, uint64_t machine_bytes) {
+  const KernelLimits usual;
+  if (limits.slots <= usual.slots && limits.histogram_rows <= usual.histogram_rows && limits.processes <= usual.processes) {
+    return {};
+  }
+  const CoreSizes core{limits.slots, limits.histogram_rows, limits.processes};
+  auto maps = plan_maps({.core = core, .cpus = cpus, .threads = 0, .sockets = 0});
+  if (!maps) return maps.error();
+  const uint64_t bytes = total_bytes(*maps);
+  if (bytes <= machine_bytes / 4) return {};
+  return Error(fmt::format("limits.subjects {}, limits.histograms {} and limits.processes {} take {} of kernel memory, more than "
+                           "a quarter of this machine's {}: lower them (`sonde doctor --plan` shows what takes how much)",
+                           limits.slots, limits.histogram_rows, limits.processes, bytes_text(static_cast<double>(bytes)),
+                           bytes_text(static_cast<double>(machine_bytes))));
+}
+
 std::string plan_text(const MemoryPlan& plan) {
   std::string text = fmt::format("Kernel memory of all maps: {} containers, {} CPUs, {} slots, {} histograms, {} processes\n\n",
                                  plan.containers, plan.cpus, plan.limits.slots, plan.limits.histogram_rows,

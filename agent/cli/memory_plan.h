@@ -35,6 +35,9 @@ struct MemoryPlan {
 };
 
 Result<MemoryPlan> make_memory_plan(const KernelLimits& limits, uint32_t containers, uint32_t cpus);
+// An error if the maps of an agent with these limits on a machine of that many processors would take more than a quarter of
+// its memory. Nothing is looked at where the limits are not raised.
+Result<void> check_fits(const KernelLimits& limits, uint32_t cpus, uint64_t machine_bytes);
 std::string plan_text(const MemoryPlan& plan);
 std::string plan_json(const MemoryPlan& plan);
 

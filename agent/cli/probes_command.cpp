@@ -14,11 +14,10 @@ namespace sonde::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr uint64_t kTimeoutNs = 1'000'000'000;
 
 // Of the running agent; an empty list if none runs.
 Json running_modules(const std::string& address) {
-  auto answer = get_from_agent(address, "/statusz", kTimeoutNs);
+  auto answer = get_from_agent(address, "/statusz", kAnswerTimeoutNs);
   if (!answer) return Json::array();
   const Json json = Json::parse(*answer, nullptr, false);
   return json.is_object() && json.contains("modules") ? json["modules"] : Json::array();

@@ -257,6 +257,7 @@ void run_top(const TopFlags& flags, Context& context) {
   options.loaded.config.ceilings.min_period_ms = 100;
   options.servers = false;
   options.greet = false;
+  if (is_terminal() && flags.format != "json" && !flags.once) spdlog::set_level(spdlog::level::off);  // it would be in the table
   const uint64_t started_ns = realtime_ns();
   auto agent = Agent::start(std::move(options));
   if (!agent) return context.fail(agent.error().message(), kFailed);

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "agent/base/file.h"
+#include "agent/base/loopback.h"
 #include "agent/base/text.h"
 #include "agent/config/config_layers.h"
 
@@ -43,11 +44,48 @@ void check_directory(Loading& loading, std::string_view setting, const std::stri
   }
 }
 
-// The file itself is made; its directory is not.
-void check_parent(Loading& loading, std::string_view setting, const std::string& path) {
+// A file of certificates that holds none is found out here, and not by the first request.
+void check_pem(Loading& loading, std::string_view setting, const std::string& path) {
+  const std::size_t before = loading.problems.size();
+  check_file(loading, setting, path);
+  if (path.empty() || loading.problems.size() != before) return;
+  auto text = read_small_file(path);
+  if (text && text->find("-----BEGIN ") == std::string::npos) {
+    loading.problems.push_back(fmt::format("{}: {} holds no PEM text (it has no line with -----BEGIN)", setting, path));
+  }
+}
+
+// The file, or the directory that the path ends in, is made; what is above it is not.
+void check_output(Loading& loading, std::string_view setting, std::string path) {
+  if (path == "-") return;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
   const auto slash = path.rfind('/');
-  if (path == "-" || slash == std::string::npos || slash == 0) return;
-  check_directory(loading, setting, path.substr(0, slash));
+  const std::string above = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const std::size_t before = loading.problems.size();
+  check_directory(loading, setting, above);
+  if (loading.problems.size() != before) return;
+  const bool there = ::access(path.c_str(), F_OK) == 0;
+  if (::access(there ? path.c_str() : above.c_str(), W_OK) != 0) {
+    loading.problems.push_back(fmt::format("{}: {}", setting, Error::system("cannot write to " + path, errno).message()));
+  }
+}
+
+// A /proc of the machine has a file `stat`; a directory that has none is none.
+void check_proc(Loading& loading, std::string_view setting, const std::string& path) {
+  const std::size_t before = loading.problems.size();
+  check_directory(loading, setting, path);
+  if (loading.problems.size() != before || ::access((path + "/stat").c_str(), R_OK) == 0) return;
+  loading.problems.push_back(fmt::format("{}: {} is no /proc (it has no file stat)", setting, path));
+}
+
+// What shows all tenants listens on loopback: ":port" means that, too.
+void check_loopback(Loading& loading, std::string_view setting, const std::string& address) {
+  std::string_view host = std::string_view(address).substr(0, address.rfind(':'));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty() || is_loopback_host(host)) return;
+  loading.problems.push_back(fmt::format(
+      "{} shows all tenants and opens on loopback only, not on {}: write 127.0.0.1{} (kubectl port-forward reaches it)", setting,
+      address, address.substr(address.rfind(':'))));
 }
 
 }  // namespace
@@ -71,17 +109,22 @@ void check_together(Loading& loading) {
                              : "export.otlp.tls.key needs export.otlp.tls.certificate as well");
   }
   if (std::ranges::find(config.exports.to, ExportKind::Otlp) != config.exports.to.end()) {
-    check_file(loading, said("export.otlp.tls.ca"), otlp.tls.ca);
-    check_file(loading, said("export.otlp.tls.certificate"), otlp.tls.certificate);
-    check_file(loading, said("export.otlp.tls.key"), otlp.tls.key);
+    check_pem(loading, said("export.otlp.tls.ca"), otlp.tls.ca);
+    const bool pair = !otlp.tls.certificate.empty() && !otlp.tls.key.empty();  // half a pair is told already
+    const auto check = pair ? check_pem : check_file;
+    check(loading, said("export.otlp.tls.certificate"), otlp.tls.certificate);
+    check(loading, said("export.otlp.tls.key"), otlp.tls.key);
+    if (!otlp.queue.directory.empty()) check_output(loading, said("export.otlp.queue.directory"), otlp.queue.directory);
   }
   if (std::ranges::find(config.exports.to, ExportKind::File) != config.exports.to.end()) {
-    check_parent(loading, said("export.file.path"), config.exports.file.path);
+    check_output(loading, said("export.file.path"), config.exports.file.path);
   }
   if (otlp.retry.initial_ns > otlp.retry.max_ns) add("export.otlp.retry.initial is longer than export.otlp.retry.max");
   check_directory(loading, said("policies"), config.policies);
   check_directory(loading, said("cgroupRoot"), config.cgroup_root);
-  check_directory(loading, said("procRoot"), config.proc_root);
+  check_proc(loading, said("procRoot"), config.proc_root);
+  check_loopback(loading, said("listen.httpLocal"), config.listen.http_local);
+  check_loopback(loading, said("listen.grpc"), config.listen.grpc);
   if (config.target.pid != 0 && !config.target.comm.empty()) {
     add("target.pid and target.comm exclude each other: name the process by one of them");
   }

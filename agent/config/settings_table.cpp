@@ -15,6 +15,7 @@ using namespace setting;
 
 constexpr uint64_t kHour = 3600 * kSecond;
 constexpr uint64_t kTiB = 1ULL << 40;
+constexpr const char* kLoopback = "host:port of the machine's loopback, :port, or off";
 
 const std::vector<std::pair<std::string_view, Level>> kLevels{
     {"None", Level::None}, {"Minimal", Level::Minimal}, {"Standard", Level::Standard}, {"Detailed", Level::Detailed}};
@@ -277,9 +278,10 @@ void add_machine(std::vector<Setting>& t) {
   t.push_back(address("listen.http", "http", SONDE_FIELD(listen.http),
                       "Health, and /metrics where prometheus is exported", {.alias = "HTTP_PORT"}));
   t.push_back(address("listen.httpLocal", "http-local", SONDE_FIELD(listen.http_local),
-                      "Status, report and /metrics of all tenants: keep it on loopback"));
-  t.push_back(address("listen.grpc", "grpc", SONDE_FIELD(listen.grpc), "The gRPC interface: keep it on loopback",
-                      {.alias = "GRPC_PORT"}));
+                      "Status, report and /metrics of all tenants"));
+  t.back().range = kLoopback;
+  t.push_back(address("listen.grpc", "grpc", SONDE_FIELD(listen.grpc), "The gRPC interface", {.alias = "GRPC_PORT"}));
+  t.back().range = kLoopback;
   t.push_back(text("listen.unixSocket", "unix-socket", SONDE_FIELD(listen.unix_socket),
                    "The gRPC interface on a socket; empty: not served"));
 }

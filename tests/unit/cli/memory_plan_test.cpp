@@ -63,6 +63,19 @@ TEST(MemoryPlan, GrowsWithWhatIsAsked) {
   EXPECT_NE(plan_text(many).find("it does not fit"), std::string::npos);
 }
 
+TEST(MemoryPlan, LimitsThatTakeAQuarterOfTheMachineAreRefused) {
+  constexpr uint64_t kGiB = 1ULL << 30;
+  EXPECT_TRUE(check_fits({}, kCpus, kGiB));
+  EXPECT_TRUE(check_fits({.slots = 16'384, .histogram_rows = 65'536, .processes = 2048}, kCpus, 4 * kGiB));
+  const KernelLimits large{.slots = 1'000'000, .histogram_rows = 4'000'000, .processes = 2048};
+  const auto refused = check_fits(large, kCpus, 4 * kGiB);
+  ASSERT_FALSE(refused);
+  const std::string& said = refused.error().message();
+  EXPECT_EQ(said.find("limits.subjects 1000000, limits.histograms 4000000 and limits.processes 2048 take "), 0U) << said;
+  EXPECT_NE(said.find("a quarter of this machine's 4.0 GiB"), std::string::npos) << said;
+  EXPECT_TRUE(check_fits(large, kCpus, 1024 * kGiB));
+}
+
 TEST(MemoryPlan, JsonSaysTheSame) {
   const MemoryPlan plan = plan_for(kContainers, kCpus);
   const auto json = nlohmann::json::parse(plan_json(plan));

@@ -92,7 +92,8 @@ TEST_F(WrongInput, CommandsAndFlags) {
   refused({"agent", "--intervall", "5s"}, "`agent` has no flag --intervall; did you mean --interval?");
   refused({"agent", "now"}, "`agent` does not take \"now\"");
   refused({"policy"}, "`policy` needs one of: check");
-  refused({"policy", "chekc"}, "`policy` does not take \"chekc\"");
+  refused({"policy", "chekc"}, "`policy` has no command \"chekc\"; did you mean check?");
+  refused({"--wrong"}, "`sonde` has no flag --wrong");
   refused({"policy", "check"}, "`policy check` needs FILE");
   refused({"probes", "io"}, "`probes` does not take \"io\"");
   refused({"agent", "--interval"}, "--interval needs a value (see `sonde agent --help`)");
@@ -137,6 +138,16 @@ TEST_F(WrongInput, Values) {
   agent("policies", "/etc/passwd", "/etc/passwd is not a directory");
   refused({"agent", "--check-config", "--export", "file", "--file", "/nonexistent/out.jsonl"},
           "export.file.path (--file): cannot read the directory /nonexistent: No such file or directory");
+  refused({"agent", "--check-config", "--export", "file", "--file", "/nonexistent/out/"},
+          "export.file.path (--file): cannot read the directory /nonexistent: No such file or directory");
+  agent("otlp-queue-directory", "/nonexistent/queue", "export.otlp.queue.directory (--otlp-queue-directory): cannot read the ");
+  refused({"agent", "--target-comm", "nobodysname"}, "no process is named 'nobodysname'");
+  agent("proc-root", directory_, "procRoot (--proc-root): " + directory_ + " is no /proc");
+  agent("otlp-ca", "/etc/hostname", "export.otlp.tls.ca (--otlp-ca): /etc/hostname holds no PEM text");
+  agent("http-local", "0.0.0.0:18081",
+        "listen.httpLocal (--http-local) shows all tenants and opens on loopback only, not on 0.0.0.0:18081: write 127.0.0.1");
+  agent("http-local", "[::]:18081", "opens on loopback only, not on [::]:18081");
+  agent("grpc", "node-1:19090", "listen.grpc (--grpc) shows all tenants and opens on loopback only");
   refused({"agent", "--check-config", "--target-pid", "1", "--target-comm", "init"}, "exclude each other");
   refused({"top", "--every", "never", "--once"}, "--every is a time of 200ms or more, like 2s; \"never\" is not");
 }
@@ -221,6 +232,21 @@ TEST_F(WrongInput, Policies) {
   refused_spec("collection: {periodSeconds: 5s}", "periodSeconds");
   refused_spec("collection: {cleanup: {strategy: Never}}", "'Never'");
   refused_spec("podSelector: {matchExpressions: [{key: a, operator: Like}]}", "'Like'");
+}
+
+TEST_F(WrongInput, WhatIsRightIsTaken) {
+  const auto taken = [](std::vector<std::string> words) {
+    words.insert(words.begin(), {"agent", "--check-config"});
+    const Said said = sonde(words);
+    EXPECT_EQ(said.code, kOk) << said.err;
+  };
+  for (const char* address : {":1", "127.0.0.1:1", "[::1]:1", "localhost:1", "off"}) {
+    taken({"--http-local", address, "--grpc", address});
+  }
+  taken({"--export", "file", "--file", directory_ + "/made/"});
+  taken({"--export", "file", "--file", directory_});
+  taken({"--export", "file", "--file", directory_ + "/new.jsonl"});
+  taken({"--otlp-ca", file("text before\n-----BEGIN CERTIFICATE-----\n", "ca.pem")});
 }
 
 TEST_F(WrongInput, APlanThatDoesNotFitIsNone) {

@@ -172,7 +172,8 @@ TEST_F(Configuration, EveryOtlpVariableHasItsPlace) {
 }
 
 TEST_F(Configuration, CertificateAndKeyMayComeFromDifferentLayers) {
-  std::string certificate = write("cert.pem", "x"), key = write("key.pem", "x");
+  const std::string certificate = write("cert.pem", "-----BEGIN CERTIFICATE-----\n");
+  const std::string key = write("key.pem", "-----BEGIN PRIVATE KEY-----\n");
   use("export: {otlp: {tls: {certificate: " + certificate + "}}}\n");
   EXPECT_EQ(problems(), std::vector<std::string>{"export.otlp.tls.certificate needs export.otlp.tls.key as well"});
   variables_["OTEL_EXPORTER_OTLP_CLIENT_KEY"] = key;
