@@ -61,6 +61,7 @@ void add_nothing(const Config& config, Json& json) {
   json["subjects"] = {{"known", 0}, {"selected", 0}, {"slots_used", 0}, {"slots_capacity", config.limits.slots},
                       {"without_slot", 0}};
   json["overridden"] = Json::array();
+  json["warnings"] = Json::array();
   json["pipeline"] = {{"samples", 0},
                       {"streams", 0},
                       {"series", 0},
