@@ -23,6 +23,9 @@ Result<std::unique_ptr<Servers>> Servers::start(const Config& config, ServerSour
   std::unique_ptr<Servers> servers(new Servers());
   servers->health_.add(HealthKind::Live, "loop", sources.alive);
   servers->health_.add(HealthKind::Ready, "probes", sources.ready);
+  servers->health_.add(HealthKind::Ready, "listeners", [raw = servers.get()]() -> Result<void> {
+    return raw->open_ ? Result<void>() : Error("not all listeners are open yet");
+  });
   const bool pulled = std::ranges::find(config.exports.to, ExportKind::Prometheus) != config.exports.to.end();
   if (!config.listen.http.empty()) {
     auto server = listen(config.listen.http, "public", [&](HttpServer& http) {
@@ -75,6 +78,7 @@ Result<std::unique_ptr<Servers>> Servers::start(const Config& config, ServerSour
     if (!options.address.empty()) servers->addresses_.push_back("grpc://" + options.address);
     if (!options.socket.empty()) servers->addresses_.push_back("unix:" + options.socket);
   }
+  servers->open_ = true;
   return servers;
 }
 

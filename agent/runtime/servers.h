@@ -2,6 +2,7 @@
 // The agent's listeners: health (and /metrics when pulled) for everyone, everything else on loopback, gRPC on loopback.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,7 @@ class Servers {
 
  private:
   Servers() = default;
+  std::atomic<bool> open_{false};  // all of them
   HealthChecks health_;
   EventHub events_;
   std::unique_ptr<HttpServer> everyone_, local_;
