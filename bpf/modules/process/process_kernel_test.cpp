@@ -330,8 +330,10 @@ TEST_F(ProcessTest, AHundredThousandForksLeakNothing) {
   const std::vector<MapReport> after = engine().map_stats();
   ASSERT_EQ(after.size(), before.size());
   for (std::size_t i = 0; i < after.size(); ++i) {
-    if (after[i].map == "sonde_free_rows") continue;  // the two histograms of this test came out of it
-    EXPECT_EQ(after[i].entries, before[i].entries) << after[i].map;
+    if (after[i].map == "sonde_free_rows") continue;  // what that histogram came out of
+    const uint64_t own = after[i].map == "sonde_histograms" ? 1 : 0;  // that of lifetimes, however many processes
+    EXPECT_GE(after[i].entries, before[i].entries) << after[i].map;
+    EXPECT_LE(after[i].entries, before[i].entries + own) << after[i].map;
   }
 }
 
