@@ -146,6 +146,7 @@ TEST_F(MemoryTest, WhatIsSwappedIsTheOwners) {
   HeldProcess neighbour(other, {[&] { file.read_through(); }});
   box.run([&] {
     limit.enter();
+    spare_from_kills();
     char* memory = anonymous(48 * kMiB);
     touch(memory, 48 * kMiB);
     touch(memory, 48 * kMiB);

@@ -30,6 +30,9 @@ class ThreadMemoryTest : public ThreadTimeTest {
     select(neighbour, {{"sched", SCHED_FLAG_THREAD}});
     Measured measured;
     HeldProcess process(box, {[&] {
+                                // Of one that changes its CPU the kernel's figure is too small: it is a mean over CPUs, each
+                                // weighed by how long it had work (kernel/sched/psi.c, collect_percpu_times).
+                                pin_to(0);
                                 if (!limit) return;
                                 limit->enter();
                                 // Hardly waits for a CPU then. Not where it would be quicker than what it swaps out.
@@ -112,6 +115,7 @@ TEST_F(ThreadMemoryTest, WaitingForSwapIsMemoryOrDisk) {
   if (!swap.on()) GTEST_SKIP() << "the kernel takes no swap file in /tmp";
   const Stalled did = stalled(box, &limit,
                               [] {
+                                spare_from_kills();
                                 char* memory = anonymous(40 * kMiB);
                                 for (int i = 0; i < 4; ++i) touch(memory, 40 * kMiB);
                               },

@@ -65,6 +65,18 @@ TaskFigures figures_of(pid_t pid) { return figures_of("/proc/" + std::to_string(
 
 bool has_migration_figures() { return access("/proc/self/sched", R_OK) == 0; }
 
+namespace {
+
+// To a process that may have been killed: that is this test's failure, and not the end of all.
+bool tell(int pipe, unsigned char number) {
+  const auto before = signal(SIGPIPE, SIG_IGN);
+  const bool told = write(pipe, &number, 1) == 1;
+  signal(SIGPIPE, before);
+  return told;
+}
+
+}  // namespace
+
 HeldProcess::HeldProcess(const Cgroup& cgroup, std::vector<std::function<void()>> steps) {
   int commands[2];
   int answers[2];
@@ -87,15 +99,14 @@ HeldProcess::HeldProcess(const Cgroup& cgroup, std::vector<std::function<void()>
 
 HeldProcess::~HeldProcess() {
   // Closing the pipe would not do: processes made later hold it too.
-  EXPECT_EQ(write(commands_.get(), &kEnd, 1), 1);
+  EXPECT_TRUE(tell(commands_.get(), kEnd));
   int status = -1;
   EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "an expectation failed in a step, status " << status;
 }
 
 void HeldProcess::begin(std::size_t step) {
-  const auto number = static_cast<unsigned char>(step);
-  EXPECT_EQ(write(commands_.get(), &number, 1), 1);
+  EXPECT_TRUE(tell(commands_.get(), static_cast<unsigned char>(step)));
 }
 
 void HeldProcess::finish() {

@@ -43,6 +43,10 @@ inline int64_t number_in(const std::string& path, const std::string& key) {
   return -1;
 }
 
+// By a child whose limit leaves it no more than a slow disk takes: where all its pages wait to be written, the kernel would
+// kill it. One that must not be killed asks again until there is room.
+inline void spare_from_kills() { MUST(write_to("/proc/self/oom_score_adj", "-1000")); }
+
 // A memory limit for who enters it: the test's own cgroup where the controller is in the v2 tree, else a cgroup of v1's.
 class MemoryLimit {
  public:
