@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "agent/base/text.h"
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 
 namespace sonde {
 namespace {

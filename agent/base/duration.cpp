@@ -66,11 +66,11 @@ bool add_scaled(uint64_t& total, uint64_t whole, double fraction, uint64_t facto
 }
 
 Error not_a_duration(std::string_view text) {
-  return Error(fmt::format("'{}' is not a duration: write for example 10s, 1m30s or 250ms", text.substr(0, 80)));
+  return Error(fmt::format("'{}' is not a duration: write for example 10s, 1m30s or 250ms", one_line(text)));
 }
 
 Error not_a_size(std::string_view text) {
-  return Error(fmt::format("'{}' is not a size: write for example 64MiB, 10MB or 4096", text.substr(0, 80)));
+  return Error(fmt::format("'{}' is not a size: write for example 64MiB, 10MB or 4096", one_line(text)));
 }
 
 }  // namespace

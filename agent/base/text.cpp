@@ -6,6 +6,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "agent/base/utf8.h"
+
 namespace sonde {
 
 namespace {
@@ -98,9 +100,20 @@ Result<int64_t> parse_integer(std::string_view text, int64_t min, int64_t max) {
   auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
   bool whole = failed == std::errc() && end == text.data() + text.size();
   if (!whole || value < min || value > max) {
-    return Error(fmt::format("'{}' is not a whole number from {} to {}", text.substr(0, 80), min, max));
+    return Error(fmt::format("'{}' is not a whole number from {} to {}", one_line(text), min, max));
   }
   return value;
+}
+
+std::string one_line(std::string_view text, std::size_t most) {
+  std::size_t end = std::min(text.size(), most);
+  // Not into the middle of a character: its later bytes are 10xxxxxx.
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  std::string out = made_utf8(text.substr(0, end));
+  std::ranges::replace_if(
+      out, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  if (end < text.size()) out += "…";
+  return out;
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

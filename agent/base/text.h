@@ -49,6 +49,11 @@ std::string join(const Range& parts, std::string_view separator = ", ") {
   return out;
 }
 
+// Foreign text as part of a sentence that is one line of UTF-8: control characters become blanks, bytes that are no
+// character '?', and what is longer than `most` bytes is cut before a character and ends with '…'.
+inline constexpr std::size_t kQuoted = 80;
+std::string one_line(std::string_view text, std::size_t most = kQuoted);
+
 // "a, b or c"
 std::string join_or(std::span<const std::string_view> parts);
 

@@ -30,17 +30,17 @@ std::string chosen_profile(const ConfigInputs& inputs, std::string_view file_tex
 
 void check_file(Loading& loading, std::string_view setting, const std::string& path) {
   if (path.empty() || ::access(path.c_str(), R_OK) == 0) return;
-  loading.problems.push_back(fmt::format("{}: {}", setting, Error::system("cannot read " + path, errno).message()));
+  loading.refuse(fmt::format("{}: {}", setting, Error::system("cannot read " + path, errno).message()));
 }
 
 void check_directory(Loading& loading, std::string_view setting, const std::string& path) {
   if (path.empty()) return;
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
-    loading.problems.push_back(
+    loading.refuse(
         fmt::format("{}: {}", setting, Error::system("cannot read the directory " + path, errno).message()));
   } else if (!S_ISDIR(info.st_mode)) {
-    loading.problems.push_back(fmt::format("{}: {} is not a directory", setting, path));
+    loading.refuse(fmt::format("{}: {} is not a directory", setting, path));
   }
 }
 
@@ -51,7 +51,7 @@ void check_pem(Loading& loading, std::string_view setting, const std::string& pa
   if (path.empty() || loading.problems.size() != before) return;
   auto text = read_small_file(path);
   if (text && text->find("-----BEGIN ") == std::string::npos) {
-    loading.problems.push_back(fmt::format("{}: {} holds no PEM text (it has no line with -----BEGIN)", setting, path));
+    loading.refuse(fmt::format("{}: {} holds no PEM text (it has no line with -----BEGIN)", setting, path));
   }
 }
 
@@ -66,7 +66,7 @@ void check_output(Loading& loading, std::string_view setting, std::string path) 
   if (loading.problems.size() != before) return;
   const bool there = ::access(path.c_str(), F_OK) == 0;
   if (::access(there ? path.c_str() : above.c_str(), W_OK) != 0) {
-    loading.problems.push_back(fmt::format("{}: {}", setting, Error::system("cannot write to " + path, errno).message()));
+    loading.refuse(fmt::format("{}: {}", setting, Error::system("cannot write to " + path, errno).message()));
   }
 }
 
@@ -75,7 +75,7 @@ void check_proc(Loading& loading, std::string_view setting, const std::string& p
   const std::size_t before = loading.problems.size();
   check_directory(loading, setting, path);
   if (loading.problems.size() != before || ::access((path + "/stat").c_str(), R_OK) == 0) return;
-  loading.problems.push_back(fmt::format("{}: {} is no /proc (it has no file stat)", setting, path));
+  loading.refuse(fmt::format("{}: {} is no /proc (it has no file stat)", setting, path));
 }
 
 // What shows all tenants listens on loopback: ":port" means that, too.
@@ -83,7 +83,7 @@ void check_loopback(Loading& loading, std::string_view setting, const std::strin
   std::string_view host = std::string_view(address).substr(0, address.rfind(':'));
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host.empty() || is_loopback_host(host)) return;
-  loading.problems.push_back(fmt::format(
+  loading.refuse(fmt::format(
       "{} shows all tenants and opens on loopback only, not on {}: write 127.0.0.1{} (kubectl port-forward reaches it)", setting,
       address, address.substr(address.rfind(':'))));
 }
@@ -93,7 +93,7 @@ void check_loopback(Loading& loading, std::string_view setting, const std::strin
 void check_together(Loading& loading) {
   const Config& config = loading.config;
   const OtlpOptions& otlp = config.exports.otlp;
-  auto add = [&](const std::string& sentence) { loading.problems.push_back(sentence); };
+  auto add = [&](const std::string& sentence) { loading.refuse(sentence); };
   // Whoever said it last is told.
   auto said = [&](const std::string& setting) {
     auto found = loading.sources.find(setting);

@@ -57,10 +57,12 @@ bool is_service_variable(std::string_view name) {
 
 }  // namespace
 
+void Loading::refuse(std::string_view sentence) { problems.push_back(one_line(sentence, std::string::npos)); }
+
 void Loading::set(const Setting& setting, std::string_view value, const std::string& where, const std::string& source) {
   auto done = setting.set(config, value);
   if (!done) {
-    problems.push_back(where + ": " + done.error().message());
+    refuse(where + ": " + done.error().message());
     return;
   }
   sources[setting.name] = source.empty() ? where : source;
@@ -79,7 +81,7 @@ void apply_otel(Loading& loading, const GetEnv& env) {
     if (ns) {
       set(loading, "interval", fmt::format("{}ms", *ns), "OTEL_METRIC_EXPORT_INTERVAL");
     } else {
-      loading.problems.push_back("OTEL_METRIC_EXPORT_INTERVAL: " + ns.error().message() + " (milliseconds)");
+      loading.refuse("OTEL_METRIC_EXPORT_INTERVAL: " + ns.error().message() + " (milliseconds)");
     }
   }
   if (auto exporters = read(env, "OTEL_METRICS_EXPORTER")) {
@@ -96,7 +98,7 @@ void apply_otel(Loading& loading, const GetEnv& env) {
   TlsFiles pair = std::exchange(base.tls, {});
   auto otlp = otlp_options_from_env(without_pair, std::move(base));
   if (!otlp) {
-    loading.problems.push_back(otlp.error().message());
+    loading.refuse(otlp.error().message());
     return;
   }
   if (otlp->tls.ca.empty()) otlp->tls.ca = pair.ca;
@@ -127,7 +129,7 @@ void apply_aliases(Loading& loading, const GetEnv& env) {
     if (ns) {
       set(loading, "interval", format_duration(*ns), "EXPORT_INTERVAL");
     } else {
-      loading.problems.push_back("EXPORT_INTERVAL: " + ns.error().message());
+      loading.refuse("EXPORT_INTERVAL: " + ns.error().message());
     }
   }
   if (auto directory = read(env, "OUTPUT_DIR")) {
@@ -141,7 +143,7 @@ void apply_aliases(Loading& loading, const GetEnv& env) {
     if (auto port = parse_integer(*text, 0, 65535)) {
       set(loading, setting, fmt::format("{}:{}", host, *port), name);
     } else {
-      loading.problems.push_back(fmt::format("{}: {}", name, port.error().message()));
+      loading.refuse(fmt::format("{}: {}", name, port.error().message()));
     }
   }
 }
@@ -158,7 +160,7 @@ void apply_sonde_variables(Loading& loading, const GetEnv& env, const std::vecto
     if (name == "SONDE_BREAK_PROGRAM" || name == "SONDE_ALTERNATIVE") continue;
     if (std::ranges::find(known, name) != known.end()) continue;
     std::string_view near = nearest(name, known);
-    loading.warnings.push_back(fmt::format("the variable {} has no effect{}", name.substr(0, 80),
+    loading.warnings.push_back(fmt::format("the variable {} has no effect{}", one_line(name),
                                            near.empty() ? "" : fmt::format(", did you mean {}", near)));
   }
 }
@@ -168,7 +170,7 @@ void apply_flags(Loading& loading, const std::map<std::string, std::string>& fla
     auto found = std::ranges::find(settings(), flag, &Setting::flag);
     // A script's variable that is not set, for example. For "nobody" there is no flag at all.
     if (trim(value).empty() || (flag == "target-pid" && value == "0")) {
-      loading.problems.push_back(fmt::format("--{}: {}; leave the flag out if there is nothing to say", flag,
+      loading.refuse(fmt::format("--{}: {}; leave the flag out if there is nothing to say", flag,
                                              value == "0" ? "0 is no process" : "the value is empty"));
       continue;
     }
@@ -179,7 +181,7 @@ void apply_flags(Loading& loading, const std::map<std::string, std::string>& fla
     std::vector<std::string> known;
     for (const Setting& setting : settings()) known.push_back(setting.flag);
     std::string_view near = nearest(flag, known);
-    loading.problems.push_back(
+    loading.refuse(
         fmt::format("there is no flag --{}{}", flag, near.empty() ? "" : fmt::format(", did you mean --{}", near)));
   }
 }

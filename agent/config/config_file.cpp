@@ -78,7 +78,7 @@ class FileReader {
 
  private:
   void problem(const YamlNode& at, const std::string& sentence) {
-    loading_.problems.push_back(place(path_, at) + ": " + sentence);
+    loading_.refuse(place(path_, at) + ": " + sentence);
   }
 
   // Besides typing errors: the right word at the wrong level.
@@ -161,16 +161,16 @@ std::string profile_in(std::string_view text, const std::string& path) {
 void apply_file(Loading& loading, const std::string& path, std::string_view text, std::string_view profile) {
   auto documents = parse_yaml(text, path);
   if (!documents) {
-    loading.problems.push_back(documents.error().message());
+    loading.refuse(documents.error().message());
     return;
   }
   if (documents->empty()) return;
   const YamlNode& document = documents->front();
   if (documents->size() > 1) {
-    loading.problems.push_back(place(path, (*documents)[1]) + ": a configuration file holds one document");
+    loading.refuse(place(path, (*documents)[1]) + ": a configuration file holds one document");
   }
   if (document.kind != YamlNode::Kind::Map) {
-    loading.problems.push_back(place(path, document) + ": the configuration must be a map of keys, not " +
+    loading.refuse(place(path, document) + ": the configuration must be a map of keys, not " +
                                describe(document));
     return;
   }

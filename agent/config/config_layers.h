@@ -18,6 +18,7 @@ struct Loading {
   std::vector<std::string> warnings;
   std::vector<std::string> problems;
 
+  void refuse(std::string_view sentence);  // a problem: the words in it may be anybody's, the sentence is one line
   // `where` goes in front of a problem ("--interval", "sonde.yaml:3:11: interval") and, unless `source` says
   // otherwise, is remembered as the source.
   void set(const Setting& setting, std::string_view value, const std::string& where, const std::string& source = {});

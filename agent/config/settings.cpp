@@ -81,7 +81,7 @@ std::string format_pairs(const Pairs& pairs) {
 
 Error wrong_word(std::string_view text, std::span<const std::string_view> allowed) {
   std::string_view near = nearest(text, allowed);
-  return Error(fmt::format("must be {}, not '{}'{}", join_or(allowed), text.substr(0, 80),
+  return Error(fmt::format("must be {}, not '{}'{}", join_or(allowed), one_line(text),
                            near.empty() ? "" : fmt::format(", did you mean '{}'", near)));
 }
 
@@ -89,7 +89,7 @@ Result<void> check_address(std::string_view text) {
   auto colon = text.rfind(':');
   auto wrong = [&] {
     return Error(fmt::format("'{}' is not an address: write for example 127.0.0.1:18080, [::]:18080, :18080 or off",
-                             text.substr(0, 80)));
+                             one_line(text)));
   };
   if (colon == std::string_view::npos) return wrong();
   std::string_view host = text.substr(0, colon);

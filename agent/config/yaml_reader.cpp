@@ -35,7 +35,7 @@ std::string without_unit(const YamlNode& node, int64_t min, int64_t max, std::st
 
 void Problems::add(const YamlNode& at, const std::string& sentence) {
   if (sentences_.size() >= kMost) return;
-  sentences_.push_back(fmt::format("{}:{}:{}: {}", file_, at.line, at.column, sentence));
+  sentences_.push_back(fmt::format("{}:{}:{}: {}", file_, at.line, at.column, one_line(sentence, std::string::npos)));
 }
 
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {

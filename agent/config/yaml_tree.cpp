@@ -10,7 +10,8 @@
 #include <istream>
 #include <streambuf>
 
-#include "agent/export/utf8.h"
+#include "agent/base/text.h"
+#include "agent/base/utf8.h"
 
 namespace sonde {
 
@@ -65,7 +66,7 @@ class Builder : public YAML::EventHandler {
     node.column = std::max(mark.column, 0) + 1;
     if (anchor != 0) throw Refused{node.line, node.column, "anchors are not allowed, write the value out"};
     if (!tag.empty() && tag != "?" && tag != "!") {
-      throw Refused{node.line, node.column, fmt::format("the tag {} is not allowed", tag)};
+      throw Refused{node.line, node.column, fmt::format("the tag {} is not allowed", one_line(tag))};
     }
     if (open_.size() >= kYamlMaxDepth) {
       throw Refused{node.line, node.column, fmt::format("nested deeper than {} levels", kYamlMaxDepth)};
@@ -96,7 +97,7 @@ class Builder : public YAML::EventHandler {
     if (!key.waiting) {
       if (node.kind != YamlNode::Kind::Scalar) throw Refused{node.line, node.column, "a key must be a word"};
       if (parent.find(node.text)) {
-        throw Refused{node.line, node.column, fmt::format("'{}' is given twice", node.text.substr(0, 80))};
+        throw Refused{node.line, node.column, describe(node) + " is given twice"};
       }
       key.node = std::move(node);
       key.waiting = true;
@@ -168,9 +169,9 @@ Result<std::vector<YamlNode>> parse_yaml(std::string_view text, const std::strin
     return Error(fmt::format("{}:{}:{}: {}", name, refused.line, refused.column, refused.sentence));
   } catch (const YAML::Exception& failed) {
     return Error(fmt::format("{}:{}:{}: not valid YAML: {}", name, std::max(failed.mark.line, 0) + 1,
-                             std::max(failed.mark.column, 0) + 1, failed.msg));
+                             std::max(failed.mark.column, 0) + 1, one_line(failed.msg)));
   } catch (const std::exception& failed) {
-    return Error(fmt::format("{}:1:1: not valid YAML: {}", name, failed.what()));
+    return Error(fmt::format("{}:1:1: not valid YAML: {}", name, one_line(failed.what())));
   }
   return std::move(builder.documents);
 }
@@ -186,12 +187,7 @@ std::string describe(const YamlNode& node) {
     case YamlNode::Kind::Scalar:
       break;
   }
-  constexpr std::size_t kShown = 80;
-  std::string shown = node.text.substr(0, kShown);
-  // Part of a message that is one line.
-  std::ranges::replace_if(
-      shown, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return "'" + shown + (node.text.size() > kShown ? "…'" : "'");
+  return "'" + one_line(node.text) + "'";
 }
 
 }  // namespace sonde

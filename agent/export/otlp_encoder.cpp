@@ -7,7 +7,7 @@
 
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/otlp_wire.h"
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 #include "agent/export/zero_bucket.h"
 
 namespace sonde {

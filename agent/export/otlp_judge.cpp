@@ -8,7 +8,7 @@
 
 #include "agent/base/duration.h"
 #include "agent/export/otlp_sender.h"
-#include "agent/export/utf8.h"
+#include "agent/base/text.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb.h"
@@ -21,14 +21,8 @@ using Verdict = SendResult::Verdict;
 constexpr uint64_t kLongestRetryAfter = 3600 * kSecond;
 constexpr size_t kLongestMessage = 512;
 
-// What a receiver says goes into logs and status: bounded, one line.
-std::string readable(std::string_view text) {
-  std::string out = made_utf8(text.substr(0, kLongestMessage));
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return out;
-}
+// What a receiver says goes into logs and status.
+std::string readable(std::string_view text) { return one_line(text, kLongestMessage); }
 
 bool says(const std::string& message, std::string_view words) { return message.find(words) != std::string::npos; }
 

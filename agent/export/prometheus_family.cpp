@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "agent/export/prometheus_names.h"
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 
 namespace sonde {
 namespace {

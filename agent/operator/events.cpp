@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/text.h"
+
 namespace sonde::operators {
 namespace {
 
@@ -44,7 +46,7 @@ void EventLog::look(const PolicyFacts& facts, const PolicyStatusDocument& status
     ++series.event.count;
     series.happened_ns = now_ns;
     if (series.event.note.empty()) {
-      series.event.note = fmt::format("{} on {}: {}", failure->probe, failure->node, failure->message).substr(0, kMostNote);
+      series.event.note = one_line(fmt::format("{} on {}: {}", failure->probe, failure->node, failure->message), kMostNote);
     }
   }
 }

@@ -6,7 +6,7 @@
 
 #include "agent/export/prometheus_exporter.h"
 #include "agent/export/prometheus_names.h"
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 #include "tests/fuzz/support.h"
 
 namespace {

@@ -19,6 +19,17 @@ TEST(Text, TrimAndSplit) {
   EXPECT_FALSE(equal_ignoring_case("gzip", "gzi"));
 }
 
+TEST(Text, ForeignWordsFitIntoOneLine) {
+  EXPECT_EQ(one_line("plain"), "plain");
+  EXPECT_EQ(one_line("a\nb\tc\x7f"), "a b c ");
+  EXPECT_EQ(one_line("\xff" "é"), "?é");
+  EXPECT_EQ(one_line("abcd", 3), "abc…");
+  EXPECT_EQ(one_line("ab" "é" "cd", 3), "ab…");  // not half of the é
+  EXPECT_EQ(one_line("ab" "é" "cd", 4), "abé…");
+  EXPECT_EQ(one_line("é", 0), "…");
+  EXPECT_EQ(one_line("", 0), "");
+}
+
 TEST(Text, Glob) {
   EXPECT_TRUE(glob_match("/kubepods*/cri-*.scope", "/kubepods.slice/a/b/cri-1.scope"));
   EXPECT_TRUE(glob_match("*", ""));

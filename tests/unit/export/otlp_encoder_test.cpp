@@ -9,7 +9,7 @@
 
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/otlp_json.h"
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 #include "tests/unit/export/otlp_support.h"
 
 namespace sonde {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/export/utf8.h"
+#include "agent/base/utf8.h"
 
 #include <cstring>
 
