@@ -41,8 +41,7 @@ bool equal(const Attribute& have, const v1::Attribute& want) {
       const auto* truth = std::get_if<bool>(&have.value);
       return truth && *truth == want.boolean();
     }
-    case v1::Attribute::VALUE_NOT_SET:
-      break;
+    case v1::Attribute::VALUE_NOT_SET: break;
   }
   return true;  // it is there, with any value
 }
@@ -62,14 +61,10 @@ bool named_by(std::string_view name, const Patterns& patterns) {
 
 v1::Metric::Type type_of(Instrument instrument) {
   switch (instrument) {
-    case Instrument::Counter:
-      return v1::Metric::COUNTER;
-    case Instrument::UpDownCounter:
-      return v1::Metric::UP_DOWN_COUNTER;
-    case Instrument::Gauge:
-      return v1::Metric::GAUGE;
-    case Instrument::Histogram:
-      return v1::Metric::HISTOGRAM;
+    case Instrument::Counter: return v1::Metric::COUNTER;
+    case Instrument::UpDownCounter: return v1::Metric::UP_DOWN_COUNTER;
+    case Instrument::Gauge: return v1::Metric::GAUGE;
+    case Instrument::Histogram: return v1::Metric::HISTOGRAM;
   }
   return v1::Metric::TYPE_UNSPECIFIED;
 }

@@ -107,8 +107,8 @@ Result<void> trust_authority(ssl::context& context, const std::string& file) {
 }  // namespace
 
 TlsStamp stamp_of(const TlsFiles& files) {
-  return {{stamp_of_file(files.ca), stamp_of_file(files.certificate), stamp_of_file(files.key),
-           stamp_of_file(files.pin)}};
+  return {
+      {stamp_of_file(files.ca), stamp_of_file(files.certificate), stamp_of_file(files.key), stamp_of_file(files.pin)}};
 }
 
 Result<std::shared_ptr<ssl::context>> make_tls_context(const TlsFiles& files) {
@@ -144,15 +144,12 @@ std::string tls_failure(SSL* handle, const boost::system::error_code& error, con
     return "its certificate is not the one in '" + files.pin + "'; give the one that it has now";
   std::string trusted = files.ca.empty() ? "the system's CAs" : "'" + files.ca + "'";
   switch (verified) {
-    case X509_V_OK:
-      break;
+    case X509_V_OK: break;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
       return "its certificate is not for '" + host + "'; use the name that stands in it";
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      return "its certificate has expired; renew it or correct this machine's clock";
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-      return "its certificate is not valid yet; correct one of the clocks";
+    case X509_V_ERR_CERT_HAS_EXPIRED: return "its certificate has expired; renew it or correct this machine's clock";
+    case X509_V_ERR_CERT_NOT_YET_VALID: return "its certificate is not valid yet; correct one of the clocks";
     default:
       return std::string("its certificate is not trusted by ") + trusted + " (" +
              X509_verify_cert_error_string(verified) + "); give the CA file that signed it";

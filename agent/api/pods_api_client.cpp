@@ -21,32 +21,23 @@ constexpr int kNoBackoff = 100;  // ms: who calls watch() again waits by itself
 
 PodsApiEvent event_of(v1alpha1::EventType type) {
   switch (type) {
-    case v1alpha1::INITIAL_SYNC_COMPLETE:
-      return PodsApiEvent::Synced;
-    case v1alpha1::DELETED:
-      return PodsApiEvent::Deleted;
-    case v1alpha1::MODIFIED:
-      return PodsApiEvent::Modified;
-    default:
-      return PodsApiEvent::Added;
+    case v1alpha1::INITIAL_SYNC_COMPLETE: return PodsApiEvent::Synced;
+    case v1alpha1::DELETED: return PodsApiEvent::Deleted;
+    case v1alpha1::MODIFIED: return PodsApiEvent::Modified;
+    default: return PodsApiEvent::Added;
   }
 }
 
 std::string sentence_of(const grpc::Status& status) {
   const std::string said = status.error_message().substr(0, 256);
   switch (status.error_code()) {
-    case grpc::StatusCode::OK:
-      return "the kubelet ended the stream of pods";
-    case grpc::StatusCode::FAILED_PRECONDITION:
-      return "the kubelet does not know its pods yet: " + said;
+    case grpc::StatusCode::OK: return "the kubelet ended the stream of pods";
+    case grpc::StatusCode::FAILED_PRECONDITION: return "the kubelet does not know its pods yet: " + said;
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       return "the kubelet ended the stream of pods, which was read too slowly or opened too often: " + said;
-    case grpc::StatusCode::UNIMPLEMENTED:
-      return "the kubelet's socket does not speak the Pods API v1alpha1: " + said;
-    case grpc::StatusCode::UNAVAILABLE:
-      return "the kubelet does not answer on its socket: " + said;
-    default:
-      return "the kubelet's stream of pods failed: " + said;
+    case grpc::StatusCode::UNIMPLEMENTED: return "the kubelet's socket does not speak the Pods API v1alpha1: " + said;
+    case grpc::StatusCode::UNAVAILABLE: return "the kubelet does not answer on its socket: " + said;
+    default: return "the kubelet's stream of pods failed: " + said;
   }
 }
 

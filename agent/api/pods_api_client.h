@@ -16,9 +16,9 @@ namespace sonde {
 enum class PodsApiEvent : uint8_t { Added, Modified, Deleted, Synced };
 
 struct PodsApiOptions {
-  std::string socket;                         // path
-  uint64_t first_timeout_ns = 10'000'000'000; // until Synced
-  uint64_t tick_ns = 5'000'000'000;           // how often tick() is called while nothing happens
+  std::string socket;                          // path
+  uint64_t first_timeout_ns = 10'000'000'000;  // until Synced
+  uint64_t tick_ns = 5'000'000'000;            // how often tick() is called while nothing happens
 };
 
 class PodsApiClient {

@@ -129,7 +129,8 @@ void run_agent(const AgentFlags& flags, Context& context) {
 void add_agent_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("agent", "Measures and exports until it is stopped");
   auto flags = std::make_shared<AgentFlags>();
-  command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")->check(not_empty);
+  command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")
+      ->check(not_empty);
   command->add_flag("--check-config", flags->check, "Check everything, print what is in force and where from, and end");
   add_settings(*command, flags->settings);
   command->callback([flags, &context] { run_agent(*flags, context); });

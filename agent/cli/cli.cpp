@@ -66,7 +66,8 @@ std::string sentence_of(const CLI::App& app, const CLI::ParseError& error) {
     return "`" + full_name(command) + "` needs one of: " + join(commands_of(command), ", ");
   }
   const std::string what = error.what();
-  if (error.get_name() == "RequiredError") return "`" + full_name(command) + "` needs " + what.substr(0, what.find(' '));
+  if (error.get_name() == "RequiredError")
+    return "`" + full_name(command) + "` needs " + what.substr(0, what.find(' '));
   if (error.get_name() == "ArgumentMismatch") return what.substr(0, what.find(": ")) + " needs a value";
   return what;
 }
@@ -79,25 +80,34 @@ constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
      "  sonde agent --policies /etc/sonde/policies                       who is measured, and what\n"
      "  sonde agent --target-pid 1234 --duration 1m                      one process tree, one minute\n"
      "  kill -HUP $(pidof sonde)                                         reads the configuration again"},
-    {"top", "  sonde top           every container and cgroup, as it happens\n"
-            "  sonde top --probe network --sort tcp.io.transmit   what one probe measures\n"
-            "  sonde top --once -o json   one measurement, for scripts"},
-    {"status", "  sonde status                          of the agent on this machine\n"
-               "  sonde status -o json | jq .modules    why a probe does not work, and what it costs"},
-    {"pods", "  sonde pods           who is known: pod, container, cgroup, processes\n"
-             "  sonde pods -o json   for scripts"},
-    {"probes", "  sonde probes           what can be measured here\n"
-               "  sonde probes -o json   with every metric and what it needs"},
-    {"doctor", "  sudo sonde doctor           can this machine run each probe, and if not, what to do\n"
-               "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all\n"
-               "  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, before anything is loaded"},
-    {"verify", "  sonde verify   six steps from a running agent to served metrics; the first that fails says what to do"},
-    {"explain", "  sonde explain pod shop/web-0                    which policies select it, who won what, what is refused\n"
-                "  sonde explain pod shop/web-0 --container app    one container of it\n"
-                "  sonde explain pod shop/web-0 -o json            for scripts"},
-    {"operator", "  sonde operator    in a pod with the operator's service account; of several one leads (docs/ops/operator.md)"},
-    {"check", "  sonde policy check databases.yaml             is it right? exit code 0 or 2\n"
-              "  sonde policy check --estimate policies/       and what would it cost?"},
+    {"top",
+     "  sonde top           every container and cgroup, as it happens\n"
+     "  sonde top --probe network --sort tcp.io.transmit   what one probe measures\n"
+     "  sonde top --once -o json   one measurement, for scripts"},
+    {"status",
+     "  sonde status                          of the agent on this machine\n"
+     "  sonde status -o json | jq .modules    why a probe does not work, and what it costs"},
+    {"pods",
+     "  sonde pods           who is known: pod, container, cgroup, processes\n"
+     "  sonde pods -o json   for scripts"},
+    {"probes",
+     "  sonde probes           what can be measured here\n"
+     "  sonde probes -o json   with every metric and what it needs"},
+    {"doctor",
+     "  sudo sonde doctor           can this machine run each probe, and if not, what to do\n"
+     "  sudo sonde doctor -o json   exit code 0: all, 1: with gaps, 2: not at all\n"
+     "  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, before anything is loaded"},
+    {"verify",
+     "  sonde verify   six steps from a running agent to served metrics; the first that fails says what to do"},
+    {"explain",
+     "  sonde explain pod shop/web-0                    which policies select it, who won what, what is refused\n"
+     "  sonde explain pod shop/web-0 --container app    one container of it\n"
+     "  sonde explain pod shop/web-0 -o json            for scripts"},
+    {"operator",
+     "  sonde operator    in a pod with the operator's service account; of several one leads (docs/ops/operator.md)"},
+    {"check",
+     "  sonde policy check databases.yaml             is it right? exit code 0 or 2\n"
+     "  sonde policy check --estimate policies/       and what would it cost?"},
 };
 
 void add_examples(CLI::App& app) {

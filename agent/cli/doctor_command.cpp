@@ -17,7 +17,8 @@ constexpr uint32_t kCpus = 128;
 
 Check memory_check(const KernelLimits& limits) {
   auto plan = make_memory_plan(limits, kContainers, kCpus);
-  if (!plan) return {"kernel memory", Verdict::Failure, plan.error().message(), "the binary is damaged: install it again"};
+  if (!plan)
+    return {"kernel memory", Verdict::Failure, plan.error().message(), "the binary is damaged: install it again"};
   Check check{"kernel memory", Verdict::Ok,
               fmt::format("{} for {} containers on {} CPUs (`sonde doctor --plan` has the details)",
                           bytes_text(static_cast<double>(plan->bytes())), plan->containers, plan->cpus),
@@ -26,8 +27,9 @@ Check memory_check(const KernelLimits& limits) {
   check.verdict = Verdict::Warning;
   check.remedy = "more than 64 MiB: lower limits.subjects, limits.histograms or limits.processes";
   if (plan->fits()) {
-    check.remedy = fmt::format("a full node has some {} containers: raise limits.subjects to {} and limits.histograms to {}",
-                               kContainers, plan->limits.slots, plan->limits.histogram_rows);
+    check.remedy =
+        fmt::format("a full node has some {} containers: raise limits.subjects to {} and limits.histograms to {}",
+                    kContainers, plan->limits.slots, plan->limits.histogram_rows);
   }
   return check;
 }
@@ -62,8 +64,9 @@ void run_doctor(const Flags& flags, Context& context) {
 
 auto whole_number(int64_t least, int64_t most) {
   return [least, most](const std::string& word) {
-    return parse_integer(word, least, most) ? std::string()
-                                            : fmt::format("must be a whole number from {} to {}, not '{}'", least, most, word);
+    return parse_integer(word, least, most)
+               ? std::string()
+               : fmt::format("must be a whole number from {} to {}, not '{}'", least, most, word);
   };
 }
 
@@ -73,11 +76,16 @@ void add_doctor_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("doctor", "Can this machine run each probe; if not, why and what to do");
   auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
-  auto* plan = command->add_flag("--plan", flags->plan, "Kernel memory of all probes; exit code 1 if it is more than 64 MiB");
+  auto* plan =
+      command->add_flag("--plan", flags->plan, "Kernel memory of all probes; exit code 1 if it is more than 64 MiB");
   command->add_option("--containers", flags->containers, "With --plan: so many containers")
-      ->needs(plan)->check(whole_number(1, 100'000))->default_str(std::to_string(kContainers));
+      ->needs(plan)
+      ->check(whole_number(1, 100'000))
+      ->default_str(std::to_string(kContainers));
   command->add_option("--cpus", flags->cpus, "With --plan: so many possible CPUs")
-      ->needs(plan)->check(whole_number(1, 8192))->default_str(std::to_string(kCpus));
+      ->needs(plan)
+      ->check(whole_number(1, 8192))
+      ->default_str(std::to_string(kCpus));
   add_output_flag(*command, flags->format);
   for (const char* name : {"cgroup-root", "proc-root"}) {
     command->add_option_function<std::string>(

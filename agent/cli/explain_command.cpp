@@ -61,7 +61,8 @@ void print_policies(const Json& container) {
 
 std::string state_of(const Json& probe) {
   if (probe.contains("fails")) return "does not work: " + probe["fails"].get<std::string>();
-  if (probe.contains("lowered_to")) return "lowered to " + probe["lowered_to"].get<std::string>() + " by a limit or the budget";
+  if (probe.contains("lowered_to"))
+    return "lowered to " + probe["lowered_to"].get<std::string>() + " by a limit or the budget";
   if (probe.contains("lacks")) return "with gaps: " + probe["lacks"].get<std::string>();
   return "";
 }
@@ -70,18 +71,19 @@ void print_tables(const Json& container) {
   const int width = is_terminal() ? terminal_size().columns : 0;
   Table values({{"  VALUE", false}, {"", false}, {"SAID BY", false}});
   for (const Json& one : container["values"]) {
-    values.add({"  " + one["field"].get<std::string>(), one["value"].get<std::string>(), one["policy"].get<std::string>()});
+    values.add(
+        {"  " + one["field"].get<std::string>(), one["value"].get<std::string>(), one["policy"].get<std::string>()});
   }
   fmt::print("{}", values.text(width));
   Table probes({{"  PROBE", false}, {"LEVEL", false}, {"ASKED BY", false}, {"METRICS", true}, {"", false}});
   for (const Json& one : container["probes"]) {
-    probes.add({"  " + one["name"].get<std::string>(), one["level"].get<std::string>(), one["policy"].get<std::string>(),
-                std::to_string(one["metrics"].size()), state_of(one)});
+    probes.add({"  " + one["name"].get<std::string>(), one["level"].get<std::string>(),
+                one["policy"].get<std::string>(), std::to_string(one["metrics"].size()), state_of(one)});
   }
   fmt::print("{}", probes.text(width));
   for (const Json& one : container["functions"]) {
-    fmt::print("  function {} ({} {}), asked by {}: {}\n", one["name"].get<std::string>(), one["type"].get<std::string>(),
-               one["symbol"].get<std::string>(), one["policy"].get<std::string>(),
+    fmt::print("  function {} ({} {}), asked by {}: {}\n", one["name"].get<std::string>(),
+               one["type"].get<std::string>(), one["symbol"].get<std::string>(), one["policy"].get<std::string>(),
                one.contains("message") ? one["message"].get<std::string>() : "measured");
   }
 }
@@ -108,13 +110,15 @@ void add_explain_command(CLI::App& app, Context& context) {
   auto flags = add_agent_flags(*pod);
   auto what = std::make_shared<ExplainFlags>();
   pod->add_option("pod", what->pod, "NAMESPACE/NAME, or the pod's UID")->required()->check(pod_problem);
-  pod->add_option("--container", what->container, "Only this container, by name or the beginning of its id")->check(name_problem);
+  pod->add_option("--container", what->container, "Only this container, by name or the beginning of its id")
+      ->check(name_problem);
   pod->callback([flags, what, &context] {
     std::string path = "/explain?pod=" + what->pod;
     if (!what->container.empty()) path += "&container=" + what->container;
     show_answer(*flags, path, context, [&](const Json& json) {
       if (json["containers"].empty()) {
-        return context.fail("the agent of this node knows no container of " + what->pod + ": see `sonde pods`", kFailed);
+        return context.fail("the agent of this node knows no container of " + what->pod + ": see `sonde pods`",
+                            kFailed);
       }
       for (const Json& container : json["containers"]) print_container(container);
     });

@@ -62,7 +62,8 @@ Check rights_check() {
 
 Check cgroup_check(const std::string& configured, const std::string& proc_root) {
   auto root = find_cgroup_root({.configured = configured, .proc_root = proc_root});
-  if (!root) return {"cgroups", Verdict::Failure, root.error().message(), "boot with systemd.unified_cgroup_hierarchy=1"};
+  if (!root)
+    return {"cgroups", Verdict::Failure, root.error().message(), "boot with systemd.unified_cgroup_hierarchy=1"};
   if (root->partial) {
     return {"cgroups", Verdict::Warning, "v2 at " + root->path + ", a part of the machine's tree",
             "mount the host's /proc (SONDE_PROC_ROOT) or /sys/fs/cgroup to see all containers"};
@@ -112,7 +113,8 @@ std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t e
   std::vector<std::string> missing;
   for (const std::string& name : capabilities_of(info)) {
     const auto* known = std::ranges::find(kCapabilities, std::string_view(name), &Capability::name);
-    const bool there = known != std::end(kCapabilities) && (has(known->number) || (known->by_admin && has(CAP_SYS_ADMIN)));
+    const bool there =
+        known != std::end(kCapabilities) && (has(known->number) || (known->by_admin && has(CAP_SYS_ADMIN)));
     if (!there) missing.push_back(name);
   }
   return missing;
@@ -122,7 +124,8 @@ Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t e
   Check check;
   check.name = "probe " + report.name;
   // One that cannot be is a gap, not the end: the others measure.
-  check.verdict = report.health == ModuleHealth::Ok || report.health == ModuleHealth::Disabled ? Verdict::Ok : Verdict::Warning;
+  check.verdict =
+      report.health == ModuleHealth::Ok || report.health == ModuleHealth::Disabled ? Verdict::Ok : Verdict::Warning;
   const auto missing = missing_capabilities(info, effective);
   const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
     return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
@@ -133,19 +136,21 @@ Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t e
   if (taxes_system_calls(report)) {
     check.finding += "; while it is asked for, each system call of the machine takes some 150 ns longer";
   }
-  if (report.health == ModuleHealth::Failed) check.remedy = "the other probes work without it; see its README for what it needs";
+  if (report.health == ModuleHealth::Failed)
+    check.remedy = "the other probes work without it; see its README for what it needs";
   if (!missing.empty()) {
     check.finding += "; missing capabilities: " + join(missing);
     check.remedy = "add the capabilities " + join(missing) + "; its README says what is not measured without them";
     check.verdict = std::max(check.verdict, Verdict::Warning);
     return check;
   }
-  if (report.health == ModuleHealth::Degraded) check.remedy = "what is missing is named; all else of this probe is exact";
+  if (report.health == ModuleHealth::Degraded)
+    check.remedy = "what is missing is named; all else of this probe is exact";
   return check;
 }
 
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root) {
-  return {kernel_check(), btf_check(),      rights_check(), cgroup_check(cgroup_root, proc_root),
+  return {kernel_check(),   btf_check(), rights_check(), cgroup_check(cgroup_root, proc_root),
           lockdown_check(), jit_check()};
 }
 

@@ -79,13 +79,17 @@ std::string modules_table(const MemoryPlan& plan) {
 }
 
 std::string levels_table(const MemoryPlan& plan) {
-  Table table({{"EVERY CONTAINER AT", false}, {"HISTOGRAMS", true}, {"IN THE POOL", false}, {"WITH A POOL FOR ALL", true},
+  Table table({{"EVERY CONTAINER AT", false},
+               {"HISTOGRAMS", true},
+               {"IN THE POOL", false},
+               {"WITH A POOL FOR ALL", true},
                {"FITS", false}});
   for (const LevelPlan& level : plan.levels) {
     const bool fits = level.bytes <= kKernelMemoryLimit;
-    table.add({std::string(word_of(level.level)), std::to_string(level.histograms),
-               level.histograms <= plan.limits.histogram_rows ? "all" : "the first", mib(level.bytes), fits ? "yes" : "no"},
-              fits ? Colour::None : Colour::Yellow);
+    table.add(
+        {std::string(word_of(level.level)), std::to_string(level.histograms),
+         level.histograms <= plan.limits.histogram_rows ? "all" : "the first", mib(level.bytes), fits ? "yes" : "no"},
+        fits ? Colour::None : Colour::Yellow);
   }
   return table.text();
 }
@@ -112,7 +116,8 @@ Result<MemoryPlan> make_memory_plan(const KernelLimits& limits, uint32_t contain
 
 Result<void> check_fits(const KernelLimits& limits, uint32_t cpus, uint64_t machine_bytes) {
   const KernelLimits usual;
-  if (limits.slots <= usual.slots && limits.histogram_rows <= usual.histogram_rows && limits.processes <= usual.processes) {
+  if (limits.slots <= usual.slots && limits.histogram_rows <= usual.histogram_rows &&
+      limits.processes <= usual.processes) {
     return {};
   }
   const CoreSizes core{limits.slots, limits.histogram_rows, limits.processes};
@@ -120,16 +125,17 @@ Result<void> check_fits(const KernelLimits& limits, uint32_t cpus, uint64_t mach
   if (!maps) return maps.error();
   const uint64_t bytes = total_bytes(*maps);
   if (bytes <= machine_bytes / 4) return {};
-  return Error(fmt::format("limits.subjects {}, limits.histograms {} and limits.processes {} take {} of kernel memory, more than "
-                           "a quarter of this machine's {}: lower them (`sonde doctor --plan` shows what takes how much)",
-                           limits.slots, limits.histogram_rows, limits.processes, bytes_text(static_cast<double>(bytes)),
-                           bytes_text(static_cast<double>(machine_bytes))));
+  return Error(fmt::format(
+      "limits.subjects {}, limits.histograms {} and limits.processes {} take {} of kernel memory, more than "
+      "a quarter of this machine's {}: lower them (`sonde doctor --plan` shows what takes how much)",
+      limits.slots, limits.histogram_rows, limits.processes, bytes_text(static_cast<double>(bytes)),
+      bytes_text(static_cast<double>(machine_bytes))));
 }
 
 std::string plan_text(const MemoryPlan& plan) {
-  std::string text = fmt::format("Kernel memory of all maps: {} containers, {} CPUs, {} slots, {} histograms, {} processes\n\n",
-                                 plan.containers, plan.cpus, plan.limits.slots, plan.limits.histogram_rows,
-                                 plan.limits.processes);
+  std::string text =
+      fmt::format("Kernel memory of all maps: {} containers, {} CPUs, {} slots, {} histograms, {} processes\n\n",
+                  plan.containers, plan.cpus, plan.limits.slots, plan.limits.histogram_rows, plan.limits.processes);
   text += modules_table(plan);
   text += fmt::format("* assumed, bounded by the kernel only: {} threads and {} sockets per container\n\n",
                       kThreadsPerContainer, kSocketsPerContainer);
@@ -137,11 +143,13 @@ std::string plan_text(const MemoryPlan& plan) {
   text += fmt::format("a histogram with a key counts as {}; one that finds no room in the pool is counted as lost\n\n",
                       kKeysPerHistogram);
   if (plan.raised) {
-    text += "limits.subjects or limits.histograms of the configuration are less than these containers need at Standard\n";
+    text +=
+        "limits.subjects or limits.histograms of the configuration are less than these containers need at Standard\n";
   }
   const std::string sum = fmt::format("{} of {}: {}", mib(plan.bytes()), mib(kKernelMemoryLimit),
-                                      plan.fits() ? "it fits" : "it does not fit; lower limits.subjects, limits.histograms "
-                                                                "or limits.processes, or switch probes off");
+                                      plan.fits() ? "it fits"
+                                                  : "it does not fit; lower limits.subjects, limits.histograms "
+                                                    "or limits.processes, or switch probes off");
   return text + paint(plan.fits() ? Colour::Green : Colour::Red, sum) + "\n";
 }
 
@@ -151,9 +159,15 @@ std::string plan_json(const MemoryPlan& plan) {
   Json by_kind = Json::object();
   for (const MapPlan& map : plan.maps) {
     const std::string kind(map.kind);
-    maps.push_back({{"module", map.module},     {"map", map.map},           {"kind", kind},       {"key_bytes", map.key_bytes},
-                    {"value_bytes", map.value_bytes}, {"entries", map.entries}, {"per_cpu", map.per_cpu},
-                    {"assumed", map.assumed},   {"bytes", map.bytes}});
+    maps.push_back({{"module", map.module},
+                    {"map", map.map},
+                    {"kind", kind},
+                    {"key_bytes", map.key_bytes},
+                    {"value_bytes", map.value_bytes},
+                    {"entries", map.entries},
+                    {"per_cpu", map.per_cpu},
+                    {"assumed", map.assumed},
+                    {"bytes", map.bytes}});
     by_module[map.module] = by_module.value(map.module, uint64_t{0}) + map.bytes;
     by_kind[kind] = by_kind.value(kind, uint64_t{0}) + map.bytes;
   }

@@ -28,7 +28,7 @@ void on_signal(int) {
 struct OperatorFlags {
   std::string api_server = "auto";
   std::string token_file, ca_file;
-  std::string space;     // of the Lease
+  std::string space;  // of the Lease
   std::string lease = "sonde-operator";
   std::string identity;
   std::string listen = "[::]:18080";
@@ -57,16 +57,20 @@ std::string own_identity() {
 // The error says what to write instead.
 Result<operators::OperatorOptions> options_of(const OperatorFlags& flags) {
   operators::OperatorOptions options;
-  if (flags.api_server == "auto") options.api = kube::in_cluster(variable);
-  else options.api.url = flags.api_server;
+  if (flags.api_server == "auto")
+    options.api = kube::in_cluster(variable);
+  else
+    options.api.url = flags.api_server;
   if (options.api.url.empty()) {
     return Error("this is no pod of a cluster: say --api-server https://host:6443, --api-token-file and --api-ca");
   }
   if (!flags.token_file.empty()) options.api.token_file = flags.token_file;
   if (!flags.ca_file.empty()) options.api.ca_file = flags.ca_file;
-  if (!options.api.url.starts_with("https://") && (!options.api.url.starts_with("http://") || !options.api.token_file.empty())) {
-    return Error("--api-server must be auto or a URL like https://host:6443 (a token is not sent over plain HTTP), not '" +
-                 options.api.url + "'");
+  if (!options.api.url.starts_with("https://") &&
+      (!options.api.url.starts_with("http://") || !options.api.token_file.empty())) {
+    return Error(
+        "--api-server must be auto or a URL like https://host:6443 (a token is not sent over plain HTTP), not '" +
+        options.api.url + "'");
   }
   options.api.user_agent = "sonde-operator/" SONDE_VERSION " (linux)";
   options.lease.namespace_name = flags.space.empty() ? own_namespace() : flags.space;
@@ -81,8 +85,8 @@ void run_operator(const OperatorFlags& flags, Context& context) {
   auto options = options_of(flags);
   if (!options) return context.fail(options.error().message());
   limit_http_pool();
-  spdlog::info("Sonde operator {}, {}, candidate {} for {}/{}", SONDE_VERSION, options->api.url, options->lease.identity,
-               options->lease.namespace_name, options->lease.name);
+  spdlog::info("Sonde operator {}, {}, candidate {} for {}/{}", SONDE_VERSION, options->api.url,
+               options->lease.identity, options->lease.namespace_name, options->lease.name);
   operators::Operator here(std::move(*options));
   HealthChecks health;
   health.add(HealthKind::Live, "loop", [&] { return here.alive(); });
@@ -93,7 +97,8 @@ void run_operator(const OperatorFlags& flags, Context& context) {
   HttpServer server(listener);
   serve_health(server, health);
   server.route("/metrics", [&](const WebRequest&) {
-    return WebReply{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = operators::metrics_text(here.stats())};
+    return WebReply{.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                    .body = operators::metrics_text(here.stats())};
   });
   if (!flags.listen.empty()) {
     if (auto started = server.start(); !started) return context.fail(started.error().message(), kFailed);
@@ -113,19 +118,25 @@ void run_operator(const OperatorFlags& flags, Context& context) {
 }  // namespace
 
 void add_operator_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("operator", "Writes the status of policies from what the agents report; runs in a cluster");
+  auto* command =
+      app.add_subcommand("operator", "Writes the status of policies from what the agents report; runs in a cluster");
   auto flags = std::make_shared<OperatorFlags>();
   command->add_option("--api-server", flags->api_server, "auto (the cluster that this is a pod of), or a URL")
-      ->check(not_empty)->default_str(flags->api_server);
+      ->check(not_empty)
+      ->default_str(flags->api_server);
   command->add_option("--api-token-file", flags->token_file, "Token, read at each request; otherwise the pod's own");
   command->add_option("--api-ca", flags->ca_file, "Who signs the API server's certificate; otherwise the pod's own");
   command->add_option("--namespace", flags->space, "Of the Lease; otherwise POD_NAMESPACE, or the pod's own");
-  command->add_option("--lease", flags->lease, "Its name: who holds it leads")->check(not_empty)->default_str(flags->lease);
-  command->add_option("--identity", flags->identity, "As which it holds the Lease; otherwise POD_NAME and the process id");
+  command->add_option("--lease", flags->lease, "Its name: who holds it leads")
+      ->check(not_empty)
+      ->default_str(flags->lease);
+  command->add_option("--identity", flags->identity,
+                      "As which it holds the Lease; otherwise POD_NAME and the process id");
   command->add_option("--http", flags->listen, "Where /livez, /readyz and /metrics are; empty: nowhere")
       ->default_str(flags->listen);
   command->add_option("--log-level", flags->log.level, "trace, debug, info, warn, error or off")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))->default_str(flags->log.level);
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->default_str(flags->log.level);
   command->callback([flags, &context] { run_operator(*flags, context); });
 }
 

@@ -71,7 +71,8 @@ Json hooks_json(const ModuleInfo& info, const Json& module) {
     list.push_back(
         {{"program", program.program},
          {"hook", program.hook},
-         {"alternative", always ? Json(nullptr) : Json(info.alternatives[static_cast<std::size_t>(program.alternative)].name)},
+         {"alternative",
+          always ? Json(nullptr) : Json(info.alternatives[static_cast<std::size_t>(program.alternative)].name)},
          {"state", state},
          {"in_use", state.is_null() ? Json(nullptr) : Json(state == "attached")},
          {"reason", said(running, "reason")},

@@ -24,8 +24,13 @@ bool reasons_name(const Json& reasons, const std::string& program) {
 }
 
 void print_modules(const Json& modules) {
-  Table table({{"PROBE", false}, {"HEALTH", false}, {"BY", false}, {"PROGRAMS", true}, {"RUNS/S", true},
-               {"MEAN", true}, {"LOST", true}});
+  Table table({{"PROBE", false},
+               {"HEALTH", false},
+               {"BY", false},
+               {"PROGRAMS", true},
+               {"RUNS/S", true},
+               {"MEAN", true},
+               {"LOST", true}});
   std::vector<std::string> troubles;
   for (const Json& module : modules) {
     if (module["name"] == "core" && module["losses"].empty()) continue;
@@ -64,32 +69,41 @@ void print_policies(const Json& json) {
     for (const Json& condition : policy.value("conditions", Json::array())) {
       conditions += (conditions.empty() ? "" : ", ") + condition.get<std::string>();
     }
-    table.add({policy["name"], over ? "Expired" : policy["mode"].get<std::string>(),
-               
-               std::to_string(policy["matched"].get<uint64_t>()),
-               conditions.empty() ? "-" : conditions, policy["source"]},
-              over ? Colour::Grey : Colour::None);
+    table.add(
+        {policy["name"], over ? "Expired" : policy["mode"].get<std::string>(),
+
+         std::to_string(policy["matched"].get<uint64_t>()), conditions.empty() ? "-" : conditions, policy["source"]},
+        over ? Colour::Grey : Colour::None);
   }
   fmt::print("\n{}", table.text());
-  for (const Json& error : json["policy_errors"]) fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
-  for (const Json& text : json["overridden"]) fmt::print("  {} {}\n", paint(Colour::Yellow, "!"), text.get<std::string>());
+  for (const Json& error : json["policy_errors"])
+    fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
+  for (const Json& text : json["overridden"])
+    fmt::print("  {} {}\n", paint(Colour::Yellow, "!"), text.get<std::string>());
   for (const Json& policy : json["policies"]) {
     for (const Json& text : policy["overridden"]) {
-      fmt::print("  {} {}: {}\n", paint(Colour::Yellow, "!"), policy["name"].get<std::string>(), text.get<std::string>());
+      fmt::print("  {} {}: {}\n", paint(Colour::Yellow, "!"), policy["name"].get<std::string>(),
+                 text.get<std::string>());
     }
   }
 }
 
 void print_exporters(const Json& json) {
-  Table table({{"OUTPUT", false}, {"TO", false}, {"SENT", true}, {"REJECTED", true}, {"DROPPED", true}, {"RETRIES", true},
+  Table table({{"OUTPUT", false},
+               {"TO", false},
+               {"SENT", true},
+               {"REJECTED", true},
+               {"DROPPED", true},
+               {"RETRIES", true},
                {"WAITING", true}});
   for (const Json& exporter : json["exporters"]) {
     table.add({exporter["name"], exporter.value("destination", ""), count_text(exporter["points_sent"]),
-               count_text(exporter["points_rejected"]), count_text(exporter["points_dropped"]), count_text(exporter["retries"]),
-               bytes_text(exporter["queued_bytes"])});
+               count_text(exporter["points_rejected"]), count_text(exporter["points_dropped"]),
+               count_text(exporter["retries"]), bytes_text(exporter["queued_bytes"])});
   }
   fmt::print("\n{}", table.text());
-  for (const Json& error : json["export_errors"]) fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
+  for (const Json& error : json["export_errors"])
+    fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
 }
 
 void print_status(const Json& json) {
@@ -108,8 +122,9 @@ void print_status(const Json& json) {
              subjects["slots_used"].get<uint64_t>(), subjects["slots_capacity"].get<uint64_t>(),
              json["overhead"]["used_milli_cpu"].get<double>(), json["overhead"]["budget_milli_cpu"].get<double>());
   if (const uint64_t without = subjects.value("without_slot", uint64_t{0})) {
-    fmt::print("  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
-               paint(Colour::Red, "!"), without);
+    fmt::print(
+        "  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
+        paint(Colour::Red, "!"), without);
   }
   for (const Json& warning : json.value("warnings", Json::array())) {
     fmt::print("  {} {}\n\n", paint(Colour::Yellow, "!"), warning.get<std::string>());

@@ -9,7 +9,8 @@
 namespace sonde::cli {
 namespace {
 
-constexpr std::size_t kMostValues = 9;  // columns for the values of one attribute: as many as there are states of a thread
+constexpr std::size_t kMostValues =
+    9;  // columns for the values of one attribute: as many as there are states of a thread
 
 // sonde.file.operation.duration → file.operation
 std::string short_name(std::string_view metric) {
@@ -44,7 +45,8 @@ TopColumn column(const MetricSpec& metric, std::string_view value, Measure measu
   one.value = value;
   one.measure = measure;
   one.form = form;
-  one.name = short_name(metric.name) + (value.empty() ? "" : "." + std::string(value)) + (measure == Measure::P99 ? ".p99" : "");
+  one.name = short_name(metric.name) + (value.empty() ? "" : "." + std::string(value)) +
+             (measure == Measure::P99 ? ".p99" : "");
   one.title = upper(one.name) + (measure == Measure::Rate || measure == Measure::Count ? "/S" : "");
   one.field = one.name;
   return one;
@@ -79,7 +81,8 @@ std::vector<TopColumn> essential_columns() {
           {"write", "WRITE/S", "write_bytes_per_second", kBytes, "write", Measure::Rate, Form::Bytes, 'w'},
           {"operations", "OPS/S", "file_operations_per_second", kOperations, "", Measure::Count, Form::Number, 'o'},
           {"latency", "OPS P99", "file_operation_p99_seconds", kOperations, "", Measure::P99, Form::Seconds, 'l'},
-          {"errors", "ERR/S", "file_errors_per_second", "sonde.file.operation.errors", "", Measure::Rate, Form::Number, 'e'},
+          {"errors", "ERR/S", "file_errors_per_second", "sonde.file.operation.errors", "", Measure::Rate, Form::Number,
+           'e'},
           {"waits", "WAITS/S", "run_queue_waits_per_second", kWaits, "", Measure::Count, Form::Number, 's'},
           {"wait-latency", "WAIT P99", "run_queue_wait_p99_seconds", kWaits, "", Measure::P99, Form::Seconds, 'p'}};
 }

@@ -136,7 +136,8 @@ std::string json_of(const View& view, const std::vector<TopRow>& rows, double se
     list.push_back(std::move(one));
   }
   return Json{{"seconds", seconds}, {"sorted_by", view.sorted()}, {"columns", columns}, {"rows", list}}.dump(
-             2, ' ', false, Json::error_handler_t::replace) + "\n";
+             2, ' ', false, Json::error_handler_t::replace) +
+         "\n";
 }
 
 void show(const View& view, const std::vector<TopRow>& rows, double seconds, const TopFlags& flags) {
@@ -150,8 +151,8 @@ void show(const View& view, const std::vector<TopRow>& rows, double seconds, con
     fmt::print("\x1b[H\x1b[2J{}{}", table_of(view, rows, room, size.columns),
                rows.empty() ? "nothing has happened yet\n" : "");
     const char* keys = view.essential ? "ops: files, waits: CPU; sort: n r w o l e s p" : "sort: n, < and >";
-    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; {}, quit: q", std::min(room, rows.size()), rows.size(),
-                                                       view.sorted(), keys)));
+    fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; {}, quit: q", std::min(room, rows.size()),
+                                                       rows.size(), view.sorted(), keys)));
   }
   std::fflush(stdout);
 }
@@ -241,7 +242,8 @@ void run_top(const TopFlags& flags, Context& context) {
   auto loaded = read_config(settings, flags.file, &options.inputs);
   if (!loaded) return context.fail(loaded.error().message());
   if (!may_load_programs()) {
-    return context.fail("`sonde top` loads BPF programs: run it as root (sudo sonde top), or with BPF and PERFMON", kFailed);
+    return context.fail("`sonde top` loads BPF programs: run it as root (sudo sonde top), or with BPF and PERFMON",
+                        kFailed);
   }
   options.loaded = std::move(*loaded);
   if (!asked.empty()) {  // all that they can say, also what is asked by name only
@@ -257,7 +259,8 @@ void run_top(const TopFlags& flags, Context& context) {
   options.loaded.config.ceilings.min_period_ms = 100;
   options.servers = false;
   options.greet = false;
-  if (is_terminal() && flags.format != "json" && !flags.once) spdlog::set_level(spdlog::level::off);  // it would be in the table
+  if (is_terminal() && flags.format != "json" && !flags.once)
+    spdlog::set_level(spdlog::level::off);  // it would be in the table
   const uint64_t started_ns = realtime_ns();
   auto agent = Agent::start(std::move(options));
   if (!agent) return context.fail(agent.error().message(), kFailed);
@@ -277,7 +280,8 @@ void add_top_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("top", "Live table: what each container or cgroup does");
   auto flags = std::make_shared<TopFlags>();
   command->add_option("--every", flags->every, "Time between two tables")->default_str("2s");
-  command->add_option("--probe", flags->probes, "Columns of these probes (see `sonde probes`), separated by commas; or all");
+  command->add_option("--probe", flags->probes,
+                      "Columns of these probes (see `sonde probes`), separated by commas; or all");
   command->add_option("--sort", flags->sort, "Column to sort by, as -o json names it; or name");
   command->add_flag("--once", flags->once, "One table, then end");
   command->add_option("--duration", flags->duration, "End after this time");

@@ -25,9 +25,7 @@ std::string name_of(const Resource& resource) {
   return id.empty() ? text_of(set, "service.instance.id") : "container " + id.substr(0, 12);
 }
 
-double number_of(const Point& point) {
-  return point.metric->integer ? static_cast<double>(point.integer) : point.real;
-}
+double number_of(const Point& point) { return point.metric->integer ? static_cast<double>(point.integer) : point.real; }
 
 void add(TopMoment::Cell& cell, const Point& point, const ResourceSeries& series) {
   if (point.metric->instrument != Instrument::Histogram) {

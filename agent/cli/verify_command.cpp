@@ -28,8 +28,8 @@ Check probes_step(const Json& status) {
     if (module["health"] == "failed") off.push_back(module["name"]);
   }
   const std::string without = off.empty() ? "" : "; off: " + join(off);
-  Check check = step("probes attached", attached > 0, fmt::format("{} programs, {} failed{}", attached, failed, without),
-                     "run `sonde doctor`");
+  Check check = step("probes attached", attached > 0,
+                     fmt::format("{} programs, {} failed{}", attached, failed, without), "run `sonde doctor`");
   if (attached > 0 && (failed > 0 || !off.empty())) {
     check.verdict = Verdict::Warning;
     check.remedy = "`sonde status` names each with its reason";

@@ -37,8 +37,7 @@ void check_directory(Loading& loading, std::string_view setting, const std::stri
   if (path.empty()) return;
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
-    loading.refuse(
-        fmt::format("{}: {}", setting, Error::system("cannot read the directory " + path, errno).message()));
+    loading.refuse(fmt::format("{}: {}", setting, Error::system("cannot read the directory " + path, errno).message()));
   } else if (!S_ISDIR(info.st_mode)) {
     loading.refuse(fmt::format("{}: {} is not a directory", setting, path));
   }
@@ -84,8 +83,8 @@ void check_loopback(Loading& loading, std::string_view setting, const std::strin
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host.empty() || is_loopback_host(host)) return;
   loading.refuse(fmt::format(
-      "{} shows all tenants and opens on loopback only, not on {}: write 127.0.0.1{} (kubectl port-forward reaches it)", setting,
-      address, address.substr(address.rfind(':'))));
+      "{} shows all tenants and opens on loopback only, not on {}: write 127.0.0.1{} (kubectl port-forward reaches it)",
+      setting, address, address.substr(address.rfind(':'))));
 }
 
 }  // namespace

@@ -75,11 +75,11 @@ struct KubernetesConfig {
   bool report = true;               // write the node's SondeNode
   bool api_server_fallback = true;  // pods from the API server where the kubelet does not tell them
   std::string pods_api_socket = "/var/lib/kubelet/pods-api/pods-api.sock";
-  std::string kubelet_address;      // host[:port]; empty: the node's name
+  std::string kubelet_address;  // host[:port]; empty: the node's name
   KubeletTlsMode kubelet_tls = KubeletTlsMode::Auto;
-  std::string kubelet_ca_file;      // empty: the pod's own
+  std::string kubelet_ca_file;  // empty: the pod's own
   std::string kubelet_pin_file = "/var/lib/kubelet/pki/kubelet.crt";
-  std::string kubelet_token_file;   // empty: the pod's own
+  std::string kubelet_token_file;  // empty: the pod's own
   bool kubelet_send_token_unverified = false;
   uint64_t kubelet_period_ns = 10'000'000'000;
 };

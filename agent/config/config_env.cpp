@@ -171,7 +171,7 @@ void apply_flags(Loading& loading, const std::map<std::string, std::string>& fla
     // A script's variable that is not set, for example. For "nobody" there is no flag at all.
     if (trim(value).empty() || (flag == "target-pid" && value == "0")) {
       loading.refuse(fmt::format("--{}: {}; leave the flag out if there is nothing to say", flag,
-                                             value == "0" ? "0 is no process" : "the value is empty"));
+                                 value == "0" ? "0 is no process" : "the value is empty"));
       continue;
     }
     if (found != settings().end()) {

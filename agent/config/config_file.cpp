@@ -77,9 +77,7 @@ class FileReader {
   }
 
  private:
-  void problem(const YamlNode& at, const std::string& sentence) {
-    loading_.refuse(place(path_, at) + ": " + sentence);
-  }
+  void problem(const YamlNode& at, const std::string& sentence) { loading_.refuse(place(path_, at) + ": " + sentence); }
 
   // Besides typing errors: the right word at the wrong level.
   static std::string meant(const std::string& word, std::span<const std::string_view> known) {
@@ -170,8 +168,7 @@ void apply_file(Loading& loading, const std::string& path, std::string_view text
     loading.refuse(place(path, (*documents)[1]) + ": a configuration file holds one document");
   }
   if (document.kind != YamlNode::Kind::Map) {
-    loading.refuse(place(path, document) + ": the configuration must be a map of keys, not " +
-                               describe(document));
+    loading.refuse(place(path, document) + ": the configuration must be a map of keys, not " + describe(document));
     return;
   }
   FileReader reader(loading, path);

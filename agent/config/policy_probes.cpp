@@ -69,11 +69,13 @@ void check_function(MapReader& reader, const FunctionRequest& function, bool nam
   }
   const bool usdt = function.type == "USDT";
   if (usdt && !function.symbol.empty() && function.symbol.find(':') == std::string::npos) {
-    wrong("symbol", fmt::format("{}.symbol of a USDT probe is provider:name, not '{}'", reader.path(), function.symbol));
+    wrong("symbol",
+          fmt::format("{}.symbol of a USDT probe is provider:name, not '{}'", reader.path(), function.symbol));
   }
   for (const std::string_view end : {"Duration", "Errors"}) {
     if (!usdt || std::ranges::find(function.measure, end) == function.measure.end()) continue;
-    wrong("measure", fmt::format("{}.measure cannot have {}: a USDT probe is a place and has no end", reader.path(), end));
+    wrong("measure",
+          fmt::format("{}.measure cannot have {}: a USDT probe is a place and has no end", reader.path(), end));
   }
   if (reader.find("errors") && std::ranges::find(function.measure, "Errors") == function.measure.end()) {
     wrong("errors", fmt::format("{}.errors needs Errors in measure", reader.path()));

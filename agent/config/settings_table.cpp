@@ -217,16 +217,18 @@ void add_export(std::vector<Setting>& t) {
 void add_kubelet(std::vector<Setting>& t) {
   t.push_back(text("podsApi.socket", "pods-api-socket", SONDE_FIELD(kubernetes.pods_api_socket),
                    "Socket of the kubelet's Pods API"));
-  t.push_back(text("kubelet.address", "kubelet", SONDE_FIELD(kubernetes.kubelet_address),
-                   "Address of the node's kubelet, with :port if it is not 10250; in a pod: status.hostIP. Empty: the node's "
-                   "name, and auto leaves the kubelet out"));
-  t.push_back(word<KubeletTlsMode>("kubelet.tls", "kubelet-tls", SONDE_FIELD(kubernetes.kubelet_tls),
-                                   {{"auto", KubeletTlsMode::Auto},
-                                    {"ca", KubeletTlsMode::Ca},
-                                    {"pin", KubeletTlsMode::Pin},
-                                    {"insecure", KubeletTlsMode::Insecure}},
-                                   "How the kubelet proves who it is: signed by kubelet.caFile, or by being the certificate "
-                                   "in kubelet.pinFile; auto: one of both; insecure: not at all"));
+  t.push_back(
+      text("kubelet.address", "kubelet", SONDE_FIELD(kubernetes.kubelet_address),
+           "Address of the node's kubelet, with :port if it is not 10250; in a pod: status.hostIP. Empty: the node's "
+           "name, and auto leaves the kubelet out"));
+  t.push_back(
+      word<KubeletTlsMode>("kubelet.tls", "kubelet-tls", SONDE_FIELD(kubernetes.kubelet_tls),
+                           {{"auto", KubeletTlsMode::Auto},
+                            {"ca", KubeletTlsMode::Ca},
+                            {"pin", KubeletTlsMode::Pin},
+                            {"insecure", KubeletTlsMode::Insecure}},
+                           "How the kubelet proves who it is: signed by kubelet.caFile, or by being the certificate "
+                           "in kubelet.pinFile; auto: one of both; insecure: not at all"));
   t.push_back(text("kubelet.caFile", "kubelet-ca", SONDE_FIELD(kubernetes.kubelet_ca_file),
                    "Who signs the kubelet's serving certificate; empty: the CA of the pod's service account"));
   t.push_back(text("kubelet.pinFile", "kubelet-pin", SONDE_FIELD(kubernetes.kubelet_pin_file),
@@ -236,8 +238,8 @@ void add_kubelet(std::vector<Setting>& t) {
   t.push_back(boolean("kubelet.sendTokenUnverified", "kubelet-send-token-unverified",
                       SONDE_FIELD(kubernetes.kubelet_send_token_unverified),
                       "With kubelet.tls insecure: give the token to whoever answers"));
-  t.push_back(duration("kubelet.period", "kubelet-period", SONDE_FIELD(kubernetes.kubelet_period_ns), 1, kSecond,
-                       kHour, "How often the kubelet is asked when nothing is new"));
+  t.push_back(duration("kubelet.period", "kubelet-period", SONDE_FIELD(kubernetes.kubelet_period_ns), 1, kSecond, kHour,
+                       "How often the kubelet is asked when nothing is new"));
 }
 
 void add_machine(std::vector<Setting>& t) {
@@ -248,14 +250,15 @@ void add_machine(std::vector<Setting>& t) {
                       "Measure this process and its children only; 0: everything"));
   t.push_back(
       text("target.comm", "target-comm", SONDE_FIELD(target.comm), "The same, the process by its command's name"));
-  t.push_back(word<IdentitySource>("identity.source", "identity-source", SONDE_FIELD(identity_source),
-                                   {{"auto", IdentitySource::Auto},
-                                    {"podsApi", IdentitySource::PodsApi},
-                                    {"kubelet", IdentitySource::Kubelet},
-                                    {"apiServer", IdentitySource::ApiServer},
-                                    {"cgroup", IdentitySource::Cgroup}},
-                                   "Who knows the pods: auto takes the best that works, in this order; cgroup is what the "
-                                   "paths tell"));
+  t.push_back(
+      word<IdentitySource>("identity.source", "identity-source", SONDE_FIELD(identity_source),
+                           {{"auto", IdentitySource::Auto},
+                            {"podsApi", IdentitySource::PodsApi},
+                            {"kubelet", IdentitySource::Kubelet},
+                            {"apiServer", IdentitySource::ApiServer},
+                            {"cgroup", IdentitySource::Cgroup}},
+                           "Who knows the pods: auto takes the best that works, in this order; cgroup is what the "
+                           "paths tell"));
   t.push_back(boolean("identity.apiServerFallback", "api-server-fallback", SONDE_FIELD(kubernetes.api_server_fallback),
                       "May auto take the pods from the API server where the kubelet does not tell them"));
   add_kubelet(t);
@@ -267,9 +270,10 @@ void add_machine(std::vector<Setting>& t) {
                    "Who signs the API server's certificate; empty: the pod's own"));
   t.push_back(text("kubernetes.policyCache", "policy-cache", SONDE_FIELD(kubernetes.policy_cache),
                    "Policies are kept in this file for a start without API server; empty: not kept"));
-  t.push_back(boolean("kubernetes.report", "node-report", SONDE_FIELD(kubernetes.report),
-                      "Tell in the node's SondeNode how probes and policies fare; without, the status of policies does not count "
-                      "this node"));
+  t.push_back(boolean(
+      "kubernetes.report", "node-report", SONDE_FIELD(kubernetes.report),
+      "Tell in the node's SondeNode how probes and policies fare; without, the status of policies does not count "
+      "this node"));
   t.push_back(text("nodeName", "node-name", SONDE_FIELD(node_name), "Name of this node; empty: the host name"));
   t.push_back(text("clusterName", "cluster-name", SONDE_FIELD(cluster_name), "Exported as k8s.cluster.name"));
   t.push_back(resource_attributes());
@@ -291,8 +295,9 @@ void add_limits(std::vector<Setting>& t) {
                       "Containers, cgroups and processes watched at a time"));
   t.push_back(integer("limits.histograms", "max-histograms", SONDE_FIELD(limits.histogram_rows), 16, 4'000'000,
                       "Histograms in the kernel, 600 bytes each"));
-  t.push_back(integer("limits.processes", "max-processes", SONDE_FIELD(limits.processes), 16, 1'000'000,
-                      "Processes with numbers of their own, where a policy asks for them; at most half of limits.subjects"));
+  t.push_back(
+      integer("limits.processes", "max-processes", SONDE_FIELD(limits.processes), 16, 1'000'000,
+              "Processes with numbers of their own, where a policy asks for them; at most half of limits.subjects"));
   t.push_back(integer("limits.seriesPerContainer", "series-per-container", SONDE_FIELD(series_per_container), 1,
                       100'000, "Series of one container where no policy says otherwise", {.reloadable = true}));
   t.push_back(integer("limits.seriesPerNode", "series-per-node", SONDE_FIELD(series_per_node), 1, 10'000'000,

@@ -178,14 +178,10 @@ Result<std::vector<YamlNode>> parse_yaml(std::string_view text, const std::strin
 
 std::string describe(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::Null:
-      return "nothing";
-    case YamlNode::Kind::Sequence:
-      return "a list";
-    case YamlNode::Kind::Map:
-      return "a map";
-    case YamlNode::Kind::Scalar:
-      break;
+    case YamlNode::Kind::Null: return "nothing";
+    case YamlNode::Kind::Sequence: return "a list";
+    case YamlNode::Kind::Map: return "a map";
+    case YamlNode::Kind::Scalar: break;
   }
   return "'" + one_line(node.text) + "'";
 }

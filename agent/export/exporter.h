@@ -15,16 +15,16 @@ namespace sonde {
 struct ExporterStats {
   uint64_t batches = 0;
   uint64_t points_sent = 0;
-  uint64_t points_rejected = 0;  // partial success: the receiver refused them
-  uint64_t points_dropped = 0;   // given up: not retryable, too old, or the queue was full
+  uint64_t points_rejected = 0;    // partial success: the receiver refused them
+  uint64_t points_dropped = 0;     // given up: not retryable, too old, or the queue was full
   uint64_t points_superseded = 0;  // replaced by a newer point of the same stream before they were sent: totals stay
                                    // right, resolution is lost
   uint64_t retries = 0;
-  uint64_t bytes_sent = 0;       // of requests, before gRPC's compression; over HTTP after gzip
+  uint64_t bytes_sent = 0;  // of requests, before gRPC's compression; over HTTP after gzip
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;
   std::map<std::string, uint64_t> failures;  // by code: UNAVAILABLE, http_503, tls, …
-  std::string last_error;        // a sentence; empty after success
+  std::string last_error;                    // a sentence; empty after success
 };
 
 class Exporter {

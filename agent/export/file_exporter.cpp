@@ -42,8 +42,10 @@ FileExporter::FileExporter(FileOptions options) : options_(std::move(options)), 
 }
 
 Result<std::unique_ptr<FileExporter>> FileExporter::create(FileOptions options) {
-  if (options.path.empty()) return Error("the file export has no path; name a file, a directory or - for standard output");
-  if (options.path != "/" && options.path.ends_with('/')) (void)::mkdir(options.path.c_str(), 0755);  // open() tells why not
+  if (options.path.empty())
+    return Error("the file export has no path; name a file, a directory or - for standard output");
+  if (options.path != "/" && options.path.ends_with('/'))
+    (void)::mkdir(options.path.c_str(), 0755);  // open() tells why not
   std::unique_ptr<FileExporter> exporter(new FileExporter(std::move(options)));
   if (auto opened = exporter->open(); !opened) return opened.error();
   return exporter;
@@ -65,7 +67,8 @@ Result<void> FileExporter::open() {
 Result<void> FileExporter::reopen_if_moved() {
   if (!file_) return open();
   if (!regular_) return {};
-  struct stat named {}, opened {};
+  struct stat named {
+  }, opened{};
   if (::stat(path_.c_str(), &named) == 0 && ::fstat(file_.get(), &opened) == 0 && named.st_ino == opened.st_ino &&
       named.st_dev == opened.st_dev) {
     size_ = static_cast<uint64_t>(opened.st_size);  // it may have been emptied, too
@@ -114,13 +117,15 @@ Result<void> FileExporter::write_stream(uint64_t timeout_ns) {
   while (written < pending_.size() && error == 0) {
     const uint64_t now = monotonic_ns();
     pollfd ready{file_.get(), POLLOUT, 0};
-    const int wait = now >= deadline ? 0 : static_cast<int>(std::min<uint64_t>((deadline - now) / 1'000'000 + 1, 60'000));
+    const int wait =
+        now >= deadline ? 0 : static_cast<int>(std::min<uint64_t>((deadline - now) / 1'000'000 + 1, 60'000));
     const int polled = ::poll(&ready, 1, wait);
     if (polled < 0 && errno == EINTR) continue;
     if (polled <= 0) {
       error = polled < 0 ? errno : ETIMEDOUT;
     } else {
-      const ssize_t put = ::write(file_.get(), pending_.data() + written, std::min<size_t>(pending_.size() - written, 4096));
+      const ssize_t put =
+          ::write(file_.get(), pending_.data() + written, std::min<size_t>(pending_.size() - written, 4096));
       if (put > 0) {
         written += static_cast<size_t>(put);
       } else if (put < 0 && errno != EINTR && errno != EAGAIN) {

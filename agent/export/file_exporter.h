@@ -58,7 +58,7 @@ class FileExporter final : public Exporter {
   Fd file_;
   bool regular_ = true;
   uint64_t size_ = 0;
-  int errno_ = 0;  // of the last write that failed
+  int errno_ = 0;                  // of the last write that failed
   uint64_t failing_since_ns_ = 0;  // CLOCK_MONOTONIC; 0: it works
   uint64_t logged_ns_ = 0;
   std::string pending_;  // rest of a line that a pipe did not take yet

@@ -17,7 +17,7 @@ struct TlsFiles {
   std::string ca;           // PEM; empty: the system's
   std::string certificate;  // PEM, the client's; with `key`: mTLS
   std::string key;
-  std::string pin = {};     // PEM: the certificates one of which the peer must show
+  std::string pin = {};  // PEM: the certificates one of which the peer must show
   TlsTrust trust = TlsTrust::Ca;
   friend bool operator==(const TlsFiles&, const TlsFiles&) = default;
 };
@@ -36,13 +36,13 @@ enum class HttpFailure : uint8_t {
   None,     // there is a response, whatever its status
   Connect,  // refused, unreachable, name not found
   Timeout,
-  Tls,      // certificate or handshake
-  Other,    // the connection broke, or the answer was not HTTP or too large
+  Tls,    // certificate or handshake
+  Other,  // the connection broke, or the answer was not HTTP or too large
 };
 
 struct HttpResponse {
   HttpFailure failure = HttpFailure::None;
-  std::string error;    // a sentence if there was no response
+  std::string error;  // a sentence if there was no response
   int status = 0;
   HttpHeaders headers;  // names in lower case
   std::string body;     // at most 4 MiB

@@ -5,9 +5,9 @@
 #include <array>
 #include <span>
 
+#include "agent/base/utf8.h"
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/otlp_wire.h"
-#include "agent/base/utf8.h"
 #include "agent/export/zero_bucket.h"
 
 namespace sonde {

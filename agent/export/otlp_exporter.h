@@ -19,6 +19,7 @@
 namespace sonde {
 
 // `http` is needed for OtlpProtocol::HttpProtobuf only. Fails if a certificate or the queue's directory cannot be used.
-Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options, std::shared_ptr<HttpTransport> http = nullptr);
+Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options,
+                                                     std::shared_ptr<HttpTransport> http = nullptr);
 
 }  // namespace sonde

@@ -83,9 +83,9 @@ class OtlpExporter final : public Exporter {
   std::vector<StreamKey> unmarked_;  // ended streams whose mark was dropped
   ExporterStats stats_;
   uint64_t on_the_way_bytes_ = 0;  // requests encoded and not yet answered, as last published
-  bool busy_ = true;  // until the thread has found nothing to do
-  bool hurry_ = false;     // somebody waits for all to be sent: the next attempt is now
-  bool flushing_ = false;  // the same, until it is over
+  bool busy_ = true;               // until the thread has found nothing to do
+  bool hurry_ = false;             // somebody waits for all to be sent: the next attempt is now
+  bool flushing_ = false;          // the same, until it is over
   bool stop_ = false;
   uint64_t not_before_ns_ = 0;   // the next attempt; CLOCK_MONOTONIC; written by the thread
   uint64_t asked_until_ns_ = 0;  // the part of that wait that the receiver asked for
@@ -100,9 +100,9 @@ class OtlpExporter final : public Exporter {
   bool from_disk_ = false;
   uint64_t disk_retry_ns_ = 0;  // CLOCK_MONOTONIC; a write failed: batches go out directly until then
   DiskQueueLosses published_losses_;
-  uint64_t limit_;             // of a request in this batch
-  uint64_t learned_limit_;     // what the receiver seems to take
-  uint64_t failing_since_ns_ = 0;   // of this request; 0: not failing
+  uint64_t limit_;                 // of a request in this batch
+  uint64_t learned_limit_;         // what the receiver seems to take
+  uint64_t failing_since_ns_ = 0;  // of this request; 0: not failing
   uint64_t last_log_ns_ = 0;
   bool failing_ = false;
   std::thread thread_;

@@ -39,7 +39,8 @@ void OtlpExporter::run() {
     publish();
   }
   if (disk_) keep_for_restart(lock);
-  if (sending_ || !queue_.empty()) spdlog::warn("OTLP export to {}: not all points were sent at the end", destination());
+  if (sending_ || !queue_.empty())
+    spdlog::warn("OTLP export to {}: not all points were sent at the end", destination());
   busy_ = false;
   publish();
   idle_.notify_all();

@@ -20,8 +20,9 @@ constexpr const char* kMethod = "/opentelemetry.proto.collector.metrics.v1.Metri
 // Shares the request with gRPC, whose transport may hold it longer than the call lasts.
 grpc::ByteBuffer shared_buffer(const std::shared_ptr<const std::string>& request) {
   auto* owner = new std::shared_ptr<const std::string>(request);
-  grpc::Slice slice(const_cast<char*>(request->data()), request->size(),
-                    [](void* held) { delete static_cast<std::shared_ptr<const std::string>*>(held); }, owner);
+  grpc::Slice slice(
+      const_cast<char*>(request->data()), request->size(),
+      [](void* held) { delete static_cast<std::shared_ptr<const std::string>*>(held); }, owner);
   return {&slice, 1};
 }
 
@@ -36,9 +37,8 @@ std::string text_of(const grpc::ByteBuffer& buffer) {
 // gRPC tells failed handshakes on standard error; what matters of it is in the status of the call.
 void quiet_grpc() {
   static std::once_flag once;
-  std::call_once(once, [] {
-    gpr_set_log_function([](gpr_log_func_args* line) { spdlog::debug("gRPC: {}", line->message); });
-  });
+  std::call_once(
+      once, [] { gpr_set_log_function([](gpr_log_func_args* line) { spdlog::debug("gRPC: {}", line->message); }); });
 }
 
 class GrpcSender final : public OtlpSender {

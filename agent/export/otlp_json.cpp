@@ -7,8 +7,8 @@
 #include <iterator>
 #include <span>
 
-#include "agent/export/explicit_bounds.h"
 #include "agent/base/utf8.h"
+#include "agent/export/explicit_bounds.h"
 #include "agent/export/zero_bucket.h"
 
 namespace sonde {

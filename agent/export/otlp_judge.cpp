@@ -7,8 +7,8 @@
 #include <charconv>
 
 #include "agent/base/duration.h"
-#include "agent/export/otlp_sender.h"
 #include "agent/base/text.h"
+#include "agent/export/otlp_sender.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb.h"
@@ -86,9 +86,7 @@ SendResult judge_grpc(int code, const std::string& message, const std::string& d
     case grpc::DEADLINE_EXCEEDED:
     case grpc::ABORTED:
     case grpc::OUT_OF_RANGE:
-    case grpc::DATA_LOSS:
-      result.verdict = Verdict::Retry;
-      break;
+    case grpc::DATA_LOSS: result.verdict = Verdict::Retry; break;
     case grpc::RESOURCE_EXHAUSTED:
       // The words of all gRPC libraries. "CLIENT:" means the answer was too large, not the request.
       if (says(message, "larger than max") && message.rfind("CLIENT:", 0) != 0) {
@@ -97,8 +95,7 @@ SendResult judge_grpc(int code, const std::string& message, const std::string& d
         result.verdict = Verdict::Retry;
       }
       break;
-    default:
-      break;
+    default: break;
   }
   return result;
 }

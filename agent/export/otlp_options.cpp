@@ -176,7 +176,8 @@ Result<OtlpHistograms> parse_otlp_histograms(std::string_view text) {
   if (word == "base2_exponential_bucket_histogram") return OtlpHistograms::Exponential;
   if (word == "explicit_bucket_histogram") return OtlpHistograms::Explicit;
   return Error(fmt::format(
-      "\"{}\" is not a histogram aggregation; use base2_exponential_bucket_histogram or explicit_bucket_histogram", text));
+      "\"{}\" is not a histogram aggregation; use base2_exponential_bucket_histogram or explicit_bucket_histogram",
+      text));
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std::string_view text) {
@@ -226,7 +227,8 @@ Result<void> check_otlp_endpoint(std::string_view given, OtlpProtocol protocol) 
   const size_t bracket = authority.rfind(']');
   const size_t colon = authority.rfind(':');
   if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket)) return {};
-  if (bracket == std::string_view::npos && authority.find(':') != colon) return wrong("needs [ ] around an IPv6 address");
+  if (bracket == std::string_view::npos && authority.find(':') != colon)
+    return wrong("needs [ ] around an IPv6 address");
   if (colon == 0) return wrong("names no host");
   const std::string_view port = authority.substr(colon + 1);
   uint32_t number = 0;

@@ -59,9 +59,9 @@ struct OtlpOptions {
   uint64_t timeout_ns = 10'000'000'000;  // of one request
   OtlpTemporality temporality = OtlpTemporality::Cumulative;
   OtlpHistograms histograms = OtlpHistograms::Exponential;
-  bool promote = false;  // Resource::promoted also on each point
+  bool promote = false;                    // Resource::promoted also on each point
   uint64_t max_request_bytes = 3'670'016;  // 3.5 MiB before compression; larger batches are split
-  uint64_t keepalive_ns = 0;  // 0: off. Servers refuse pings more often than every 5 minutes
+  uint64_t keepalive_ns = 0;               // 0: off. Servers refuse pings more often than every 5 minutes
   OtlpRetry retry;
   OtlpQueue queue;
 
@@ -83,10 +83,10 @@ Result<OtlpOptions> otlp_options_from_env(const GetEnv& env, OtlpOptions base = 
                                           OtlpSignal signal = OtlpSignal::Metrics);
 
 // The words of the environment and of the configuration file, each with a sentence as error.
-Result<OtlpProtocol> parse_otlp_protocol(std::string_view text);           // grpc, http/protobuf
-Result<OtlpCompression> parse_otlp_compression(std::string_view text);     // none, gzip
-Result<OtlpTemporality> parse_otlp_temporality(std::string_view text);     // cumulative, delta, lowmemory
-Result<OtlpHistograms> parse_otlp_histograms(std::string_view text);       // explicit_bucket_histogram, base2_…
+Result<OtlpProtocol> parse_otlp_protocol(std::string_view text);        // grpc, http/protobuf
+Result<OtlpCompression> parse_otlp_compression(std::string_view text);  // none, gzip
+Result<OtlpTemporality> parse_otlp_temporality(std::string_view text);  // cumulative, delta, lowmemory
+Result<OtlpHistograms> parse_otlp_histograms(std::string_view text);    // explicit_bucket_histogram, base2_…
 // k1=v1,k2=v2, percent-encoded as in W3C baggage.
 Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std::string_view text);
 // Is the endpoint something that can be reached with this protocol? Ports, schemes, spaces.

@@ -22,8 +22,8 @@ struct SendResult {
     TooLarge,  // again, but in parts
   };
   Verdict verdict = Verdict::Delivered;
-  std::string code;      // UNAVAILABLE, http_503, tls, connect, …; empty if delivered
-  std::string message;   // a sentence; if delivered: the receiver's warning
+  std::string code;                        // UNAVAILABLE, http_503, tls, connect, …; empty if delivered
+  std::string message;                     // a sentence; if delivered: the receiver's warning
   std::optional<uint64_t> retry_after_ns;  // what the receiver asked for
   uint64_t rejected_points = 0;            // partial success
   uint64_t sent_bytes = 0;
@@ -50,7 +50,6 @@ class OtlpSender {
 Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options);
 std::unique_ptr<OtlpSender> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http);
 
-inline constexpr std::string_view kOtlpUserAgent =
-    "Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/" SONDE_VERSION;
+inline constexpr std::string_view kOtlpUserAgent = "Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/" SONDE_VERSION;
 
 }  // namespace sonde

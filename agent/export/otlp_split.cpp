@@ -15,8 +15,7 @@ void with_points(Metric& metric, Visit visit) {
     case Metric::kGauge: return visit(*metric.mutable_gauge()->mutable_data_points());
     case Metric::kSum: return visit(*metric.mutable_sum()->mutable_data_points());
     case Metric::kHistogram: return visit(*metric.mutable_histogram()->mutable_data_points());
-    case Metric::kExponentialHistogram:
-      return visit(*metric.mutable_exponential_histogram()->mutable_data_points());
+    case Metric::kExponentialHistogram: return visit(*metric.mutable_exponential_histogram()->mutable_data_points());
     default: return;
   }
 }

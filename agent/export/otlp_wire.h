@@ -72,7 +72,9 @@ class Buffer {
   }
   void written(const char* end) { used_ = static_cast<uint64_t>(end - bytes_.data()); }
 
-  void string(uint8_t field_tag, std::string_view text) { written(put_string(room(text.size() + 11), field_tag, text)); }
+  void string(uint8_t field_tag, std::string_view text) {
+    written(put_string(room(text.size() + 11), field_tag, text));
+  }
   void byte(uint8_t value) { *room(1) = static_cast<char>(value), used_++; }
 
   // A message whose length is known only after its content: room for a length of two bytes is left, and the content

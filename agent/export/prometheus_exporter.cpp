@@ -32,15 +32,9 @@ Exposition PrometheusExporter::render(std::string_view accept, std::string_view 
   Exposition out;
   out.content_type = std::move(negotiated.content_type);
   switch (negotiated.format) {
-    case PrometheusFormat::Text:
-      out.body = render_text(families);
-      break;
-    case PrometheusFormat::OpenMetrics:
-      out.body = render_openmetrics(families, options_.created);
-      break;
-    case PrometheusFormat::Protobuf:
-      out.body = render_protobuf(families);
-      break;
+    case PrometheusFormat::Text: out.body = render_text(families); break;
+    case PrometheusFormat::OpenMetrics: out.body = render_openmetrics(families, options_.created); break;
+    case PrometheusFormat::Protobuf: out.body = render_protobuf(families); break;
   }
   if (accepts_gzip(accept_encoding)) {
     Result<std::string> packed = gzip(out.body);

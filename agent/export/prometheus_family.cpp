@@ -5,8 +5,8 @@
 #include <functional>
 #include <utility>
 
-#include "agent/export/prometheus_names.h"
 #include "agent/base/utf8.h"
+#include "agent/export/prometheus_names.h"
 
 namespace sonde {
 namespace {
@@ -29,13 +29,10 @@ bool names_the_target(std::string_view key) {
 
 PrometheusType type_of(Instrument instrument) {
   switch (instrument) {
-    case Instrument::Counter:
-      return PrometheusType::Counter;
-    case Instrument::Histogram:
-      return PrometheusType::Histogram;
+    case Instrument::Counter: return PrometheusType::Counter;
+    case Instrument::Histogram: return PrometheusType::Histogram;
     case Instrument::UpDownCounter:
-    case Instrument::Gauge:
-      break;
+    case Instrument::Gauge: break;
   }
   return PrometheusType::Gauge;
 }

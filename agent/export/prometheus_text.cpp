@@ -62,14 +62,10 @@ class Writer {
 
   std::string_view type_word(PrometheusType type) const {
     switch (type) {
-      case PrometheusType::Counter:
-        return "counter";
-      case PrometheusType::Histogram:
-        return "histogram";
-      case PrometheusType::Info:
-        return openmetrics_ ? "info" : "gauge";
-      case PrometheusType::Gauge:
-        break;
+      case PrometheusType::Counter: return "counter";
+      case PrometheusType::Histogram: return "histogram";
+      case PrometheusType::Info: return openmetrics_ ? "info" : "gauge";
+      case PrometheusType::Gauge: break;
     }
     return "gauge";
   }

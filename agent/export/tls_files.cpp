@@ -58,7 +58,8 @@ Result<TlsMaterial> read_tls_files(const TlsFiles& files) {
   ERR_clear_error();
   if (!parsed) return Error(fmt::format("{} holds no PEM certificate", files.certificate));
   if (!parsed_key) return Error(fmt::format("{} holds no PEM private key without a password", files.key));
-  if (!belong) return Error(fmt::format("the key in {} is not that of the certificate in {}", files.key, files.certificate));
+  if (!belong)
+    return Error(fmt::format("the key in {} is not that of the certificate in {}", files.key, files.certificate));
   material.certificate = std::move(*certificate);
   material.key = std::move(*key);
   return material;

@@ -22,7 +22,8 @@ constexpr uint64_t kLongestRest = 60 * kSecond;
 // A container that was just made runs its program soon; one that runs it rarely changes.
 uint64_t rest_after(int looks, bool complete) {
   constexpr uint64_t kMs = 1'000'000;
-  constexpr uint64_t kRests[] = {20 * kMs, 50 * kMs, 100 * kMs, 250 * kMs, 500 * kMs, 1000 * kMs, 2000 * kMs, 5000 * kMs};
+  constexpr uint64_t kRests[] = {20 * kMs,  50 * kMs,   100 * kMs,  250 * kMs,
+                                 500 * kMs, 1000 * kMs, 2000 * kMs, 5000 * kMs};
   const auto index = static_cast<std::size_t>(looks);
   if (complete && index >= 6) return kLongestRest;
   return index < std::size(kRests) ? kRests[index] : 10 * kSecond;
@@ -49,7 +50,8 @@ bool refused_by_kernel(const FoundInstances& found) {
 
 bool asks(const Decision& decision) {
   const int module = find_module("function");
-  if (module < 0 || decision.functions.empty() || static_cast<std::size_t>(module) >= decision.probes.size()) return false;
+  if (module < 0 || decision.functions.empty() || static_cast<std::size_t>(module) >= decision.probes.size())
+    return false;
   return decision.probes[static_cast<std::size_t>(module)].flags != 0;  // the overhead budget may have taken them away
 }
 
@@ -230,7 +232,8 @@ void Functions::look_at_files(SlotWork& work, std::map<std::string, std::vector<
   for (const auto& [path, requests] : by_path) paths.push_back(path);
   std::vector<LocatedFile> files;
   const auto pids = pids_of(work.asker);
-  const auto located = pids.empty() ? Result<void>() : locate_files(options_.proc_root, pids, paths, kLookDeadline, files);
+  const auto located =
+      pids.empty() ? Result<void>() : locate_files(options_.proc_root, pids, paths, kLookDeadline, files);
   for (const LocatedFile& file : files) {
     const auto& requests = by_path[paths[file.path]];
     auto instances = instances_->in_file(file, requests);

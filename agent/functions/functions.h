@@ -16,17 +16,17 @@
 #include <thread>
 #include <vector>
 
+#include "agent/functions/instances.h"
 #include "agent/identity/identity.h"
 #include "agent/identity/members.h"
 #include "agent/policy/decision.h"
-#include "agent/functions/instances.h"
 
 namespace sonde {
 
 struct FunctionsOptions {
   std::string cgroup_root;
   std::string proc_root = "/proc";
-  double most_per_second = 1e6;  // calls of one function, over which it is detached
+  double most_per_second = 1e6;           // calls of one function, over which it is detached
   uint64_t hot_rest_ns = 60'000'000'000;  // for so long at first, then twice that, up to an hour
 };
 

@@ -10,9 +10,9 @@
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/text.h"
+#include "agent/functions/rules.h"
 #include "agent/kernel/return_probe_check.h"
 #include "agent/module/function_names.h"
-#include "agent/functions/rules.h"
 #include "agent/symbols/confined.h"
 #include "agent/symbols/resolve_image.h"
 
@@ -21,8 +21,9 @@ namespace {
 
 // All that makes it another instance.
 std::string text_of(const FunctionRequest& request) {
-  return request.name + "\n" + request.type + "\n" + request.path + "\n" + request.symbol + "\n" + join(request.measure) +
-         "\n" + std::to_string(request.bytes_argument.value_or(0)) + request.bytes_abi + request.errors_when;
+  return request.name + "\n" + request.type + "\n" + request.path + "\n" + request.symbol + "\n" +
+         join(request.measure) + "\n" + std::to_string(request.bytes_argument.value_or(0)) + request.bytes_abi +
+         request.errors_when;
 }
 
 bool is_go_function(const ImageAnswer& answer, const FunctionRequest& request) {
@@ -167,8 +168,8 @@ InstancePtr FunctionInstances::in_kernel(const FunctionRequest& request) {
   if (instance->refusal == Refusal::TooHot && boottime_ns() < instance->hot_until_ns) return instance;
   if (instance->attached() && instance->loading == loading_of(instance->module)) return instance;
   const Refusal refusal = instance->refusal;
-  const bool for_good = refusal == Refusal::Denied || refusal == Refusal::NoKernelProbes || refusal == Refusal::Unsupported ||
-                        refusal == Refusal::SymbolNotFound;
+  const bool for_good = refusal == Refusal::Denied || refusal == Refusal::NoKernelProbes ||
+                        refusal == Refusal::Unsupported || refusal == Refusal::SymbolNotFound;
   if (for_good && instance->names == names_.version()) return instance;
   detach(*instance);  // what is attached to a module that was unloaded stays so to nothing
   attach_kernel(*instance);
@@ -285,7 +286,8 @@ uint64_t FunctionInstances::missed() const {
 }
 
 std::size_t FunctionInstances::attached() const {
-  return static_cast<std::size_t>(std::ranges::count_if(instances_, [](const auto& one) { return one.second->attached(); }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(instances_, [](const auto& one) { return one.second->attached(); }));
 }
 
 }  // namespace sonde

@@ -30,19 +30,19 @@ FileKey key_of(const LocatedFile& file);
 struct Instance {
   uint32_t id = 0;
   FunctionRequest request;
-  FileKey file;       // all 0: the kernel
+  FileKey file;  // all 0: the kernel
   Refusal refusal = Refusal::None;
   std::string detail;  // more about the refusal: what the kernel said
   ProbeLinks links;
-  KernelProbe kernel;         // of a kernel function, in place of links
-  std::string_view hook;      // in use: "uprobe", "fentry and fexit", …
+  KernelProbe kernel;     // of a kernel function, in place of links
+  std::string_view hook;  // in use: "uprobe", "fentry and fexit", …
   std::set<uint32_t> slots;
-  uint64_t hits = 0;          // at the last look
-  std::string module;         // of a kernel function: in which kernel module it is
-  uint64_t loading = 0;       // and which loading of that
-  uint64_t names = 0;         // version() of the names by which it was refused
-  uint64_t attached_ns = 0;   // CLOCK_BOOTTIME
-  uint64_t hot_rest_ns = 0;   // TooHot: how long it rests, and until when
+  uint64_t hits = 0;         // at the last look
+  std::string module;        // of a kernel function: in which kernel module it is
+  uint64_t loading = 0;      // and which loading of that
+  uint64_t names = 0;        // version() of the names by which it was refused
+  uint64_t attached_ns = 0;  // CLOCK_BOOTTIME
+  uint64_t hot_rest_ns = 0;  // TooHot: how long it rests, and until when
   uint64_t hot_until_ns = 0;
 
   bool attached() const { return !links.empty() || !kernel.links.empty(); }

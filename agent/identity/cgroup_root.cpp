@@ -56,9 +56,7 @@ struct Search {
   const CgroupRootOptions& options;
   std::vector<CgroupMount> mounts;
 
-  bool is_v2(const std::string& path) const {
-    return options.is_cgroup2 ? options.is_cgroup2(path) : on_cgroup2(path);
-  }
+  bool is_v2(const std::string& path) const { return options.is_cgroup2 ? options.is_cgroup2(path) : on_cgroup2(path); }
 
   CgroupRoot found(const std::string& path, bool hybrid) const { return {path, hybrid, is_partial(path)}; }
 

@@ -19,8 +19,8 @@ struct CgroupRoot {
 };
 
 struct CgroupRootOptions {
-  std::string configured;            // not empty: this directory, or its "unified", and nothing else
-  std::string proc_root = "/proc";   // the host's; not "/proc": its 1/root/sys/fs/cgroup is tried first
+  std::string configured;           // not empty: this directory, or its "unified", and nothing else
+  std::string proc_root = "/proc";  // the host's; not "/proc": its 1/root/sys/fs/cgroup is tried first
   std::string mountinfo = "/proc/self/mountinfo";
   // Is this directory on a cgroup2 file system? A port, so that tests need no mounts.
   std::function<bool(const std::string&)> is_cgroup2;  // empty: statfs
@@ -30,8 +30,8 @@ struct CgroupRootOptions {
 Result<CgroupRoot> find_cgroup_root(const CgroupRootOptions& options = {});
 
 struct CgroupMount {
-  std::string root;   // which part of the hierarchy is mounted: "/" all of it
-  std::string path;   // where
+  std::string root;  // which part of the hierarchy is mounted: "/" all of it
+  std::string path;  // where
   bool v2 = false;
   bool named = false;  // v1 without controllers (name=systemd)
 };

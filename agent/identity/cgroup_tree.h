@@ -14,12 +14,12 @@ namespace sonde {
 
 struct CgroupDirectory {
   uint64_t id = 0;
-  uint64_t parent_id = 0;   // 0 for the root
-  std::string path;         // below the root; "/" is the root itself
-  bool has_procs = false;   // processes directly in it
-  bool is_leaf = false;     // no directory below it
+  uint64_t parent_id = 0;     // 0 for the root
+  std::string path;           // below the root; "/" is the root itself
+  bool has_procs = false;     // processes directly in it
+  bool is_leaf = false;       // no directory below it
   bool is_container = false;  // by its name; see is_container_directory
-  bool inside = false;      // below a container
+  bool inside = false;        // below a container
 };
 
 struct TreeLimits {
@@ -29,9 +29,9 @@ struct TreeLimits {
 
 struct CgroupTree {
   std::vector<CgroupDirectory> directories;  // parents before children
-  uint64_t vanished = 0;      // directories that went away while we looked
-  uint64_t over_limits = 0;   // seen and not visited: deeper or more than the limits
-  uint64_t unreadable = 0;    // refused: no permission
+  uint64_t vanished = 0;                     // directories that went away while we looked
+  uint64_t over_limits = 0;                  // seen and not visited: deeper or more than the limits
+  uint64_t unreadable = 0;                   // refused: no permission
 };
 
 // Fails only if the root itself cannot be read.

@@ -96,10 +96,10 @@ class Identity {
   uint64_t enricher_version_ = 0;
   uint64_t pass_ = 0;
   bool changed_ = false;
-  std::unordered_map<uint32_t, Entry> entries_;          // by slot
-  std::unordered_map<uint64_t, uint32_t> by_cgroup_;     // cgroup id → slot of the cgroup itself, until it is freed
-  std::unordered_map<std::string, uint64_t> by_path_;    // path of a live cgroup → its id
-  std::unordered_map<uint64_t, Ended> ended_;            // by cgroup id, after its slot was freed
+  std::unordered_map<uint32_t, Entry> entries_;            // by slot
+  std::unordered_map<uint64_t, uint32_t> by_cgroup_;       // cgroup id → slot of the cgroup itself, until it is freed
+  std::unordered_map<std::string, uint64_t> by_path_;      // path of a live cgroup → its id
+  std::unordered_map<uint64_t, Ended> ended_;              // by cgroup id, after its slot was freed
   std::deque<std::pair<uint64_t, uint64_t>> ended_order_;  // {when, cgroup id}, oldest first
   IdentitySnapshotPtr snapshot_;
   IdentityStats stats_;

@@ -44,10 +44,13 @@ Result<CgroupPids> Members::pids(const std::string& path, std::size_t limit, boo
     scan();
     scanned_ns_ = now;
   }
-  const auto take = [&](const std::vector<uint32_t>& some) { out.pids.insert(out.pids.end(), some.begin(), some.end()); };
+  const auto take = [&](const std::vector<uint32_t>& some) {
+    out.pids.insert(out.pids.end(), some.begin(), some.end());
+  };
   if (const auto found = by_path_.find(path); found != by_path_.end()) take(found->second);
   const std::string prefix = path == "/" ? path : path + "/";
-  for (auto next = by_path_.upper_bound(prefix); below && next != by_path_.end() && next->first.starts_with(prefix); ++next) {
+  for (auto next = by_path_.upper_bound(prefix); below && next != by_path_.end() && next->first.starts_with(prefix);
+       ++next) {
     take(next->second);
   }
   std::ranges::sort(out.pids);

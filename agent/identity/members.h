@@ -20,7 +20,7 @@ struct MembersOptions {
   std::string cgroup_root;
   std::string proc_root = "/proc";  // "/proc": our own, so nobody else can tell
   std::string own_cgroup = "/proc/self/cgroup";
-  uint32_t own_pid = 0;  // as cgroup.procs shows us; 0: getpid()
+  uint32_t own_pid = 0;                           // as cgroup.procs shows us; 0: getpid()
   bool machine_pids = Proc().has_machine_pids();  // cgroup.procs shows the machine's pids, to us
 };
 

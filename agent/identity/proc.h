@@ -19,8 +19,8 @@ class Proc {
   struct Process {
     uint32_t pid = 0;
     uint32_t parent = 0;
-    std::string comm;            // at most 15 bytes; of kernel threads too
-    uint64_t start_ticks = 0;    // since boot, in clock ticks: pid and start together are never used again
+    std::string comm;          // at most 15 bytes; of kernel threads too
+    uint64_t start_ticks = 0;  // since boot, in clock ticks: pid and start together are never used again
     uint32_t threads = 0;
     bool kernel_thread = false;
   };

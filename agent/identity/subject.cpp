@@ -10,12 +10,9 @@ namespace sonde {
 // container's is nothing but its directory: the same path made again is somebody else.
 std::string Subject::key() const {
   switch (kind) {
-    case SubjectKind::Unattributed:
-      return "unattributed";
-    case SubjectKind::Container:
-      return "container:" + container_id;
-    case SubjectKind::Cgroup:
-      break;
+    case SubjectKind::Unattributed: return "unattributed";
+    case SubjectKind::Container: return "container:" + container_id;
+    case SubjectKind::Cgroup: break;
   }
   return "cgroup:" + std::to_string(cgroup_id) + ":" + cgroup_path;
 }

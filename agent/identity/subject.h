@@ -28,9 +28,9 @@ struct Owner {
 
 struct Subject {
   SubjectKind kind = SubjectKind::Cgroup;
-  std::string cgroup_path;   // below the v2 root, "/" for the root itself
+  std::string cgroup_path;  // below the v2 root, "/" for the root itself
   uint64_t cgroup_id = 0;
-  uint64_t started_ns = 0;   // CLOCK_BOOTTIME at creation; 0: before the agent and not known
+  uint64_t started_ns = 0;  // CLOCK_BOOTTIME at creation; 0: before the agent and not known
 
   // From the path.
   std::string runtime;       // containerd, cri-o, docker, podman; empty if not told by the path

@@ -107,8 +107,8 @@ Result<Target> resolve_target(const Proc& proc, const std::string& cgroup_root, 
   for (const std::string& path : paths) {
     const Result<CgroupPids> members = cgroup_pids(cgroup_root, path);
     if (!members)
-      return members.error().with(
-          fmt::format("process {} is in {}, which is not below {}: its cgroup must be visible here", pid, path, cgroup_root));
+      return members.error().with(fmt::format(
+          "process {} is in {}, which is not below {}: its cgroup must be visible here", pid, path, cgroup_root));
     const bool whole = path != "/" && all_ours(proc, *members, ours);
     target.cgroups.push_back({path, whole});
     if (!whole) target.per_process = true;

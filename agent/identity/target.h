@@ -13,13 +13,13 @@
 namespace sonde {
 
 struct TargetCgroup {
-  std::string path;  // below the v2 root
+  std::string path;    // below the v2 root
   bool whole = false;  // all its processes belong to the target: the cgroup is measured as one subject
 };
 
 struct Target {
-  Proc::Process root;               // the process that was named
-  std::vector<uint32_t> pids;       // it and its descendants, rising
+  Proc::Process root;                 // the process that was named
+  std::vector<uint32_t> pids;         // it and its descendants, rising
   std::vector<TargetCgroup> cgroups;  // where they are, by path
   // Some cgroup is shared with others: Granularity::Process there, and of it only these processes.
   bool per_process = false;

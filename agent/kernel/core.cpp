@@ -44,12 +44,9 @@ std::span<const unsigned char> core_object_bytes() {
 void size_core_maps(bpf_object* object, const CoreSizes& sizes) {
   const std::pair<const char*, uint32_t> entries[] = {
       {"sonde_subjects", sizes.slots * 4},  // nested and ignored directories have entries too
-      {"sonde_slot_config", sizes.slots},
-      {"sonde_slot_info", sizes.slots},
-      {"sonde_free_slots", sizes.slots},
-      {"sonde_free_rows", sizes.rows},
-      {"sonde_histograms", sizes.rows},
-      {"sonde_processes", std::min(sizes.processes, process_slots(sizes.slots))}};
+      {"sonde_slot_config", sizes.slots},  {"sonde_slot_info", sizes.slots},
+      {"sonde_free_slots", sizes.slots},   {"sonde_free_rows", sizes.rows},
+      {"sonde_histograms", sizes.rows},    {"sonde_processes", std::min(sizes.processes, process_slots(sizes.slots))}};
   for (const auto& [name, count] : entries) {
     if (bpf_map* map = bpf_object__find_map_by_name(object, name)) bpf_map__set_max_entries(map, count);
   }

@@ -42,7 +42,7 @@ struct EngineOptions {
   uint32_t rows = 0;          // histograms at a time; 0: six per slot
   uint32_t processes = 8192;  // processes with a slot of their own; at most half of all slots
   std::set<std::string> disabled_modules;
-  std::string alternative;    // take the alternative of this name where a module has it; empty: the first usable
+  std::string alternative;  // take the alternative of this name where a module has it; empty: the first usable
   std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
   // Fault injection: this program's code is replaced by one that the verifier refuses.
   std::string break_program;
@@ -139,15 +139,15 @@ class Engine {
   std::unique_ptr<Slots> slots_;
   std::span<const ModuleEntry> entries_;
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
-  std::vector<std::unique_ptr<Reads>> reads_;  // likewise; null: off
+  std::vector<std::unique_ptr<Reads>> reads_;           // likewise; null: off
   Fd cgroup_root_;
   KeptFiles files_{room_for_files()};
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
   std::function<std::string(std::string_view)> fault_;
-  ModuleFlags gained_{};  // by module: flags that a slot did not have before, since the last sync_programs()
-  std::vector<bool> held_;          // by slot
+  ModuleFlags gained_{};    // by module: flags that a slot did not have before, since the last sync_programs()
+  std::vector<bool> held_;  // by slot
   ring_buffer* doorbell_ = nullptr;
 };
 

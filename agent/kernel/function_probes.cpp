@@ -18,8 +18,8 @@
 namespace sonde {
 namespace {
 
-constexpr const char* kProgramNames[kFunctionPrograms] = {"function_enter",     "function_return",
-                                                          "function_go_enter",  "function_go_return",
+constexpr const char* kProgramNames[kFunctionPrograms] = {"function_enter",        "function_return",
+                                                          "function_go_enter",     "function_go_return",
                                                           "function_kernel_enter", "function_kernel_return"};
 
 // linux/bpf.h of 6.6; Debian 12 has that of 6.1.
@@ -81,8 +81,8 @@ Result<Mapped> map_named(bpf_object* object, const char* name) {
 
 uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument) {
   return uint64_t{instance} | static_cast<uint64_t>(argument.kind) << 16 |
-         static_cast<uint64_t>(argument.register_offset / 8 & 63) << 18 | static_cast<uint64_t>(argument.bytes - 1) << 24 |
-         static_cast<uint64_t>(argument.is_signed) << 28 |
+         static_cast<uint64_t>(argument.register_offset / 8 & 63) << 18 |
+         static_cast<uint64_t>(argument.bytes - 1) << 24 | static_cast<uint64_t>(argument.is_signed) << 28 |
          static_cast<uint64_t>(static_cast<uint32_t>(argument.displacement)) << 32;
 }
 
@@ -93,7 +93,8 @@ Result<std::unique_ptr<FunctionProbes>> FunctionProbes::open(const Engine& engin
   for (std::size_t i = 0; i < kFunctionPrograms; ++i) {
     const bpf_program* program = bpf_object__find_program_by_name(object, kProgramNames[i]);
     probes->programs_[i] = program ? bpf_program__fd(program) : -1;
-    if (i == 0 && program) probes->many_ = static_cast<uint32_t>(bpf_program__expected_attach_type(program)) == kTraceUprobeMulti;
+    if (i == 0 && program)
+      probes->many_ = static_cast<uint32_t>(bpf_program__expected_attach_type(program)) == kTraceUprobeMulti;
   }
   const std::pair<Mapped&, const char*> maps[] = {
       {probes->asked_, "function_asked"}, {probes->instances_, "function_instances"}, {probes->hits_, "function_hits"}};
@@ -251,7 +252,8 @@ void FunctionProbes::ask(uint32_t slot, uint32_t instance, bool wanted) {
 
 bool FunctionProbes::asked(uint32_t slot, uint32_t instance) const {
   if (slot >= slots_) return false;
-  return __atomic_load_n(&asked_.at<function_asked>(slot)->word[instance / 64], __ATOMIC_ACQUIRE) >> (instance % 64) & 1;
+  return __atomic_load_n(&asked_.at<function_asked>(slot)->word[instance / 64], __ATOMIC_ACQUIRE) >> (instance % 64) &
+         1;
 }
 
 void FunctionProbes::forget(uint32_t slot) {

@@ -53,7 +53,8 @@ class FunctionProbes {
   Result<ProbeLinks> attach(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
   // A function of the kernel or, as module:function, of a kernel module: by fentry where the kernel takes it and is not
   // preemptible, else by kprobe. Not by fentry in modules: it would keep them from being unloaded.
-  Result<KernelProbe> attach_kernel(const std::string& symbol, bool with_return, uint32_t instance, int bytes_argument) const;
+  Result<KernelProbe> attach_kernel(const std::string& symbol, bool with_return, uint32_t instance,
+                                    int bytes_argument) const;
   // What the kernel's types say of it.
   std::optional<KernelSignature> signature(const std::string& symbol) const;
   bool attaches_many() const { return many_; }  // by one link per function (uprobe_multi, 6.6), not one per place
@@ -70,14 +71,15 @@ class FunctionProbes {
   FunctionProbes() = default;
   Result<Fd> attach_many(FunctionProgram program, int file, std::span<const ProbePlace> places) const;
   Result<Fd> attach_one(FunctionProgram program, int file, const ProbePlace& place) const;
-  Result<KernelProbe> attach_traced(const KernelSignature& signature, bool with_return, uint32_t instance, int argument) const;
+  Result<KernelProbe> attach_traced(const KernelSignature& signature, bool with_return, uint32_t instance,
+                                    int argument) const;
   Result<Fd> attach_kprobe(FunctionProgram program, const std::string& symbol, uint64_t cookie) const;
 
   int programs_[kFunctionPrograms] = {};
   bool many_ = false;
   int uprobe_type_ = -1, kprobe_type_ = -1;
-  mutable std::shared_ptr<const btf> types_;  // large: read where policies declare functions of the kernel
-  const bpf_program* traced_enter_ = nullptr;   // models for fentry and fexit; null: not used on this kernel
+  mutable std::shared_ptr<const btf> types_;   // large: read where policies declare functions of the kernel
+  const bpf_program* traced_enter_ = nullptr;  // models for fentry and fexit; null: not used on this kernel
   const bpf_program* traced_return_ = nullptr;
   uint32_t slots_ = 0;
   Mapped asked_, instances_, hits_;

@@ -17,12 +17,12 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kMapHead = 512;      // struct bpf_map and what a kind adds to it
-constexpr uint64_t kElementHead = 48;   // struct htab_elem
-constexpr uint64_t kBucketHead = 16;    // struct bucket
-constexpr uint64_t kLocks = 8;          // HASHTAB_MAP_LOCK_COUNT, an int each per CPU
-constexpr uint64_t kStorageHead = 72;   // struct bpf_local_storage_elem up to its data
-constexpr uint64_t kStorageOwner = 192; // struct bpf_local_storage of a task or socket, as allocated
+constexpr uint64_t kMapHead = 512;       // struct bpf_map and what a kind adds to it
+constexpr uint64_t kElementHead = 48;    // struct htab_elem
+constexpr uint64_t kBucketHead = 16;     // struct bucket
+constexpr uint64_t kLocks = 8;           // HASHTAB_MAP_LOCK_COUNT, an int each per CPU
+constexpr uint64_t kStorageHead = 72;    // struct bpf_local_storage_elem up to its data
+constexpr uint64_t kStorageOwner = 192;  // struct bpf_local_storage of a task or socket, as allocated
 
 constexpr uint64_t round_up(uint64_t bytes, uint64_t step) { return (bytes + step - 1) / step * step; }
 uint64_t page() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
@@ -59,8 +59,15 @@ std::string_view kind_of(uint32_t type) {
 
 Result<MapPlan> plan_of(const std::string& module, const bpf_map* map, const PlanSizes& sizes) {
   const uint32_t type = bpf_map__type(map);
-  MapPlan plan{module, bpf_map__name(map), kind_of(type), bpf_map__key_size(map), bpf_map__value_size(map),
-               bpf_map__max_entries(map), false, false, 0};
+  MapPlan plan{module,
+               bpf_map__name(map),
+               kind_of(type),
+               bpf_map__key_size(map),
+               bpf_map__value_size(map),
+               bpf_map__max_entries(map),
+               false,
+               false,
+               0};
   if (plan.kind.empty()) return Error("the size of map " + plan.map + " cannot be told: its kind is not known here");
   plan.per_cpu = type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH;
   // Some events per CPU, sized for those of this machine.
@@ -151,7 +158,8 @@ Result<std::vector<MapPlan>> plan_maps(const PlanSizes& sizes, std::span<const M
     if (!object) return Error::system("cannot open the BPF object of " + name, errno);
     size_core_maps(object.get(), sizes.core);
     size_rows(object.get(), info, sizes.core.slots);
-    if (auto done = entry.module->prepare(object.get(), features, kEveryAlternative); !done) return done.error().with(name);
+    if (auto done = entry.module->prepare(object.get(), features, kEveryAlternative); !done)
+      return done.error().with(name);
     if (auto done = plan_object(name, object.get(), false, sizes, maps); !done) return done.error();
   }
   return maps;

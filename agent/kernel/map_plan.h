@@ -19,21 +19,21 @@ namespace sonde {
 inline constexpr uint64_t kKernelMemoryLimit = 64ULL << 20;
 
 struct PlanSizes {
-  CoreSizes core{};       // as the engine is given them
-  uint32_t cpus = 128;    // possible ones
-  uint32_t threads = 0;   // that have task storage: assumed, the kernel bounds them
-  uint32_t sockets = 0;   // that have socket storage: likewise
+  CoreSizes core{};      // as the engine is given them
+  uint32_t cpus = 128;   // possible ones
+  uint32_t threads = 0;  // that have task storage: assumed, the kernel bounds them
+  uint32_t sockets = 0;  // that have socket storage: likewise
 };
 
 struct MapPlan {
-  std::string module;     // "core" or a module
+  std::string module;  // "core" or a module
   std::string map;
   std::string_view kind;  // "array", "per-CPU array", "hash", …
   uint64_t key_bytes = 0;
   uint64_t value_bytes = 0;
-  uint64_t entries = 0;   // of storages: threads or sockets as assumed
-  bool per_cpu = false;   // values × CPUs
-  bool assumed = false;   // grows with threads or sockets, not bounded by a size
+  uint64_t entries = 0;  // of storages: threads or sockets as assumed
+  bool per_cpu = false;  // values × CPUs
+  bool assumed = false;  // grows with threads or sockets, not bounded by a size
   uint64_t bytes = 0;
 };
 

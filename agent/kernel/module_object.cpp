@@ -60,7 +60,8 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
   }
   bool done = false;
   if (info.alternatives.empty()) done = load_alternative(kEveryAlternative, features, options);
-  const bool named = std::ranges::any_of(info.alternatives, [&](const auto& a) { return a.name == options.alternative; });
+  const bool named =
+      std::ranges::any_of(info.alternatives, [&](const auto& a) { return a.name == options.alternative; });
   for (std::size_t i = 0; !done && i < info.alternatives.size(); ++i) {
     const Alternative& alternative = info.alternatives[i];
     if (named && alternative.name != options.alternative) continue;
@@ -209,7 +210,8 @@ void ModuleObject::detach(Program& program) {
 
 void ModuleObject::attach(uint8_t flags, bool gained) {
   const bool was_attached = attached();
-  const bool begins = !was_attached && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
+  const bool begins =
+      !was_attached && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
   if (begins) {
     if (auto begun = module().begin(object_); !begun) {
       report_.health = ModuleHealth::Degraded;

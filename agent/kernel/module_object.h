@@ -20,10 +20,10 @@ struct bpf_program;
 namespace sonde {
 
 enum class ProgramState : uint8_t {
-  Idle,      // loaded, nobody asks for it
+  Idle,  // loaded, nobody asks for it
   Attached,
-  Unused,    // belongs to another alternative
-  Failed,    // does not load or attach: see reason
+  Unused,  // belongs to another alternative
+  Failed,  // does not load or attach: see reason
 };
 
 struct ProgramReport {
@@ -47,9 +47,9 @@ struct ModuleReport {
 struct ProgramRuns {
   std::string module;
   std::string program;
-  uint64_t runs = 0;         // only counted while run-time statistics are on
-  uint64_t run_time_ns = 0;  // likewise
-  uint64_t missed = 0;       // recursion: the kernel did not run the program
+  uint64_t runs = 0;          // only counted while run-time statistics are on
+  uint64_t run_time_ns = 0;   // likewise
+  uint64_t missed = 0;        // recursion: the kernel did not run the program
   uint64_t instructions = 0;  // that the verifier looked at
 };
 

@@ -15,8 +15,8 @@ namespace sonde {
 
 // What to count and how many of them make one run of the program.
 struct PerfEvent {
-  uint32_t type = 0;     // PERF_TYPE_*
-  uint64_t config = 0;   // PERF_COUNT_*
+  uint32_t type = 0;    // PERF_TYPE_*
+  uint64_t config = 0;  // PERF_COUNT_*
   uint64_t period = 1;
 };
 

@@ -212,7 +212,9 @@ void Rows::forget(uint32_t slot) {
 
 uint64_t Rows::histograms_of(uint32_t slot) const {
   uint64_t rows = 0;
-  const auto count = [&](const uint32_t& number) { rows += __atomic_load_n(&number, __ATOMIC_RELAXED) != SONDE_NO_ROW; };
+  const auto count = [&](const uint32_t& number) {
+    rows += __atomic_load_n(&number, __ATOMIC_RELAXED) != SONDE_NO_ROW;
+  };
   if (histograms_) {
     const auto* numbers = histograms_.at<uint32_t>(slot);
     for (uint16_t i = 0; i < info_->histograms; ++i) count(numbers[i]);

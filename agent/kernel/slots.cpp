@@ -139,7 +139,8 @@ void Slots::release_process(uint32_t slot, const sonde_slot_info& owner) {
   sonde_process_key key{};
   sonde_process_key next{};
   uint32_t value = 0;
-  for (int end = bpf_map_get_next_key(processes, nullptr, &next); !end; end = bpf_map_get_next_key(processes, &key, &next)) {
+  for (int end = bpf_map_get_next_key(processes, nullptr, &next); !end;
+       end = bpf_map_get_next_key(processes, &key, &next)) {
     key = next;
     if (bpf_map_lookup_elem(processes, &key, &value) || value != slot) continue;
     bpf_map_delete_elem(processes, &key);

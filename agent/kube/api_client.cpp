@@ -99,7 +99,8 @@ class ApiClient::Impl {
     return {options_.url, config};
   }
 
-  Result<http::http_request> request(const std::string& method, const std::string& path, const char* metadata_kind) const {
+  Result<http::http_request> request(const std::string& method, const std::string& path,
+                                     const char* metadata_kind) const {
     http::http_request request(method);
     request.set_request_uri(web::uri(path));
     std::string accept = "application/json";
@@ -170,7 +171,8 @@ ApiAnswer ApiClient::send(const std::string& method, const std::string& path, co
   return answer;
 }
 
-ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns, const std::function<bool(std::string_view)>& take) {
+ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns,
+                           const std::function<bool(std::string_view)>& take) {
   ApiAnswer answer;
   try {
     auto request = impl_->request("GET", path, "PartialObjectMetadata");
@@ -181,8 +183,10 @@ ApiAnswer ApiClient::watch(const std::string& path, uint64_t idle_ns, const std:
     answer.status = response.status_code();
     answer.retry_after_ns = retry_after(response);
     if (!answer.ok()) {
-      if (read_text(response, answer.body)) answer.error = message_of(answer.status, answer.body);
-      else answer = {.status = answer.status, .error = "the answer is too large"};
+      if (read_text(response, answer.body))
+        answer.error = message_of(answer.status, answer.body);
+      else
+        answer = {.status = answer.status, .error = "the answer is too large"};
       return answer;
     }
     std::string line;

@@ -47,7 +47,8 @@ class ApiClient {
   ApiAnswer send(const std::string& method, const std::string& path_and_query, const std::string& body,
                  const std::string& content_type, uint64_t timeout_ns);
   // Streams: each line to `take` as it comes, until the server ends it, `idle_ns` without a byte, or take says false.
-  ApiAnswer watch(const std::string& path_and_query, uint64_t idle_ns, const std::function<bool(std::string_view)>& take);
+  ApiAnswer watch(const std::string& path_and_query, uint64_t idle_ns,
+                  const std::function<bool(std::string_view)>& take);
 
   // All calls end at once, also those to come.
   void stop();

@@ -36,7 +36,8 @@ void ApiServerSource::Objects::put(const std::string& key, std::string object) {
   auto pod = parse_pod(object);
   if (!pod) return spdlog::warn("pod {}: {}", key, pod.error().message());
   // The same name again is another pod: the old one has ended, though nobody said so.
-  if (const auto before = uids_.find(key); before != uids_.end() && before->second != pod->uid) sink_.gone(before->second);
+  if (const auto before = uids_.find(key); before != uids_.end() && before->second != pod->uid)
+    sink_.gone(before->second);
   uids_[key] = pod->uid;
   sink_.one(std::move(*pod));
 }

@@ -90,8 +90,11 @@ std::map<std::string, std::string> ObjectStore::objects() const {
 }
 
 Cluster::Cluster(ClusterOptions options)
-    : options_(std::move(options)), client_(options_.api), node_(options_.changed),
-      cluster_policies_(options_.changed), policies_(options_.changed) {}
+    : options_(std::move(options)),
+      client_(options_.api),
+      node_(options_.changed),
+      cluster_policies_(options_.changed),
+      policies_(options_.changed) {}
 
 Cluster::~Cluster() {
   client_.stop();
@@ -129,9 +132,7 @@ void Cluster::start() {
 
 uint64_t Cluster::policies_version() const { return cluster_policies_.version() + policies_.version(); }
 
-bool Cluster::policies_from_cache() const {
-  return cluster_policies_.version() == 0 || policies_.version() == 0;
-}
+bool Cluster::policies_from_cache() const { return cluster_policies_.version() == 0 || policies_.version() == 0; }
 
 std::vector<std::string> Cluster::policies() const {
   if (policies_from_cache()) return cached_;

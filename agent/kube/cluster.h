@@ -27,11 +27,11 @@ namespace sonde::kube {
 struct ClusterOptions {
   ApiOptions api;
   std::string node_name;
-  PodTable* pods = nullptr;      // told the labels of the namespaces that its pods are in; null: nobody wants them
-  std::string cache_file;        // policies are kept here for a start without API server; empty: not kept
-  uint64_t first_delay_ns = 0;   // see ReflectorOptions
-  bool report = true;            // write the SondeNode
-  std::function<void()> changed; // something new; from any thread
+  PodTable* pods = nullptr;       // told the labels of the namespaces that its pods are in; null: nobody wants them
+  std::string cache_file;         // policies are kept here for a start without API server; empty: not kept
+  uint64_t first_delay_ns = 0;    // see ReflectorOptions
+  bool report = true;             // write the SondeNode
+  std::function<void()> changed;  // something new; from any thread
 };
 
 // Objects of one kind by "namespace/name", as JSON. A change of status alone is kept and not told: it is what the operator
@@ -102,7 +102,7 @@ class Cluster {
   uint64_t cache_written_ = 0;  // policies_version() of the file
   std::vector<Followed> followed_;
   std::unique_ptr<ReportWriter> writer_;
-  uint64_t nodes_told_ = 0;    // by the loop
+  uint64_t nodes_told_ = 0;  // by the loop
   uint64_t next_told_ns_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable wake_;

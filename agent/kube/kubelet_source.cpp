@@ -30,8 +30,9 @@ Result<TlsFiles> tls_of(const KubeletOptions& options) {
   const bool ca = options.tls == KubeletTls::Ca || (any && is_there(options.ca_file));
   const bool pin = options.tls == KubeletTls::Pin || (any && is_there(options.pin_file));
   if (!ca && !pin) {
-    return Error("there is nothing to verify the kubelet by: give kubelet.caFile (who signs its serving certificate) or "
-                 "kubelet.pinFile (that certificate)");
+    return Error(
+        "there is nothing to verify the kubelet by: give kubelet.caFile (who signs its serving certificate) or "
+        "kubelet.pinFile (that certificate)");
   }
   if (ca) files.ca = options.ca_file;
   if (pin) files.pin = options.pin_file;
@@ -97,7 +98,8 @@ void KubeletSource::run() {
     hurried_ = false;
     if (ok) wait_ns = options_.shortest_gap_ns;
     // Never closer than this, whoever hurries.
-    if (wake_.wait_for(lock, nanoseconds(spread(ok ? options_.shortest_gap_ns : wait_ns)), [&] { return stopping_; })) return;
+    if (wake_.wait_for(lock, nanoseconds(spread(ok ? options_.shortest_gap_ns : wait_ns)), [&] { return stopping_; }))
+      return;
     if (!ok) {
       wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
       continue;
@@ -140,14 +142,15 @@ Result<HttpRequest> KubeletSource::request() const {
 std::string KubeletSource::refusal(const HttpResponse& response) const {
   switch (response.status) {
     case 401:
-      if (sends_token()) return "the kubelet does not accept the token (401): does it have authentication.webhook enabled?";
+      if (sends_token())
+        return "the kubelet does not accept the token (401): does it have authentication.webhook enabled?";
       return "the kubelet wants a token (401), and none was sent since kubelet.tls is insecure: give kubelet.caFile or "
              "kubelet.pinFile, or set kubelet.sendTokenUnverified";
     case 403:
-      return "the kubelet forbids it (403): grant `get` of nodes/pods (kubelets before 1.33 know only nodes/proxy, which "
+      return "the kubelet forbids it (403): grant `get` of nodes/pods (kubelets before 1.33 know only nodes/proxy, "
+             "which "
              "is never asked for: use apiServer there)";
-    default:
-      return "the kubelet answered " + std::to_string(response.status);
+    default: return "the kubelet answered " + std::to_string(response.status);
   }
 }
 

@@ -21,16 +21,16 @@ namespace sonde::kube {
 enum class KubeletTls : uint8_t { Auto, Ca, Pin, Insecure };
 
 struct KubeletOptions {
-  std::string url;         // https://host:10250
+  std::string url;  // https://host:10250
   KubeletTls tls = KubeletTls::Auto;
-  std::string ca_file;     // PEM
-  std::string pin_file;    // PEM: the kubelet's serving certificate
-  std::string token_file;  // read at each request, since it is replaced while the agent runs; empty: none
+  std::string ca_file;                 // PEM
+  std::string pin_file;                // PEM: the kubelet's serving certificate
+  std::string token_file;              // read at each request, since it is replaced while the agent runs; empty: none
   bool send_token_unverified = false;  // with Insecure: the token goes to whoever answers
   uint64_t period_ns = 10'000'000'000;
   uint64_t timeout_ns = 5'000'000'000;
-  uint64_t shortest_gap_ns = 1'000'000'000;  // between two requests
-  uint64_t longest_wait_ns = 30'000'000'000; // after failures
+  uint64_t shortest_gap_ns = 1'000'000'000;   // between two requests
+  uint64_t longest_wait_ns = 30'000'000'000;  // after failures
   std::function<bool()> looks_for_some = [] { return false; };
 };
 

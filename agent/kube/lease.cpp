@@ -81,7 +81,8 @@ LeaseStep next_step(const std::optional<LeaseRecord>& record, const std::string&
   return now_ns >= unchanged_since_ns + lasts ? LeaseStep::Take : LeaseStep::Wait;
 }
 
-LeaderElection::LeaderElection(ApiClient& client, LeaseOptions options) : client_(client), options_(std::move(options)) {}
+LeaderElection::LeaderElection(ApiClient& client, LeaseOptions options)
+    : client_(client), options_(std::move(options)) {}
 
 LeaderElection::~LeaderElection() { release(); }
 
@@ -98,8 +99,10 @@ void LeaderElection::run() {
   for (;;) {
     const bool before = leads();
     turn();
-    if (leads() != before) spdlog::info("{} {} {}", options_.identity, before ? "no longer leads" : "leads:", options_.name);
-    const uint64_t wait = options_.retry_ns + std::uniform_int_distribution<uint64_t>(0, options_.retry_ns / 5)(random_);
+    if (leads() != before)
+      spdlog::info("{} {} {}", options_.identity, before ? "no longer leads" : "leads:", options_.name);
+    const uint64_t wait =
+        options_.retry_ns + std::uniform_int_distribution<uint64_t>(0, options_.retry_ns / 5)(random_);
     std::unique_lock lock(mutex_);
     if (wake_.wait_for(lock, std::chrono::nanoseconds(wait), [this] { return stopping_; })) return;
   }
@@ -140,8 +143,8 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
                {"renewTime", now},
                {"leaseTransitions", before ? before->transitions + (renewal ? 0 : 1) : 0}}}};
   if (before) lease["metadata"]["resourceVersion"] = before->version;
-  const ApiAnswer answer = client_.send(before ? "PUT" : "POST", path_of(options_, !before), lease.dump(), "application/json",
-                                        holder.empty() ? kLastTimeout : kTimeout);
+  const ApiAnswer answer = client_.send(before ? "PUT" : "POST", path_of(options_, !before), lease.dump(),
+                                        "application/json", holder.empty() ? kLastTimeout : kTimeout);
   // 409: somebody else was faster. Whatever it was, the next turn looks again.
   if (!answer.ok()) {
     if (answer.status != 409) ++failures_;

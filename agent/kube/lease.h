@@ -30,7 +30,7 @@ struct LeaseOptions {
 };
 
 struct LeaseRecord {
-  std::string holder;  // empty: nobody
+  std::string holder;             // empty: nobody
   std::string acquired, renewed;  // as the API server has them
   uint64_t duration_seconds = 0;
   uint64_t transitions = 0;

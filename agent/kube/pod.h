@@ -15,8 +15,8 @@ namespace sonde::kube {
 
 // What a node can have at most is far below; a peer that sends more is not a kubelet.
 inline constexpr std::size_t kMostPods = 4096;
-inline constexpr std::size_t kMostContainers = 256;  // of one pod
-inline constexpr std::size_t kMostLabels = 256;      // of one pod, and as many annotations
+inline constexpr std::size_t kMostContainers = 256;        // of one pod
+inline constexpr std::size_t kMostLabels = 256;            // of one pod, and as many annotations
 inline constexpr std::size_t kMostAnnotationBytes = 4096;  // of one value; a longer one is left out
 
 struct PodContainer {

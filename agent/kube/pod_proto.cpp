@@ -35,7 +35,8 @@ void add_container(const pb::Container& from, const Statuses& statuses, Containe
   container.name = from.name();
   container.image = from.image();
   container.type = type;
-  const auto status = std::ranges::find(statuses, container.name, [](const pb::ContainerStatus& one) { return one.name(); });
+  const auto status =
+      std::ranges::find(statuses, container.name, [](const pb::ContainerStatus& one) { return one.name(); });
   if (status != statuses.end()) {
     container.id = bare_id(status->container_id());
     container.previous_id = bare_id(status->last_state().terminated().container_id());
@@ -58,7 +59,8 @@ Result<Pod> parse_pod_proto(std::string_view bytes) {
   if (auto known = settle_identity(pod); !known) return known.error();
   pod.node_name = from.spec().node_name();
   const auto& references = from.metadata().owner_references();
-  const auto controller = std::ranges::find_if(references, [](const auto& reference) { return reference.controller(); });
+  const auto controller =
+      std::ranges::find_if(references, [](const auto& reference) { return reference.controller(); });
   if (controller != references.end()) add_owner(pod, {controller->kind(), controller->name()});
   const pb::PodStatus& status = from.status();
   for (const auto& one : from.spec().containers()) {

@@ -12,16 +12,11 @@ namespace sonde::kube {
 
 std::string_view source_state_word(SourceState state) {
   switch (state) {
-    case SourceState::Unused:
-      return "unused";
-    case SourceState::Resting:
-      return "resting";
-    case SourceState::Trying:
-      return "trying";
-    case SourceState::Working:
-      return "working";
-    case SourceState::Failed:
-      break;
+    case SourceState::Unused: return "unused";
+    case SourceState::Resting: return "resting";
+    case SourceState::Trying: return "trying";
+    case SourceState::Working: return "working";
+    case SourceState::Failed: break;
   }
   return "failed";
 }
@@ -131,8 +126,9 @@ void PodSources::use(int index) {
   if (std::exchange(in_use_, index) == index) return;
   unsettled_ = true;
   wake_.notify_all();
-  if (index < 0) return spdlog::warn("{} does not tell the pods any more: {}", ones_[last_used_].status.name,
-                                     ones_[last_used_].status.reason);
+  if (index < 0)
+    return spdlog::warn("{} does not tell the pods any more: {}", ones_[last_used_].status.name,
+                        ones_[last_used_].status.reason);
   ++switches_;
   last_used_ = index;
   fresh_ns_ = boottime_ns();

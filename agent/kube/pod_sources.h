@@ -23,7 +23,7 @@ enum class SourceState : uint8_t {
   Resting,  // a better one is in use
   Trying,   // no verdict yet
   Working,
-  Failed,   // it keeps trying
+  Failed,  // it keeps trying
 };
 std::string_view source_state_word(SourceState state);
 
@@ -31,8 +31,8 @@ struct SourceStatus {
   std::string name;
   SourceState state = SourceState::Resting;
   bool in_use = false;
-  std::string reason;      // why it does not work, or the last failure of one that still counts as working
-  uint64_t failures = 0;   // tries that failed, since the start
+  std::string reason;     // why it does not work, or the last failure of one that still counts as working
+  uint64_t failures = 0;  // tries that failed, since the start
 };
 
 class PodSources {
@@ -45,11 +45,11 @@ class PodSources {
 
   void start();
 
-  std::string in_use() const;   // empty: none works (any more)
+  std::string in_use() const;  // empty: none works (any more)
   // Whose pods the table has: the one in use or the last that was; empty: nobody's yet.
   std::string last_used() const;
-  uint64_t fresh_ns() const;    // CLOCK_BOOTTIME of the last word of the source in use; 0: never any
-  uint64_t switches() const;    // how often another source came into use
+  uint64_t fresh_ns() const;  // CLOCK_BOOTTIME of the last word of the source in use; 0: never any
+  uint64_t switches() const;  // how often another source came into use
   std::vector<SourceStatus> status() const;
 
  private:

@@ -77,7 +77,8 @@ void PodTable::index(Entry& entry, bool first) {
   for (const PodContainer& container : entry.pod->containers) {
     Starts& starts = entry.starts[container.name];
     const auto add = [&](const std::string& id, int restart_count) {
-      if (id.empty() || !by_container_.try_emplace(id, Known{entry.pod->uid, container.name, restart_count}).second) return;
+      if (id.empty() || !by_container_.try_emplace(id, Known{entry.pod->uid, container.name, restart_count}).second)
+        return;
       entry.ids.push_back(id);
       ++starts.told;
     };
@@ -93,8 +94,10 @@ void PodTable::trim(Entry& entry) {
   for (std::size_t n = entry.ids.size(); n > 0 && entry.ids.size() > kMostIds + 2 * entry.pod->containers.size(); --n) {
     std::string id = std::move(entry.ids.front());
     entry.ids.pop_front();
-    if (names(*entry.pod, id)) entry.ids.push_back(std::move(id));
-    else by_container_.erase(id);
+    if (names(*entry.pod, id))
+      entry.ids.push_back(std::move(id));
+    else
+      by_container_.erase(id);
   }
 }
 
@@ -177,7 +180,8 @@ const PodContainer* PodTable::untold(const Entry& entry, const Subject& subject)
   for (const PodContainer& container : entry.pod->containers) {
     const auto successor = entry.cgroups.find(container.name);
     const auto starts = entry.starts.find(container.name);
-    if (successor == entry.cgroups.end() || successor->second < subject.cgroup_id || starts == entry.starts.end()) continue;
+    if (successor == entry.cgroups.end() || successor->second < subject.cgroup_id || starts == entry.starts.end())
+      continue;
     // Of a pod whose sandbox was there before us, not all cgroups were seen.
     const int unseen = entry.oldest_started_ns ? 0 : starts->second.before;
     if (container.restart_count + 1 - starts->second.told - unseen <= 0) continue;

@@ -46,9 +46,9 @@ class PodTable final : public Enricher {
 
   // Namespaces that have pods here.
   std::vector<std::string> namespaces() const;
-  std::size_t size() const;     // pods that live
+  std::size_t size() const;           // pods that live
   std::size_t container_ids() const;  // that are remembered
-  uint64_t updated_ns() const;  // CLOCK_BOOTTIME of the last news from a source; 0: never
+  uint64_t updated_ns() const;        // CLOCK_BOOTTIME of the last news from a source; 0: never
 
   // Called by complete(), on its thread, when there is a container that no source has told of.
   void set_unknown(std::function<void()> unknown);
@@ -63,12 +63,12 @@ class PodTable final : public Enricher {
   };
   struct Entry {
     std::shared_ptr<const Pod> pod;
-    uint64_t ended_ns = 0;  // 0: it lives
+    uint64_t ended_ns = 0;                   // 0: it lives
     std::map<std::string, Starts> starts{};  // by container
     std::deque<std::string> ids{};           // container ids that lead here, oldest first
     // Cgroup of each container that has a name. Ids rise: what is older than all of them is the sandbox, made first.
     mutable std::map<std::string, uint64_t> cgroups{};
-    mutable uint64_t oldest = 0;             // the oldest cgroup that was seen, and when it was made; 0: not known
+    mutable uint64_t oldest = 0;  // the oldest cgroup that was seen, and when it was made; 0: not known
     mutable uint64_t oldest_started_ns = 0;
   };
   struct Known {
@@ -94,9 +94,9 @@ class PodTable final : public Enricher {
 
   PodTableOptions options_;
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, Entry> pods_;                  // by UID
-  std::unordered_map<std::string, Known> by_container_;          // by container id
-  std::deque<std::pair<uint64_t, std::string>> ended_;           // {when, UID}, oldest first
+  std::unordered_map<std::string, Entry> pods_;          // by UID
+  std::unordered_map<std::string, Known> by_container_;  // by container id
+  std::deque<std::pair<uint64_t, std::string>> ended_;   // {when, UID}, oldest first
   std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_;
   uint64_t updated_ns_ = 0;
   mutable std::map<std::string, uint64_t> unknown_;  // container id → since when it is looked for

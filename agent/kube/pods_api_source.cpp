@@ -35,7 +35,8 @@ void PodsApiSource::run() {
     sink_.failed(ended.message());
     if (synced_) wait_ns = options_.shortest_wait_ns;
     lock.lock();
-    const uint64_t wait = std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
+    const uint64_t wait =
+        std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
     if (wake_.wait_for(lock, std::chrono::nanoseconds(wait), [&] { return stopping_; })) return;
     wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
   }
@@ -46,10 +47,12 @@ Error PodsApiSource::follow() {
   listed_.clear();
   struct stat info {};
   if (::stat(options_.api.socket.c_str(), &info) != 0) {
-    return Error("there is no socket " + options_.api.socket + " (kubelets have it since 1.36 with the feature gate PodsAPI; "
+    return Error("there is no socket " + options_.api.socket +
+                 " (kubelets have it since 1.36 with the feature gate PodsAPI; "
                  "the agent's pod must mount its directory)");
   }
-  return client_.watch([this](PodsApiEvent event, std::string_view bytes) { take(event, bytes); }, [this] { sink_.fresh(); });
+  return client_.watch([this](PodsApiEvent event, std::string_view bytes) { take(event, bytes); },
+                       [this] { sink_.fresh(); });
 }
 
 void PodsApiSource::take(PodsApiEvent event, std::string_view bytes) {
@@ -62,17 +65,22 @@ void PodsApiSource::take(PodsApiEvent event, std::string_view bytes) {
   }
   if (event == PodsApiEvent::Deleted) {
     const std::string uid = uid_of_pod_proto(bytes);
-    if (synced_) sink_.gone(uid);
-    else listed_.erase(uid);
+    if (synced_)
+      sink_.gone(uid);
+    else
+      listed_.erase(uid);
     return;
   }
   auto pod = parse_pod_proto(bytes);
   if (!pod || (!synced_ && listed_.size() >= kMostPods)) {
-    if (skipped_++ == 0) spdlog::warn("a pod of the kubelet's socket is left out: {}", pod ? "too many" : pod.error().message());
+    if (skipped_++ == 0)
+      spdlog::warn("a pod of the kubelet's socket is left out: {}", pod ? "too many" : pod.error().message());
     return;
   }
-  if (synced_) sink_.one(std::move(*pod));
-  else listed_[pod->uid] = std::move(*pod);
+  if (synced_)
+    sink_.one(std::move(*pod));
+  else
+    listed_[pod->uid] = std::move(*pod);
 }
 
 }  // namespace sonde::kube

@@ -118,8 +118,10 @@ Reflector::Next Reflector::list() {
   for (const Json& item : items->is_array() ? *items : Json::array()) {
     const std::string key = key_of(item);
     if (key.empty()) continue;
-    if (objects.size() < options_.most_objects) objects[key] = item.dump();
-    else ++left_out;
+    if (objects.size() < options_.most_objects)
+      objects[key] = item.dump();
+    else
+      ++left_out;
   }
   version_ = text(metadata(json), "resourceVersion");
   latest_ = false;
@@ -133,8 +135,8 @@ Reflector::Next Reflector::list() {
 }
 
 Reflector::Next Reflector::watch(bool with_list) {
-  std::string query = "watch=1&allowWatchBookmarks=true&timeoutSeconds=" +
-                      std::to_string(spread(kShortestWatch, 2 * kShortestWatch));
+  std::string query =
+      "watch=1&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(spread(kShortestWatch, 2 * kShortestWatch));
   query += with_list ? "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan" : "&resourceVersion=" + version_;
   std::map<std::string, std::string> initial;
   uint64_t left_out = 0;
@@ -168,16 +170,20 @@ Reflector::Next Reflector::watch(bool with_list) {
     const std::string key = key_of(event->object);
     if (key.empty()) return true;
     if (listing) {
-      if (initial.size() < options_.most_objects) initial[key] = event->object.dump();
-      else ++left_out;
+      if (initial.size() < options_.most_objects)
+        initial[key] = event->object.dump();
+      else
+        ++left_out;
       return true;
     }
     {
       const std::lock_guard lock(mutex_);
       ++stats_.events;
     }
-    if (event->type == "DELETED") sink_.remove(key);
-    else sink_.put(key, event->object.dump());
+    if (event->type == "DELETED")
+      sink_.remove(key);
+    else
+      sink_.put(key, event->object.dump());
     version_ = version;
     return true;
   };

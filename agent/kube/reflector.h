@@ -28,14 +28,14 @@ class ObjectSink {
   virtual void replace(std::map<std::string, std::string> objects) = 0;  // all there are
   virtual void put(const std::string& key, std::string object) = 0;
   virtual void remove(const std::string& key) = 0;
-  virtual void heard() {}                                            // the server said something
-  virtual void failed(const std::string& reason) { (void)reason; }   // and why it did not
+  virtual void heard() {}                                           // the server said something
+  virtual void failed(const std::string& reason) { (void)reason; }  // and why it did not
 };
 
 struct ReflectorOptions {
-  std::string path;            // /apis/sonde.dev/v1alpha1/monitorpolicies
-  std::string query;           // fieldSelector=spec.nodeName%3Dn1; without ? and &
-  uint64_t first_delay_ns = 0; // spread over so much at the start: agents that start together must not list together
+  std::string path;             // /apis/sonde.dev/v1alpha1/monitorpolicies
+  std::string query;            // fieldSelector=spec.nodeName%3Dn1; without ? and &
+  uint64_t first_delay_ns = 0;  // spread over so much at the start: agents that start together must not list together
   uint64_t shortest_wait_ns = 800'000'000;
   uint64_t longest_wait_ns = 30'000'000'000;
   uint64_t healthy_after_ns = 120'000'000'000;  // then the waits begin anew
@@ -47,12 +47,12 @@ struct ReflectorStats {
   uint64_t watches = 0;
   uint64_t events = 0;
   uint64_t failures = 0;
-  uint64_t expired = 0;      // 410
-  uint64_t left_out = 0;     // objects beyond most_objects
-  uint64_t fresh_ns = 0;     // CLOCK_BOOTTIME of the last word from the server; 0: never
-  bool synced = false;       // a whole list was seen
-  int last_status = 0;       // of the last failure
-  std::string last_error;    // empty while all is well
+  uint64_t expired = 0;    // 410
+  uint64_t left_out = 0;   // objects beyond most_objects
+  uint64_t fresh_ns = 0;   // CLOCK_BOOTTIME of the last word from the server; 0: never
+  bool synced = false;     // a whole list was seen
+  int last_status = 0;     // of the last failure
+  std::string last_error;  // empty while all is well
 };
 
 class Reflector {
@@ -78,9 +78,9 @@ class Reflector {
   ApiClient& client_;
   ReflectorOptions options_;
   ObjectSink& sink_;
-  std::string version_;         // resourceVersion to go on from
-  bool streams_lists_ = true;   // until the server says that it does not
-  bool latest_ = false;         // the next list must not come from a cache that may be old: after 410
+  std::string version_;        // resourceVersion to go on from
+  bool streams_lists_ = true;  // until the server says that it does not
+  bool latest_ = false;        // the next list must not come from a cache that may be old: after 410
   uint64_t wait_ns_ = 0;
   uint64_t retry_after_ns_ = 0;
   std::mt19937_64 random_{std::random_device{}()};

@@ -16,13 +16,13 @@ namespace sonde::kube {
 
 class ReportSchedule {
  public:
-  static constexpr uint64_t kMostPerSecond = 100;                     // writes of news, over all nodes
+  static constexpr uint64_t kMostPerSecond = 100;  // writes of news, over all nodes
   static constexpr uint64_t kShortestSpread = 1'000'000'000;
   static constexpr uint64_t kLongestSpread = 60'000'000'000;
-  static constexpr uint64_t kShortestGap = 2'000'000'000;             // between two writes of one node
-  static constexpr uint64_t kBurst = 10;                              // writes of news that may follow each other so
-  static constexpr uint64_t kRefill = 20'000'000'000;                 // one more of them each
-  static constexpr uint64_t kCountsGap = 30'000'000'000;              // of counts alone; 60 ms more for each node
+  static constexpr uint64_t kShortestGap = 2'000'000'000;  // between two writes of one node
+  static constexpr uint64_t kBurst = 10;                   // writes of news that may follow each other so
+  static constexpr uint64_t kRefill = 20'000'000'000;      // one more of them each
+  static constexpr uint64_t kCountsGap = 30'000'000'000;   // of counts alone; 60 ms more for each node
   static constexpr uint64_t kLongestCountsGap = 600'000'000'000;
   static constexpr uint64_t kShortestRetry = 1'000'000'000;
   static constexpr uint64_t kLongestRetry = 60'000'000'000;
@@ -49,7 +49,7 @@ class ReportSchedule {
   bool due_for_news_ = false;
   uint64_t wrote_ns_ = 0;
   uint64_t spent_until_ns_ = 0;  // when the burst is whole again
-  uint64_t retry_ns_ = 0;  // the last wait; 0: the last write went well
+  uint64_t retry_ns_ = 0;        // the last wait; 0: the last write went well
 };
 
 }  // namespace sonde::kube

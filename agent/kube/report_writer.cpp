@@ -30,9 +30,9 @@ std::string path_of(const std::string& node, const char* part) {
 }  // namespace
 
 ReportWriter::ReportWriter(ApiClient& client, std::string node_name)
-    : client_(client), node_(std::move(node_name)), schedule_([this](uint64_t most) {
-        return std::uniform_int_distribution<uint64_t>(0, most)(random_);
-      }) {}
+    : client_(client),
+      node_(std::move(node_name)),
+      schedule_([this](uint64_t most) { return std::uniform_int_distribution<uint64_t>(0, most)(random_); }) {}
 
 ReportWriter::~ReportWriter() {
   {

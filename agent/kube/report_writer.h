@@ -20,10 +20,10 @@ namespace sonde::kube {
 inline constexpr const char* kAgentManager = "sonde-agent";
 
 struct ReportWriterStats {
-  uint64_t writes = 0;    // that went well, of the object or its status
+  uint64_t writes = 0;  // that went well, of the object or its status
   uint64_t failures = 0;
-  uint64_t bytes = 0;     // of the last status
-  std::string last_error; // empty while all is well
+  uint64_t bytes = 0;      // of the last status
+  std::string last_error;  // empty while all is well
 };
 
 class ReportWriter {

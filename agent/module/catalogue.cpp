@@ -9,8 +9,10 @@ namespace {
 constexpr const char* kIntroduction =
     "# Metrics\n\n"
     "Made from the tables of the probes by `make generate`; a test keeps it equal to them. Do not edit.\n\n"
-    "Levels: a policy's preset or a probe's level brings all metrics up to it: Minimal, Standard (the default), Detailed;\n"
-    "opt-in metrics are asked for by name (`includeMetrics`). Histograms are base-2 exponential, scale 2. A series is sent\n"
+    "Levels: a policy's preset or a probe's level brings all metrics up to it: Minimal, Standard (the default), "
+    "Detailed;\n"
+    "opt-in metrics are asked for by name (`includeMetrics`). Histograms are base-2 exponential, scale 2. A series is "
+    "sent\n"
     "when it first moves, or from selection on where it says \"from 0\". Attribute values are all there can be.\n";
 
 const char* level_text(Level level) {

@@ -21,10 +21,10 @@ namespace sonde {
 
 // What this kernel can do, found out by trying (agent/kernel/features.h).
 struct Features {
-  bool fentry = false;         // fentry and fexit programs load and attach
+  bool fentry = false;  // fentry and fexit programs load and attach
   bool kprobe = false;
-  bool preemptible = false;    // preempt=full or unknown: fentry and fexit would skip events
-  bool read_only_cast = false; // bpf_rdonly_cast exists
+  bool preemptible = false;                              // preempt=full or unknown: fentry and fexit would skip events
+  bool read_only_cast = false;                           // bpf_rdonly_cast exists
   std::function<bool(std::string_view)> has_function;    // kernel function in BTF
   std::function<bool(std::string_view)> has_tracepoint;  // BTF tracepoint (btf_trace_<name>)
 };
@@ -42,7 +42,7 @@ struct ProgramSpec {
   std::string_view program;  // function name in the BPF object
   // For people: "tp_btf/sys_enter". "perf_event/software/page-faults-maj[/period]" is what such a program is attached to.
   std::string_view hook;
-  uint8_t flags = 0xff;      // attached while any subject asks one of these
+  uint8_t flags = 0xff;  // attached while any subject asks one of these
   int alternative = kEveryAlternative;
   // What is missing if it does not load or attach, a sentence for status. Empty: the module fails without it.
   std::string_view gap{};
@@ -62,13 +62,13 @@ struct ModuleInfo {
   std::span<const Alternative> alternatives{};
   std::span<const ProgramSpec> programs;
   std::string_view needs;  // kernel and capability needs, one line
-  uint16_t counters = 0;    // length of the rows; 0: the map does not exist
+  uint16_t counters = 0;   // length of the rows; 0: the map does not exist
   uint16_t histograms = 0;
   uint16_t gauges = 0;
   bool cells = false;
   bool keyed_histograms = false;
-  uint16_t reads = 0;       // values of Module::read
-  bool samples_histograms = false;  // the kernel side heeds sampleHistogramsEvery
+  uint16_t reads = 0;                         // values of Module::read
+  bool samples_histograms = false;            // the kernel side heeds sampleHistogramsEvery
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
 

@@ -21,7 +21,7 @@ struct BucketDelta {
 
 struct HistogramDelta {
   uint64_t count = 0;
-  uint64_t sum = 0;  // kernel unit (ns)
+  uint64_t sum = 0;                      // kernel unit (ns)
   std::span<const BucketDelta> buckets;  // rising, none with count 0
 };
 

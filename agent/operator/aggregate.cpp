@@ -42,8 +42,10 @@ class Aggregation {
     add_accepted();
     add_ready();
     add_degraded();
-    add_told("SeriesLimited", "SeriesPerNodeReached", "WithinLimits", "seriesPerNode is reached: it measures a level less");
-    add_told("OverBudget", "OverheadBudget", "WithinBudget", "the agent's overhead budget is reached: probes measure less");
+    add_told("SeriesLimited", "SeriesPerNodeReached", "WithinLimits",
+             "seriesPerNode is reached: it measures a level less");
+    add_told("OverBudget", "OverheadBudget", "WithinBudget",
+             "the agent's overhead budget is reached: probes measure less");
     add_told("Overridden", "PrecedenceOrCeiling", "Undisputed", "values gave way to another policy or to a ceiling");
     add_told("Expired", "TimeIsOver", "Active", "activeForSeconds is over");
     return std::move(status_);
@@ -87,7 +89,7 @@ class Aggregation {
   }
 
   void add(std::string type, bool value, std::string reason, std::string message) {
-    Condition condition{std::move(type), value, std::move(reason), cut(std::move(message), kMostMessage),
+    Condition condition{std::move(type),   value, std::move(reason), cut(std::move(message), kMostMessage),
                         facts_.generation, now_};
     const Condition* before = facts_.status.find(condition.type);
     if (before && before->value == value && !before->since.empty()) condition.since = before->since;
@@ -106,7 +108,8 @@ class Aggregation {
       if (!evidence_.patience_over && !still_ready()) return add("Ready", false, "Waiting", "no agent has told yet");
       return add("Ready", true, "NothingSelected", "no node with an agent has anything that it selects");
     }
-    if (status_.applied == 0 && status_.outdated == 0) return add("Ready", false, "Failed", "it works nowhere: see failures");
+    if (status_.applied == 0 && status_.outdated == 0)
+      return add("Ready", false, "Failed", "it works nowhere: see failures");
     // One node that does not answer makes it Degraded, not un-Ready.
     if (status_.outdated && !evidence_.patience_over && !still_ready()) {
       return add("Ready", false, "Progressing", "in force on " + ratio);

@@ -65,8 +65,8 @@ struct Reported {
 
 // What is known about one policy.
 struct Evidence {
-  uint32_t nodes = 0;          // that have an agent and that nodeSelector selects; not used for policies of a namespace
-  uint32_t without_room = 0;   // of these, whose agents had no room to tell of all policies and do not tell of this one
+  uint32_t nodes = 0;         // that have an agent and that nodeSelector selects; not used for policies of a namespace
+  uint32_t without_room = 0;  // of these, whose agents had no room to tell of all policies and do not tell of this one
   std::vector<Reported> reported;
   bool patience_over = false;  // agents have had all the time they need for this generation
 };

@@ -38,15 +38,24 @@ void EventLog::look(const PolicyFacts& facts, const PolicyStatusDocument& status
         continue;
       }
       Series series;
-      series.event = {true, facts.namespace_name.empty() ? "default" : facts.namespace_name, "", facts.kind,
-                      facts.namespace_name, facts.name, facts.uid, failure->reason, "", 0};
+      series.event = {true,
+                      facts.namespace_name.empty() ? "default" : facts.namespace_name,
+                      "",
+                      facts.kind,
+                      facts.namespace_name,
+                      facts.name,
+                      facts.uid,
+                      failure->reason,
+                      "",
+                      0};
       found = series_.emplace(key, std::move(series)).first;
     }
     Series& series = found->second;
     ++series.event.count;
     series.happened_ns = now_ns;
     if (series.event.note.empty()) {
-      series.event.note = one_line(fmt::format("{} on {}: {}", failure->probe, failure->node, failure->message), kMostNote);
+      series.event.note =
+          one_line(fmt::format("{} on {}: {}", failure->probe, failure->node, failure->message), kMostNote);
     }
   }
 }
@@ -77,7 +86,8 @@ void EventLog::forget(const std::string& policy_key) {
 
 std::string event_json(const EventToSend& event, const std::string& instance, const std::string& micro_time) {
   using Json = nlohmann::ordered_json;
-  Json regarding{{"apiVersion", "sonde.dev/v1alpha1"}, {"kind", event.kind}, {"name", event.policy}, {"uid", event.policy_uid}};
+  Json regarding{
+      {"apiVersion", "sonde.dev/v1alpha1"}, {"kind", event.kind}, {"name", event.policy}, {"uid", event.policy_uid}};
   if (!event.policy_namespace.empty()) regarding["namespace"] = event.policy_namespace;
   Json json{{"apiVersion", "events.k8s.io/v1"},
             {"kind", "Event"},

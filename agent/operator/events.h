@@ -12,9 +12,9 @@
 namespace sonde::operators {
 
 struct EventToSend {
-  bool fresh = false;     // to be created; else its series goes on
+  bool fresh = false;  // to be created; else its series goes on
   std::string namespace_name;
-  std::string name;       // of the Event
+  std::string name;  // of the Event
   std::string kind, policy_namespace, policy, policy_uid;
   std::string reason;
   std::string note;
@@ -24,10 +24,10 @@ struct EventToSend {
 class EventLog {
  public:
   static constexpr std::size_t kMostSeries = 1000;
-  static constexpr uint64_t kBurst = 20;                          // Events and updates that may follow each other
-  static constexpr uint64_t kRefill = 5'000'000'000;              // one more each
-  static constexpr uint64_t kSeriesEvery = 60'000'000'000;        // updates of one series
-  static constexpr uint64_t kForgetAfter = 1'800'000'000'000;     // since it last happened
+  static constexpr uint64_t kBurst = 20;                       // Events and updates that may follow each other
+  static constexpr uint64_t kRefill = 5'000'000'000;           // one more each
+  static constexpr uint64_t kSeriesEvery = 60'000'000'000;     // updates of one series
+  static constexpr uint64_t kForgetAfter = 1'800'000'000'000;  // since it last happened
 
   // What of this policy does not work now. What was not so at the last look has happened.
   // `silent`: it is known already, from a leader before this one.

@@ -45,8 +45,10 @@ class Store final : public kube::ObjectSink {
     auto value = read_(object);
     {
       const std::lock_guard lock(mutex_);
-      if (value) all_[key] = std::move(value);
-      else all_.erase(key);
+      if (value)
+        all_[key] = std::move(value);
+      else
+        all_.erase(key);
     }
     changed_();
   }

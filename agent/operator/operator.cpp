@@ -16,14 +16,14 @@ namespace {
 
 constexpr const char* kApi = "/apis/sonde.dev/v1alpha1/";
 constexpr uint64_t kTimeout = 10 * kSecond;
-constexpr uint64_t kStep = 100 * kMillisecond;      // so long a stop or a change may go unseen
-constexpr uint64_t kTurnEvery = kSecond;            // aggregations, while things change
-constexpr uint64_t kTurnAnyway = 5 * kSecond;       // patience and limits end without anybody telling
-constexpr uint64_t kWriteEvery = 10 * kSecond;      // of one policy: each write is told to all agents
-constexpr uint64_t kCountsEvery = 30 * kSecond;     // of counts of containers alone; 60 ms more for each node
+constexpr uint64_t kStep = 100 * kMillisecond;   // so long a stop or a change may go unseen
+constexpr uint64_t kTurnEvery = kSecond;         // aggregations, while things change
+constexpr uint64_t kTurnAnyway = 5 * kSecond;    // patience and limits end without anybody telling
+constexpr uint64_t kWriteEvery = 10 * kSecond;   // of one policy: each write is told to all agents
+constexpr uint64_t kCountsEvery = 30 * kSecond;  // of counts of containers alone; 60 ms more for each node
 constexpr uint64_t kLongestCounts = 600 * kSecond;
-constexpr uint64_t kFirstWait = 4 * kSecond;        // for agents to tell of a new generation before it is written
-constexpr uint64_t kPatience = 120 * kSecond;       // then nodes that have not told do not keep a policy un-Ready
+constexpr uint64_t kFirstWait = 4 * kSecond;   // for agents to tell of a new generation before it is written
+constexpr uint64_t kPatience = 120 * kSecond;  // then nodes that have not told do not keep a policy un-Ready
 constexpr uint64_t kRetry = 5 * kSecond;
 constexpr uint64_t kWritesPerTurn = 20;
 constexpr uint64_t kStuckAfter = 60 * kSecond;
@@ -70,10 +70,15 @@ std::string metrics_text(const OperatorStats& stats) {
 }
 
 Operator::Operator(OperatorOptions options)
-    : options_(std::move(options)), client_(options_.api), nodes_client_(of_metadata(options_.api)),
-      cluster_policies_(read_policy, [this] { changed_ = true; }), policies_(read_policy, [this] { changed_ = true; }),
-      reports_(read_report, [this] { changed_ = true; }), nodes_(read_labels, [this] { changed_ = true; }),
-      election_(client_, options_.lease), alive_ns_(boottime_ns()) {
+    : options_(std::move(options)),
+      client_(options_.api),
+      nodes_client_(of_metadata(options_.api)),
+      cluster_policies_(read_policy, [this] { changed_ = true; }),
+      policies_(read_policy, [this] { changed_ = true; }),
+      reports_(read_report, [this] { changed_ = true; }),
+      nodes_(read_labels, [this] { changed_ = true; }),
+      election_(client_, options_.lease),
+      alive_ns_(boottime_ns()) {
   follow(client_, "/apis/sonde.dev/v1alpha1/clustermonitorpolicies", cluster_policies_);
   follow(client_, "/apis/sonde.dev/v1alpha1/monitorpolicies", policies_);
   follow(client_, "/apis/sonde.dev/v1alpha1/sondenodes", reports_);
@@ -203,7 +208,8 @@ bool Operator::may_write(const Written& written, uint64_t now_ns) {
   return !written.wrote_ns || now_ns >= written.wrote_ns + kWriteEvery;
 }
 
-void Operator::write(const std::string& key, const PolicyFacts& facts, const PolicyStatusDocument& wanted, Written& written) {
+void Operator::write(const std::string& key, const PolicyFacts& facts, const PolicyStatusDocument& wanted,
+                     Written& written) {
   const kube::ApiAnswer answer =
       client_.send("PATCH", path_of(facts), status_patch(wanted), "application/merge-patch+json", kTimeout);
   const uint64_t now = boottime_ns();
@@ -213,7 +219,8 @@ void Operator::write(const std::string& key, const PolicyFacts& facts, const Pol
     written.retry_ns = 0;
   } else {
     written.retry_ns = now + std::max(kRetry, answer.retry_after_ns);
-    if (answer.status != kNotFound) spdlog::warn("status of {}: {}", key, answer.error);  // 404: it was deleted meanwhile
+    if (answer.status != kNotFound)
+      spdlog::warn("status of {}: {}", key, answer.error);  // 404: it was deleted meanwhile
   }
   const std::lock_guard lock(mutex_);
   ++(answer.ok() ? stats_.writes : stats_.write_failures);
@@ -228,9 +235,10 @@ void Operator::send_events() {
     const std::string path = "/apis/events.k8s.io/v1/namespaces/" + event.namespace_name + "/events";
     const std::string now = kube::micro_time_text(realtime_ns());
     const kube::ApiAnswer answer =
-        event.fresh ? client_.send("POST", path, event_json(event, options_.lease.identity, now), "application/json", kTimeout)
-                    : client_.send("PATCH", path + "/" + event.name, event_series_patch(event, now),
-                                   "application/merge-patch+json", kTimeout);
+        event.fresh
+            ? client_.send("POST", path, event_json(event, options_.lease.identity, now), "application/json", kTimeout)
+            : client_.send("PATCH", path + "/" + event.name, event_series_patch(event, now),
+                           "application/merge-patch+json", kTimeout);
     if (!answer.ok()) spdlog::warn("event about {}: {}", event.policy, answer.error);
     const std::lock_guard lock(mutex_);
     ++(answer.ok() ? stats_.events : stats_.event_failures);

@@ -30,7 +30,7 @@ struct OperatorStats {
   uint64_t policies = 0, reports = 0;
   uint64_t writes = 0, write_failures = 0;
   uint64_t events = 0, event_failures = 0, events_dropped = 0;
-  uint64_t turns = 0;            // aggregations
+  uint64_t turns = 0;  // aggregations
   double last_turn_seconds = 0;
   uint64_t lease_failures = 0;
   uint64_t watch_failures = 0;
@@ -57,7 +57,7 @@ class Operator {
     uint64_t wrote_ns = 0;        // 0: not by this leader
     int64_t generation = 0;       // as last seen
     std::string uid;
-    uint64_t since_ns = 0;        // when this generation was first seen
+    uint64_t since_ns = 0;  // when this generation was first seen
     uint64_t retry_ns = 0;
     bool looked = false;
   };

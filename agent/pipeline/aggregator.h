@@ -32,14 +32,14 @@ class SelfMetrics;
 struct AggregatorOptions {
   std::span<const ModuleEntry> modules;  // sonde::modules(); must outlive the aggregator and its batches
   ResourceOptions resource;
-  uint64_t attached_ns = 0;       // CLOCK_BOOTTIME since when new containers are counted from their first instruction
+  uint64_t attached_ns = 0;  // CLOCK_BOOTTIME since when new containers are counted from their first instruction
   uint32_t node_period_ms = 30'000;  // of what is on the node's Resource
-  uint64_t phase_ns = 0;          // shifts all periods, so that nodes do not send at once
+  uint64_t phase_ns = 0;             // shifts all periods, so that nodes do not send at once
   uint32_t max_slots = 1 << 16;
-  std::size_t max_series = 200'000;        // bound on memory, whatever policies say
+  std::size_t max_series = 200'000;  // bound on memory, whatever policies say
   std::size_t unattributed_series = 2000;
-  std::size_t max_pending_slots = 1024;    // slots no snapshot knows yet
-  int pending_collections = 5;             // so long they are waited for
+  std::size_t max_pending_slots = 1024;  // slots no snapshot knows yet
+  int pending_collections = 5;           // so long they are waited for
 };
 
 class Aggregator final : public SampleSink {

@@ -170,14 +170,16 @@ void Aggregator::Impl::follow_node_policy(Now now) {
   }
   for (std::size_t i = 0; i < node_asked_.size(); ++i) {
     const CatalogSeries& series = catalog_[i];
-    if (!node_asked_[i] || !series.metric->from_zero || is_keyed(series.source) || is_state(*series.metric, series.source))
+    if (!node_asked_[i] || !series.metric->from_zero || is_keyed(series.source) ||
+        is_state(*series.metric, series.source))
       continue;
     of_node(node_, {static_cast<uint16_t>(i), series.key, series.attributes}, kMaxNodeSeries);
   }
 }
 
 Accumulator* Aggregator::Impl::node_series(const Located& located, uint64_t amount) {
-  if (located.ordinal >= node_asked_.size() || !node_asked_[located.ordinal]) return discard(Discard::NotAsked, 1, amount);
+  if (located.ordinal >= node_asked_.size() || !node_asked_[located.ordinal])
+    return discard(Discard::NotAsked, 1, amount);
   Accumulator* series = of_node(node_, located, kMaxNodeSeries);
   return series->state == SeriesState::Marking ? discard(Discard::NotAsked, 1, amount) : series;
 }
@@ -230,7 +232,8 @@ void Aggregator::Impl::settle(Slot& slot, Pending& pending) {
   });
 }
 
-void Aggregator::Impl::move_all(Group& from, const std::function<Accumulator*(const Located&, const Accumulator&)>& to) {
+void Aggregator::Impl::move_all(Group& from,
+                                const std::function<Accumulator*(const Located&, const Accumulator&)>& to) {
   for (const Accumulator& series : from.series()) {
     const Located located{series.ordinal, series.key, series.attributes};
     if (Accumulator* target = to(located, series)) target->add(series);

@@ -80,10 +80,10 @@ class Aggregator::Impl {
   Catalog catalog_;
   ResourceRules rules_;
   StreamTable table_;
-  Stream node_;          // metrics of the node, from SONDE_SLOT_NODE
+  Stream node_;                   // metrics of the node, from SONDE_SLOT_NODE
   DecisionPtr node_decision_;     // null: none of them is asked for
   std::vector<bool> node_asked_;  // by ordinal
-  Stream unattributed_;  // on the node's Resource too, with sonde.subject on the points
+  Stream unattributed_;           // on the node's Resource too, with sonde.subject on the points
   std::unordered_map<uint32_t, Pending> pending_;
   std::shared_ptr<const IdentitySnapshot> identity_;
   std::shared_ptr<const PolicySnapshot> policy_;

@@ -49,7 +49,7 @@ struct Point {
 
 struct ResourcePoints {
   ResourcePtr resource;
-  uint32_t begin = 0;  // into Batch::points
+  uint32_t begin = 0;   // into Batch::points
   uint32_t length = 0;  // sorted by metric: points of one metric stand together
 };
 

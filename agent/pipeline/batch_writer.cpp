@@ -12,12 +12,13 @@ namespace sonde {
 namespace {
 
 constexpr AttributeSpec kRatioAttributes[] = {{"sonde.probe", "name of the probe"}};
-constexpr MetricSpec kRatio{.name = "sonde.histogram.sample.ratio",
-                            .unit = "1",
-                            .instrument = Instrument::Gauge,
-                            .description = "Part of the operations that the probe's histograms take. Not sent while it is 1.",
-                            .attributes = kRatioAttributes,
-                            .integer = false};
+constexpr MetricSpec kRatio{
+    .name = "sonde.histogram.sample.ratio",
+    .unit = "1",
+    .instrument = Instrument::Gauge,
+    .description = "Part of the operations that the probe's histograms take. Not sent while it is 1.",
+    .attributes = kRatioAttributes,
+    .integer = false};
 static_assert(SONDE_MAX_MODULES <= 32, "Stream::ratios has a bit for each");
 
 uint16_t sample_every(const Catalog& catalog, const Stream& stream, std::size_t module) {

@@ -45,8 +45,9 @@ bool BudgetController::over_budget() const {
 
 std::string BudgetController::reason(std::size_t module) const {
   if (module >= steps_.size() || steps_[module] == OverheadStep::Full) return {};
-  return fmt::format("{}: the overhead budget of {:g} milli-CPU was exceeded, {:.1f} are used now; it comes back by itself",
-                     step_name(steps_[module]), options_.milli_cpu, used_);
+  return fmt::format(
+      "{}: the overhead budget of {:g} milli-CPU was exceeded, {:.1f} are used now; it comes back by itself",
+      step_name(steps_[module]), options_.milli_cpu, used_);
 }
 
 bool BudgetController::tick(std::span<const ModuleCost> modules, uint64_t agent_cpu_ns, uint64_t elapsed_ns) {

@@ -28,10 +28,10 @@ struct ModuleCost {
 };
 
 struct BudgetOptions {
-  double milli_cpu = 0;     // 0: no budget
-  int patience = 3;         // ticks above the budget before something is taken away
-  double recovery = 0.7;    // something is given back when it would stay below this part of the budget …
-  int recovery_ticks = 6;   // … for so many ticks
+  double milli_cpu = 0;       // 0: no budget
+  int patience = 3;           // ticks above the budget before something is taken away
+  double recovery = 0.7;      // something is given back when it would stay below this part of the budget …
+  int recovery_ticks = 6;     // … for so many ticks
   int max_trial_ticks = 360;  // when that can't be foretold it is tried, each time after twice as many ticks up to this
 };
 
@@ -61,19 +61,19 @@ class BudgetController {
 
   BudgetOptions options_;
   std::vector<OverheadStep> steps_;
-  std::vector<double> cost_;     // milli-CPU in the last tick
-  std::vector<int> trial_;       // ticks below the budget before the next trial
-  std::vector<int> full_;        // ticks at Full since it was given back
-  std::vector<Taken> taken_;     // latest last
+  std::vector<double> cost_;  // milli-CPU in the last tick
+  std::vector<int> trial_;    // ticks below the budget before the next trial
+  std::vector<int> full_;     // ticks at Full since it was given back
+  std::vector<Taken> taken_;  // latest last
   double used_ = 0;
-  int over_ = 0;                 // ticks in a row above the budget
-  int under_ = 0;                // ... below it
-  int safe_ = 0;                 // ... in which the latest step could have been given back
+  int over_ = 0;   // ticks in a row above the budget
+  int under_ = 0;  // ... below it
+  int safe_ = 0;   // ... in which the latest step could have been given back
 };
 
 // Switches off a module whose collections fail again and again; tries it again after a growing time.
 struct BackoffOptions {
-  int failures = 3;                // in a row, before it is switched off
+  int failures = 3;  // in a row, before it is switched off
   uint64_t first_ns = 30'000'000'000;
   uint64_t longest_ns = 3600'000'000'000;
 };

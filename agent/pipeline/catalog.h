@@ -75,7 +75,7 @@ class Catalog {
 
   std::span<const ModuleEntry> modules_;
   std::vector<CatalogSeries> series_;
-  std::vector<std::pair<int, int>> first_;  // by module: ordinal of its first series, number of its series
+  std::vector<std::pair<int, int>> first_;       // by module: ordinal of its first series, number of its series
   std::unordered_map<uint64_t, Located> cells_;  // by module, series, cell
   std::map<std::pair<uint16_t, std::string>, Located> named_cells_;  // by ordinal and attribute values
   AttributeSetPtr overflow_;

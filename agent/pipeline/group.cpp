@@ -25,7 +25,8 @@ Accumulator* Group::find_key(SeriesKey key) {
 
 Accumulator& Group::insert(const Located& located, const Catalog& catalog, uint64_t started) {
   // Grows by a few: doubling would leave a third of the memory of a thousand containers unused.
-  if (series_.size() == series_.capacity()) series_.reserve(series_.size() + std::max<std::size_t>(8, series_.size() / 4));
+  if (series_.size() == series_.capacity())
+    series_.reserve(series_.size() + std::max<std::size_t>(8, series_.size() / 4));
   auto place = std::ranges::lower_bound(series_, located.key, {}, &Accumulator::key);
   Accumulator fresh;
   fresh.key = located.key;

@@ -10,8 +10,8 @@ namespace sonde {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-constexpr std::array<std::string_view, 7> kOwnerKinds = {"deployment", "replicaset", "statefulset", "daemonset",
-                                                         "job",        "cronjob",    "replicationcontroller"};
+constexpr std::array<std::string_view, 7> kOwnerKinds = {
+    "deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob", "replicationcontroller"};
 
 // Length of the UTF-8 sequence at the beginning of `text`; 0 if it is none (overlong forms and surrogates are none).
 std::size_t sequence_length(std::string_view text) {

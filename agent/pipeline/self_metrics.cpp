@@ -17,8 +17,8 @@ struct Value {
 
 bool before(const Value& a, const Value& b) {
   if (a.metric != b.metric) return a.metric < b.metric;
-  return std::ranges::lexicographical_compare(
-      a.attributes, b.attributes, [](const Attribute& x, const Attribute& y) { return x.value < y.value; });
+  return std::ranges::lexicographical_compare(a.attributes, b.attributes,
+                                              [](const Attribute& x, const Attribute& y) { return x.value < y.value; });
 }
 
 }  // namespace

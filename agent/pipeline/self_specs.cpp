@@ -9,10 +9,10 @@ constexpr AttributeSpec kBuild[] = {{"version", "release of the agent"}};
 constexpr AttributeSpec kModule[] = {{"sonde.module", "name of the probe; core"}};
 constexpr AttributeSpec kModuleState[] = {{"sonde.module", "name of the probe; core"},
                                           {"sonde.state", "off, running, degraded, failed, throttled"}};
-constexpr AttributeSpec kLoss[] = {
-    {"sonde.module", "name of the probe; core"},
-    {"sonde.reason",
-     "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, bad_value, merged, unmeasured, moved, other"}};
+constexpr AttributeSpec kLoss[] = {{"sonde.module", "name of the probe; core"},
+                                   {"sonde.reason",
+                                    "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, "
+                                    "bad_value, merged, unmeasured, moved, other"}};
 constexpr AttributeSpec kMap[] = {{"sonde.module", "name of the probe; core"}, {"sonde.map", "name of the BPF map"}};
 constexpr AttributeSpec kDiscard[] = {{"sonde.reason", "not_selected, not_asked, unknown_series"}};
 constexpr AttributeSpec kDetour[] = {
@@ -54,7 +54,8 @@ constexpr MetricSpec kSpecs[] = {
           "Runs that the kernel skipped (nmissed, recursion): events that are in no metric.", kModule),
     whole("sonde.module.losses", "{event}", kCounter, "Events that could not be counted where they belong.", kLoss),
     whole("sonde.module.ring.losses", "{event}", kCounter, "Events that found the ring buffer full.", kModule),
-    whole("sonde.module.collection.failures", "{collection}", kCounter, "Collections of the probe that failed.", kModule),
+    whole("sonde.module.collection.failures", "{collection}", kCounter, "Collections of the probe that failed.",
+          kModule),
     whole("sonde.module.overhead.step", "", kGauge,
           "What the overhead budget took away: 0 nothing, 1 full sampling of histograms, 2 a level, 3 everything.",
           kModule),
@@ -71,16 +72,17 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.pending_slots", "{slot}", kGauge, "Subjects that count but are not known yet."),
     whole("sonde.agent.streams", "{stream}", kGauge, "Resources with numbers of their own."),
     whole("sonde.agent.series", "{series}", kGauge, "Series that have moved."),
-    real("sonde.agent.snapshot.age", "s", kGauge, "Age of the names in use: since their source last spoke.",
-         kNames),
+    real("sonde.agent.snapshot.age", "s", kGauge, "Age of the names in use: since their source last spoke.", kNames),
     whole("sonde.agent.queue.batches", "{batch}", kGauge, "Batches that wait between two stages.", kQueue),
     whole("sonde.agent.queue.memory", "By", kGauge, "Memory of the waiting batches.", kQueue),
     whole("sonde.agent.queue.capacity", "By", kGauge, "Memory that waiting batches may have.", kQueue),
-    whole("sonde.agent.queue.dropped", "{batch}", kCounter, "Batches dropped, oldest first, from a full queue.", kQueue),
+    whole("sonde.agent.queue.dropped", "{batch}", kCounter, "Batches dropped, oldest first, from a full queue.",
+          kQueue),
     whole("sonde.agent.export.batches", "{batch}", kCounter, "Batches handed to the exporter.", kExporter),
     whole("sonde.agent.export.points", "{point}", kCounter, "Points that the receiver took.", kExporter),
     whole("sonde.agent.export.points.rejected", "{point}", kCounter, "Points that the receiver refused.", kExporter),
-    whole("sonde.agent.export.points.dropped", "{point}", kCounter, "Points given up before they were sent.", kExporter),
+    whole("sonde.agent.export.points.dropped", "{point}", kCounter, "Points given up before they were sent.",
+          kExporter),
     whole("sonde.agent.export.points.superseded", "{point}", kCounter,
           "Points replaced by a newer one of the same series before they were sent: the totals stay right.", kExporter),
     whole("sonde.agent.export.retries", "{request}", kCounter, "Requests sent again.", kExporter),

@@ -28,13 +28,13 @@ enum class ModuleState : uint8_t { Off, Running, Degraded, Failed, Throttled };
 struct ModuleStats {
   std::string name;
   ModuleState state = ModuleState::Off;
-  uint64_t events = 0;         // runs of its programs
-  uint64_t run_ns = 0;         // in its programs; sampled, so an estimate
-  double mean_run_ns = 0;      // per event, of the last sample; 0: not sampled yet
-  uint64_t missed_runs = 0;    // nmissed and recursion_misses
-  uint64_t ring_losses = 0;    // events that found no room in the ring buffer
+  uint64_t events = 0;       // runs of its programs
+  uint64_t run_ns = 0;       // in its programs; sampled, so an estimate
+  double mean_run_ns = 0;    // per event, of the last sample; 0: not sampled yet
+  uint64_t missed_runs = 0;  // nmissed and recursion_misses
+  uint64_t ring_losses = 0;  // events that found no room in the ring buffer
   uint64_t collection_failures = 0;
-  uint64_t programs = 0;       // attached now
+  uint64_t programs = 0;                        // attached now
   std::array<uint64_t, SONDE_LOSSES> losses{};  // by enum sonde_loss
   std::vector<MapStats> maps;
 };
@@ -65,13 +65,13 @@ enum class Discard : uint8_t {
 };
 // Samples that were kept, but not under their own name.
 enum class Detour : uint8_t {
-  UnattributedSlot,     // slot 0: the kernel did not know whose it was
-  UnknownSlot,          // no snapshot knew the slot within some collections: to unattributed
-  AfterEnd,             // the stream of its subject had been closed: to unattributed
-  PendingFull,          // too many unknown slots at once: to unattributed
-  SeriesPerContainer,   // folded into otel.metric.overflow of the same container
-  SeriesPerNode,        // the same, because the node has too many series
-  HardLimit,            // the agent's own bound on memory: to unattributed
+  UnattributedSlot,    // slot 0: the kernel did not know whose it was
+  UnknownSlot,         // no snapshot knew the slot within some collections: to unattributed
+  AfterEnd,            // the stream of its subject had been closed: to unattributed
+  PendingFull,         // too many unknown slots at once: to unattributed
+  SeriesPerContainer,  // folded into otel.metric.overflow of the same container
+  SeriesPerNode,       // the same, because the node has too many series
+  HardLimit,           // the agent's own bound on memory: to unattributed
   Count,
 };
 std::string_view discard_name(Discard reason);

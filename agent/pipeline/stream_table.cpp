@@ -113,7 +113,8 @@ void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& ro
   slot.decision = *decision;
 }
 
-void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& decision, const Round& round, bool fresh) {
+void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& decision, const Round& round,
+                       bool fresh) {
   const Subject& subject = *owner.subject;
   const bool pod = folds_into_pod(subject, *decision);
   std::string key = stream_key(subject, *decision);
@@ -195,7 +196,8 @@ Stream* StreamTable::begin(std::string key, const SlotOwner& owner, const Decisi
 
 void StreamTable::end(Stream& stream) {
   stream.state = StreamState::Ending;
-  if (auto found = current_.find(stream.key); found != current_.end() && found->second == &stream) current_.erase(found);
+  if (auto found = current_.find(stream.key); found != current_.end() && found->second == &stream)
+    current_.erase(found);
 }
 
 void StreamTable::rename(Stream& stream, const Subject& subject, const Decision& decision) {

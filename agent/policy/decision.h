@@ -16,10 +16,10 @@
 namespace sonde {
 
 struct ProbeDecision {
-  Level level = Level::None;   // None: not asked
-  uint64_t metrics = 0;        // bit i: ModuleInfo::metrics[i] is exported
-  uint16_t sample_every = 1;   // histograms take one operation in so many
-  uint8_t flags = 0;           // for the kernel side, from the series these metrics have at this level
+  Level level = Level::None;  // None: not asked
+  uint64_t metrics = 0;       // bit i: ModuleInfo::metrics[i] is exported
+  uint16_t sample_every = 1;  // histograms take one operation in so many
+  uint8_t flags = 0;          // for the kernel side, from the series these metrics have at this level
 };
 
 // Is this series counted and exported? A metric asked by name above the probe's level brings the series of its own.
@@ -42,9 +42,9 @@ struct FunctionAsk {
 
 struct Decision {
   bool selected = false;
-  std::vector<ProbeDecision> probes;  // one per module, index as in modules()
+  std::vector<ProbeDecision> probes;   // one per module, index as in modules()
   std::vector<FunctionAsk> functions;  // by name
-  uint32_t period_ms = 30'000;  // how often this subject's numbers are collected and exported
+  uint32_t period_ms = 30'000;         // how often this subject's numbers are collected and exported
   Granularity granularity = Granularity::Container;
   CleanupStrategy cleanup = CleanupStrategy::KeepRecent;
   int idle_seconds = 300;

@@ -50,7 +50,7 @@ struct FunctionRequest {
   std::string type;  // Uprobe, USDT, Kernel
   std::string path;
   std::string symbol;
-  std::vector<std::string> measure;  // Calls, Duration, Errors, Bytes
+  std::vector<std::string> measure;   // Calls, Duration, Errors, Bytes
   std::optional<int> bytes_argument;  // 1-based
   std::string bytes_abi;              // Auto, C, Go
   std::string errors_when;            // Negative, Null, NonZero: what it returns when it fails; empty: Negative
@@ -70,7 +70,7 @@ struct Policy {
   std::string source;          // file and line, or "default", or the object's UID: for messages
   bool is_default = false;     // the agent's own: comes after all others
   int64_t generation = 0;
-  uint64_t created_ns = 0;     // CLOCK_REALTIME of the last spec change, for activeForSeconds
+  uint64_t created_ns = 0;  // CLOCK_REALTIME of the last spec change, for activeForSeconds
 
   // Who
   Mode mode = Mode::Monitor;

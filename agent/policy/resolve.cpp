@@ -100,7 +100,8 @@ class Resolver {
       }
       for (const FunctionRequest& request : policy->functions) add_function(*policy, request);
     }
-    std::ranges::sort(decision_.functions, {}, [](const FunctionAsk& ask) -> const std::string& { return ask.request.name; });
+    std::ranges::sort(decision_.functions, {},
+                      [](const FunctionAsk& ask) -> const std::string& { return ask.request.name; });
   }
 
   // The same function asked twice is measured for both; another one of the same name gives way.
@@ -131,10 +132,9 @@ class Resolver {
         {"Duration", "sonde.function.duration"}};
     uint64_t bits = 0;
     for (const auto& [measure, name] : kMetrics) {
-      const bool asked = std::ranges::any_of(decision_.functions,
-                                             [&, word = measure](const FunctionAsk& ask) {
-                                               return contains(ask.request.measure, word);
-                                             });
+      const bool asked = std::ranges::any_of(decision_.functions, [&, word = measure](const FunctionAsk& ask) {
+        return contains(ask.request.measure, word);
+      });
       for (std::size_t i = 0; asked && i < info.metrics.size(); ++i) {
         if (info.metrics[i].name == name) bits |= 1ULL << i;
       }

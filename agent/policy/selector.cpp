@@ -16,14 +16,10 @@ bool holds(const LabelRequirement& requirement, const std::map<std::string, std:
   bool present = found != labels.end();
   auto listed = [&] { return std::ranges::find(requirement.values, found->second) != requirement.values.end(); };
   switch (requirement.op) {
-    case SelectorOperator::In:
-      return present && listed();
-    case SelectorOperator::NotIn:
-      return !present || !listed();
-    case SelectorOperator::Exists:
-      return present;
-    case SelectorOperator::DoesNotExist:
-      return !present;
+    case SelectorOperator::In: return present && listed();
+    case SelectorOperator::NotIn: return !present || !listed();
+    case SelectorOperator::Exists: return present;
+    case SelectorOperator::DoesNotExist: return !present;
   }
   return false;
 }
@@ -41,16 +37,11 @@ bool named(const std::vector<std::string>& names, const Subject& subject) {
 
 std::string_view type_of(const Subject& subject) {
   switch (subject.type) {
-    case ContainerType::Regular:
-      return "Regular";
-    case ContainerType::Init:
-      return "Init";
-    case ContainerType::Ephemeral:
-      return "Ephemeral";
-    case ContainerType::Sandbox:
-      return "Sandbox";
-    case ContainerType::Unknown:
-      break;
+    case ContainerType::Regular: return "Regular";
+    case ContainerType::Init: return "Init";
+    case ContainerType::Ephemeral: return "Ephemeral";
+    case ContainerType::Sandbox: return "Sandbox";
+    case ContainerType::Unknown: break;
   }
   // Only Kubernetes knows other types than the regular one.
   return subject.pod_uid.empty() ? "Regular" : "";

@@ -27,7 +27,8 @@ std::vector<std::string_view> node_metrics(const ProbeRequest& request, const Re
 // Why this policy's function is not measured; null: it is.
 const char* why_not(const Policy& policy, const FunctionRequest& function, const ResolveContext& context) {
   if (policy.namespace_name.empty()) return nullptr;
-  if (function.type == "Kernel") return "functions of the kernel speak of all tenants: only a ClusterMonitorPolicy may name them";
+  if (function.type == "Kernel")
+    return "functions of the kernel speak of all tenants: only a ClusterMonitorPolicy may name them";
   if (context.allow_user_functions) return nullptr;
   return "policies of a namespace measure functions only where the agents are told so: tenancy.allowUserFunctions";
 }
@@ -49,8 +50,9 @@ std::vector<RefusedAsk> refused_asks(const Policy& policy, const ResolveContext&
     if (const char* why = why_not(policy, function, context)) {
       refused.push_back({"function/" + function.name, "NotAllowed", why});
     } else if (context.ceilings.level < Level::Detailed) {
-      refused.push_back({"function/" + function.name, "BeyondCeiling",
-                         "functions need the ceiling Detailed, the agent's is " + std::string(word_of(context.ceilings.level))});
+      refused.push_back(
+          {"function/" + function.name, "BeyondCeiling",
+           "functions need the ceiling Detailed, the agent's is " + std::string(word_of(context.ceilings.level))});
     }
   }
   return refused;

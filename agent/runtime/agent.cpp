@@ -30,12 +30,12 @@ namespace sonde {
 namespace {
 
 constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
-constexpr uint64_t kPoliciesEvery = kSecond;       // where no descriptor tells of changes, and for activeForSeconds
+constexpr uint64_t kPoliciesEvery = kSecond;           // where no descriptor tells of changes, and for activeForSeconds
 constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks
-constexpr uint64_t kStatusWait = kSecond;  // so long an asker waits for a newer one
+constexpr uint64_t kStatusWait = kSecond;              // so long an asker waits for a newer one
 // What the kernel side does wakes the loop; slots of processes, which come in numbers, wait for its next turn.
 constexpr uint64_t kLongestWait = kSecond;
-constexpr uint64_t kStuckAfter = 60 * kSecond;     // a loop that has not turned for so long is not alive
+constexpr uint64_t kStuckAfter = 60 * kSecond;  // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
 constexpr uint64_t kTellEvery = 2 * kSecond;  // what the SondeNode is to say; when it is written is decided there
 
@@ -142,7 +142,9 @@ Result<void> Agent::begin() {
     sources.status = [this] { return status_json(); };
     sources.pods = [this] { return pods_json(); };
     sources.report = [this] { return report_json(newest()); };
-    sources.explain = [this](const std::string& pod, const std::string& container) { return explain_json(pod, container); };
+    sources.explain = [this](const std::string& pod, const std::string& container) {
+      return explain_json(pod, container);
+    };
     sources.policies = [this] { return policies_of_status(status_json()); };
     sources.alive = [this]() -> Result<void> {
       if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
@@ -178,7 +180,8 @@ void Agent::greet() const {
   } else {
     const std::size_t policies = control_->policies().size();
     spdlog::info("target: {} of {} cgroups below {} are measured, as {} ask{}", stats.selected, stats.subjects,
-                 cgroup_root_, policies == 1 ? "1 policy" : fmt::format("{} policies", policies), policies == 1 ? "s" : "");
+                 cgroup_root_, policies == 1 ? "1 policy" : fmt::format("{} policies", policies),
+                 policies == 1 ? "s" : "");
   }
   spdlog::info("{}", attached_line(engine_->modules()));
   auto destinations = outputs_->destinations();
@@ -318,7 +321,8 @@ void Agent::collect(bool everything) {
   failures_->note(last_collect_.failures, failures_->over(overhead_->steps(), boottime_ns()), boottime_ns());
   const Now now = Now::read();
   aggregator_->end_collection(now);
-  if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now)) outputs_->push(std::move(batch));
+  if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now))
+    outputs_->push(std::move(batch));
   settle();
   if (series_limit_.tick(aggregator_->stats().series_limited, now.boot_ns, 2 * config_.interval_ns)) {
     control_->set_lowered(series_limit_.lowered());
@@ -404,7 +408,8 @@ NamesStats Agent::names_stats() const {
 
 // By the loop's thread alone: what it reads belongs to it.
 StatusSources Agent::status_sources() const {
-  StatusSources sources{*engine_, *control_, *functions_, *aggregator_, *outputs_, *overhead_, *failures_, *policies_, config_};
+  StatusSources sources{*engine_,   *control_,  *functions_, *aggregator_, *outputs_,
+                        *overhead_, *failures_, *policies_,  config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
   sources.last_collect = last_collect_;

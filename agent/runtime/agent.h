@@ -17,8 +17,8 @@
 #include "agent/base/result.h"
 #include "agent/config/config.h"
 #include "agent/functions/functions.h"
-#include "agent/kernel/engine.h"
 #include "agent/identity/members.h"
+#include "agent/kernel/engine.h"
 #include "agent/kube/cluster.h"
 #include "agent/kube/pod_sources.h"
 #include "agent/pipeline/aggregator.h"
@@ -39,10 +39,10 @@ struct StatusSources;
 
 struct AgentOptions {
   LoadedConfig loaded;
-  ConfigInputs inputs;       // to read the configuration again on reload()
-  bool servers = true;       // HTTP and gRPC
-  bool greet = true;         // the start-up lines in the log
-  std::string alternative;   // see EngineOptions
+  ConfigInputs inputs;      // to read the configuration again on reload()
+  bool servers = true;      // HTTP and gRPC
+  bool greet = true;        // the start-up lines in the log
+  std::string alternative;  // see EngineOptions
   std::string break_program;
   std::set<std::string> disabled_modules;  // likewise
   std::function<std::string(std::string_view)> fault;
@@ -102,7 +102,7 @@ class Agent {
   std::unique_ptr<SelfMetrics> self_;
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
-  std::unique_ptr<kube::PodTable> pods_;    // none where the cgroups' paths are all there is
+  std::unique_ptr<kube::PodTable> pods_;  // none where the cgroups' paths are all there is
   std::unique_ptr<kube::PodSources> pod_sources_;
   std::unique_ptr<kube::Cluster> cluster_;  // none outside Kubernetes
   uint64_t cluster_policies_ = 0;           // versions that are in force

@@ -22,12 +22,14 @@ Result<kube::ClusterOptions> cluster_options(const Config& config, const GetEnv&
   }
   if (options.api.url.empty()) return options;
   if (!options.api.url.starts_with("https://") && !options.api.url.starts_with("http://")) {
-    return Error("kubernetes.apiServer must be auto, none or a URL like https://host:6443, not '" + options.api.url + "'");
+    return Error("kubernetes.apiServer must be auto, none or a URL like https://host:6443, not '" + options.api.url +
+                 "'");
   }
   if (!wanted.token_file.empty()) options.api.token_file = wanted.token_file;
   if (!wanted.ca_file.empty()) options.api.ca_file = wanted.ca_file;
   if (!options.api.token_file.empty() && options.api.url.starts_with("http://")) {
-    return Error("a token is not sent over plain HTTP: write https:// in kubernetes.apiServer or remove kubernetes.tokenFile");
+    return Error(
+        "a token is not sent over plain HTTP: write https:// in kubernetes.apiServer or remove kubernetes.tokenFile");
   }
   options.api.user_agent = "sonde-agent/" SONDE_VERSION " (linux)";
   options.node_name = node_name(config);

@@ -14,7 +14,7 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kQuiet = 5'000'000'000;  // then it is looked whether a process is still there
+constexpr uint64_t kQuiet = 5'000'000'000;      // then it is looked whether a process is still there
 constexpr uint64_t kWalkAgain = 1'000'000'000;  // while directories wait for a slot
 
 SlotSetting setting_of(const Decision& decision) {
@@ -48,17 +48,22 @@ std::string key_of(const Decision& decision, bool process) {
 }  // namespace
 
 Control::Control(Engine& engine, ControlOptions options)
-    : engine_(engine), options_(std::move(options)), proc_(options_.proc_root),
+    : engine_(engine),
+      options_(std::move(options)),
+      proc_(options_.proc_root),
       members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}),
-      identity_([this] {
-        IdentityOptions identity;
-        identity.full_path = [this](const SlotRecord& record, const std::string& parent_path) -> std::string {
-          auto path = find_child_cgroup(options_.cgroup_root, parent_path, record.cgroup_id);
-          return path ? *path : std::string();
-        };
-        return identity;
-      }(), options_.names),
-      slots_(engine.slots().capacity()), started_ns_(boottime_ns()) {
+      identity_(
+          [this] {
+            IdentityOptions identity;
+            identity.full_path = [this](const SlotRecord& record, const std::string& parent_path) -> std::string {
+              auto path = find_child_cgroup(options_.cgroup_root, parent_path, record.cgroup_id);
+              return path ? *path : std::string();
+            };
+            return identity;
+          }(),
+          options_.names),
+      slots_(engine.slots().capacity()),
+      started_ns_(boottime_ns()) {
   machine_pids_ = proc_.has_machine_pids();
 }
 

@@ -32,15 +32,15 @@ namespace sonde {
 struct ControlOptions {
   std::string cgroup_root;  // directory of the v2 root
   std::string proc_root = "/proc";
-  std::optional<Target> target;  // only this process tree
+  std::optional<Target> target;     // only this process tree
   const Enricher* names = nullptr;  // who knows the pods; null: the paths are all there is
 };
 
 struct ControlStats {
-  uint64_t subjects = 0;        // known, selected or not, the ended ones included
+  uint64_t subjects = 0;  // known, selected or not, the ended ones included
   uint64_t selected = 0;
-  uint64_t without_slot = 0;    // directories that found no free slot lately: they count as unattributed
-  uint64_t walk_limits = 0;     // directories beyond the limits of the walk
+  uint64_t without_slot = 0;  // directories that found no free slot lately: they count as unattributed
+  uint64_t walk_limits = 0;   // directories beyond the limits of the walk
 };
 
 class Control {
@@ -95,7 +95,7 @@ class Control {
     uint64_t created_ns = 0;
     uint32_t tgid = 0;
     Phase phase = Phase::Free;
-    bool removed = false;  // its cgroup or process is gone, not only unselected
+    bool removed = false;   // its cgroup or process is gone, not only unselected
     bool nameless = false;  // counts provisionally until its pod is known: neither decided nor collected
     DecisionPtr decision;
   };
@@ -139,7 +139,7 @@ class Control {
   std::vector<uint32_t> to_give_back_;
   uint64_t lifecycle_ = 0;
   std::vector<DecisionPtr> unselected_;
-  DecisionPtr node_;  // of SONDE_SLOT_NODE; null: nobody asks for metrics of the node
+  DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: nobody asks for metrics of the node
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
   const uint64_t started_ns_;
   ModuleFlags provisional_{};
@@ -148,9 +148,9 @@ class Control {
   uint64_t next_rename_ns_ = 0;
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;
-  uint64_t without_slot_ = 0;    // at the last walk
+  uint64_t without_slot_ = 0;  // at the last walk
   bool told_without_slot_ = false;
-  uint64_t missed_before_ = 0;   // slots_missed() at the last walk
+  uint64_t missed_before_ = 0;  // slots_missed() at the last walk
   uint64_t next_walk_ns_ = 0;
   bool slots_came_free_ = false;
   uint64_t walk_limits_ = 0;

@@ -60,7 +60,8 @@ Json values_json(const Decision& decision) {
 }
 
 // What is asked of each probe, what of it is obeyed, and how the probe is.
-Json probes_json(const Decision& asked, const Decision* in_force, const Rules& rules, const std::vector<ModuleReport>& modules) {
+Json probes_json(const Decision& asked, const Decision* in_force, const Rules& rules,
+                 const std::vector<ModuleReport>& modules) {
   Json list = Json::array();
   for (std::size_t i = 0; i < asked.probes.size(); ++i) {
     const ProbeDecision& probe = asked.probes[i];
@@ -106,15 +107,16 @@ Json functions_json(const Decision& asked, const std::vector<FunctionReport>& re
   return list;
 }
 
-Json json_of(const Subject& subject, std::span<const std::string> commands, const Rules& rules, const Decision* in_force,
-             const ExplainSources& sources) {
+Json json_of(const Subject& subject, std::span<const std::string> commands, const Rules& rules,
+             const Decision* in_force, const ExplainSources& sources) {
   const Decision asked = resolve(rules.policies, subject, commands, rules.context);
   Json json{{"container", subject.container_name.empty() ? subject.container_id.substr(0, 12) : subject.container_name},
             {"cgroup", subject.cgroup_path},
             {"selected", asked.selected},
             {"measured", in_force != nullptr && in_force->selected},
             {"policies", policies_json(subject, commands, rules)}};
-  if (const auto winner = asked.winners.find("mode"); winner != asked.winners.end()) json["excluded_by"] = winner->second;
+  if (const auto winner = asked.winners.find("mode"); winner != asked.winners.end())
+    json["excluded_by"] = winner->second;
   if (asked.selected) {
     json["values"] = values_json(asked);
     json["probes"] = probes_json(asked, in_force, rules, sources.modules);
@@ -151,11 +153,13 @@ std::string why_not_selected(const Policy& policy, const Subject& subject, std::
   if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) {
     return "nodeSelector does not select this node";
   }
-  if (!policy.namespace_name.empty() && policy.namespace_name != subject.namespace_name) return "it is of another namespace";
+  if (!policy.namespace_name.empty() && policy.namespace_name != subject.namespace_name)
+    return "it is of another namespace";
   if (policy.namespace_selector && !policy.namespace_selector->matches(subject.namespace_labels)) {
     return "namespaceSelector does not select its namespace";
   }
-  if (policy.pod_selector && !policy.pod_selector->matches(subject.pod_labels)) return "podSelector does not select its labels";
+  if (policy.pod_selector && !policy.pod_selector->matches(subject.pod_labels))
+    return "podSelector does not select its labels";
   if (!policy.container_names.empty() || !policy.container_types.empty()) return "containers selects others of the pod";
   return "it selects by cgroups or commands, and not this one";
 }
@@ -169,7 +173,8 @@ std::string explain_pod(const ExplainSources& sources, const std::string& pod, c
   std::map<std::string, DecisionPtr> in_force;  // by cgroup
   for (const auto& [slot, owner] : sources.identity->slots) {
     const auto decision = sources.decisions->slots.find(slot);
-    if (decision != sources.decisions->slots.end() && !owner.tgid) in_force[owner.subject->cgroup_path] = decision->second;
+    if (decision != sources.decisions->slots.end() && !owner.tgid)
+      in_force[owner.subject->cgroup_path] = decision->second;
   }
   Json list = Json::array();
   auto tree = walk_cgroups(sources.cgroup_root);

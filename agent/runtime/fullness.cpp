@@ -17,7 +17,8 @@ struct Limit {
 constexpr Limit kLimits[] = {
     {"sonde_slot_info", "raise limits.subjects (--max-subjects): what finds no slot counts as unattributed"},
     {"sonde_subjects", "raise limits.subjects (--max-subjects): what finds no room counts as unattributed"},
-    {"sonde_histograms", "raise limits.histograms (--max-histograms): a sample without a row is counted as lost (no_row)"},
+    {"sonde_histograms",
+     "raise limits.histograms (--max-histograms): a sample without a row is counted as lost (no_row)"},
     {"sonde_processes", "raise limits.processes (--max-processes): others count on their container"},
 };
 

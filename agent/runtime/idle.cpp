@@ -82,8 +82,8 @@ Result<void> Idle::serve() {
 
 void Idle::say() const {
   const Obstacle now = obstacle();
-  spdlog::error("this node cannot be measured ({}): {}. The agent idles, tells it, and looks again every {} s", now.reason,
-                now.message, options_.look_every_ns / kSecond);
+  spdlog::error("this node cannot be measured ({}): {}. The agent idles, tells it, and looks again every {} s",
+                now.reason, now.message, options_.look_every_ns / kSecond);
 }
 
 Idle::End Idle::run() {

@@ -39,7 +39,10 @@ Json policies_json(const Obstacle& obstacle, const Policies& policies) {
     const bool asks = policy.mode == Mode::Monitor;
     Json failures = Json::array();
     if (asks) {
-      failures.push_back({{"probe", kProbe}, {"reason", obstacle.reason}, {"message", obstacle.message}, {"containers", 0},
+      failures.push_back({{"probe", kProbe},
+                          {"reason", obstacle.reason},
+                          {"message", obstacle.message},
+                          {"containers", 0},
                           {"attached", 0}});
     }
     list.push_back({{"name", display_name(policy)},
@@ -58,8 +61,8 @@ Json policies_json(const Obstacle& obstacle, const Policies& policies) {
 // What is counted of an agent that measures.
 void add_nothing(const Config& config, Json& json) {
   json["features"] = Json::object();
-  json["subjects"] = {{"known", 0}, {"selected", 0}, {"slots_used", 0}, {"slots_capacity", config.limits.slots},
-                      {"without_slot", 0}};
+  json["subjects"] = {
+      {"known", 0}, {"selected", 0}, {"slots_used", 0}, {"slots_capacity", config.limits.slots}, {"without_slot", 0}};
   json["overridden"] = Json::array();
   json["warnings"] = Json::array();
   json["pipeline"] = {{"samples", 0},

@@ -25,7 +25,8 @@ void add_use(ModuleStats& stats, const Overhead& overhead) {
 
 }  // namespace
 
-KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures, uint64_t functions_missed) {
+KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures,
+                         uint64_t functions_missed) {
   KernelStats stats;
   const auto losses = engine.losses();
   const auto reports = engine.modules();
@@ -53,7 +54,8 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
   }
   for (const MapReport& map : engine.map_stats()) {
     for (ModuleStats& module : stats.modules) {
-      if (module.name == map.module) module.maps.push_back({map.map, map.entries, map.capacity, map.bytes, map.update_failures});
+      if (module.name == map.module)
+        module.maps.push_back({map.map, map.entries, map.capacity, map.bytes, map.update_failures});
     }
   }
   for (ModuleStats& module : stats.modules) add_use(module, overhead);

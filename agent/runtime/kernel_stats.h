@@ -10,6 +10,7 @@
 namespace sonde {
 
 // `functions_missed`: Functions::missed(), which is the module `function`'s beside what its own programs missed.
-KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures, uint64_t functions_missed);
+KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures,
+                         uint64_t functions_missed);
 
 }  // namespace sonde

@@ -29,7 +29,8 @@ std::string core_remedy(bool may_load, std::string_view finding) {
   if (!may_load || finding.find("Operation not permitted") == std::string_view::npos) {
     return "without it no probe works; solve what is named above";
   }
-  return "the capabilities are there, so something else refuses bpf(): in a container its seccomp profile, which must allow bpf "
+  return "the capabilities are there, so something else refuses bpf(): in a container its seccomp profile, which must "
+         "allow bpf "
          "and perf_event_open (seccompProfile: {type: Unconfined}), or a user namespace of its own (hostUsers: true)";
 }
 
@@ -37,7 +38,8 @@ std::optional<Obstacle> find_obstacle(const Config& config) {
   const auto root = find_cgroup_root({.configured = config.cgroup_root, .proc_root = config.proc_root});
   if (!root) return Obstacle{"NoCgroupV2", root.error().message()};
   if (access(kBtf, R_OK) != 0) {
-    return Obstacle{"NoBtf", std::string(kBtf) + " is missing or unreadable: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"};
+    return Obstacle{"NoBtf",
+                    std::string(kBtf) + " is missing or unreadable: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"};
   }
   if (!may_load_programs()) {
     return Obstacle{"MissingCapability",

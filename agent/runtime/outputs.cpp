@@ -131,7 +131,8 @@ std::vector<Outputs::Report> Outputs::reports() const {
 
 std::vector<std::string> Outputs::destinations() const {
   std::vector<std::string> list;
-  for (const auto& exporter : exporters_) list.push_back(std::string(exporter->name()) + " to " + exporter->destination());
+  for (const auto& exporter : exporters_)
+    list.push_back(std::string(exporter->name()) + " to " + exporter->destination());
   if (pulled_) list.push_back("prometheus at " + newest_.destination());
   return list;
 }

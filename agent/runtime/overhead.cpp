@@ -18,11 +18,12 @@ constexpr double kNear = 0.7;
 }  // namespace
 
 Overhead::Overhead(const Engine& engine, double budget_milli_cpu)
-    : engine_(engine), budget_(sonde::modules().size(), BudgetOptions{.milli_cpu = budget_milli_cpu}),
+    : engine_(engine),
+      budget_(sonde::modules().size(), BudgetOptions{.milli_cpu = budget_milli_cpu}),
       milli_cpu_(budget_milli_cpu) {}
 
-ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after, uint64_t sample_ns,
-                      uint64_t since_ns) {
+ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after,
+                      uint64_t sample_ns, uint64_t since_ns) {
   ModuleUse use = last;
   const uint64_t runs = after.runs - std::min(after.runs, before.runs);
   const uint64_t ns = after.ns - std::min(after.ns, before.ns);
@@ -75,8 +76,8 @@ bool Overhead::finish_sample(uint64_t now_ns) {
   for (const ModuleEntry& entry : sonde::modules()) {
     const ModuleInfo& info = entry.module->info();
     const ModuleUse& use = use_[std::string(info.name)];
-    costs.push_back({static_cast<uint64_t>(use.ns_per_second * since_tick), use.runs_per_second > 0,
-                     info.histograms > 0});
+    costs.push_back(
+        {static_cast<uint64_t>(use.ns_per_second * since_tick), use.runs_per_second > 0, info.histograms > 0});
   }
   const uint64_t cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
   const bool changed = budget_.tick(costs, cpu_ns - last_cpu_ns_, now_ns - last_tick_);

@@ -30,8 +30,8 @@ struct ProgramTotals {
 
 // What `last` becomes when the totals went from `before` to `after` in a sample of `sample_ns`, which stands for all of
 // the `since_ns` since the sample before. Totals that went back (programs loaded again) count as nothing.
-ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after, uint64_t sample_ns,
-                      uint64_t since_ns);
+ModuleUse sampled_use(const ModuleUse& last, const ProgramTotals& before, const ProgramTotals& after,
+                      uint64_t sample_ns, uint64_t since_ns);
 
 class Overhead {
  public:

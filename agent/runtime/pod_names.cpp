@@ -19,14 +19,10 @@ using kube::PodSourceEntry;
 
 kube::KubeletTls tls_of(KubeletTlsMode mode) {
   switch (mode) {
-    case KubeletTlsMode::Ca:
-      return kube::KubeletTls::Ca;
-    case KubeletTlsMode::Pin:
-      return kube::KubeletTls::Pin;
-    case KubeletTlsMode::Insecure:
-      return kube::KubeletTls::Insecure;
-    case KubeletTlsMode::Auto:
-      break;
+    case KubeletTlsMode::Ca: return kube::KubeletTls::Ca;
+    case KubeletTlsMode::Pin: return kube::KubeletTls::Pin;
+    case KubeletTlsMode::Insecure: return kube::KubeletTls::Insecure;
+    case KubeletTlsMode::Auto: break;
   }
   return kube::KubeletTls::Auto;
 }
@@ -78,18 +74,14 @@ Result<std::vector<PodSourceEntry>> pod_sources(const Config& config, const PodN
   const bool api = !inputs.api.url.empty();
   std::vector<PodSourceEntry> entries;
   switch (config.identity_source) {
-    case IdentitySource::Cgroup:
-      return entries;
-    case IdentitySource::PodsApi:
-      entries.push_back(pods_api(config));
-      return entries;
+    case IdentitySource::Cgroup: return entries;
+    case IdentitySource::PodsApi: entries.push_back(pods_api(config)); return entries;
     case IdentitySource::ApiServer:
       if (!api) return Error("identity.source is apiServer, but there is no API server: set kubernetes.apiServer");
       entries.push_back(api_server(inputs));
       return entries;
     case IdentitySource::Kubelet:
-    case IdentitySource::Auto:
-      break;
+    case IdentitySource::Auto: break;
   }
   auto own = kubelet(config, inputs, table);
   if (!own) return own.error();
@@ -103,8 +95,10 @@ Result<std::vector<PodSourceEntry>> pod_sources(const Config& config, const PodN
   if (wanted.kubelet_address.empty()) own->make = {}, own->unused = "kubelet.address is not set";
   entries.push_back(std::move(*own));
   PodSourceEntry last = api_server(inputs);
-  if (!api) last.make = {}, last.unused = "kubernetes.apiServer is none";
-  else if (!wanted.api_server_fallback) last.make = {}, last.unused = "identity.apiServerFallback is false";
+  if (!api)
+    last.make = {}, last.unused = "kubernetes.apiServer is none";
+  else if (!wanted.api_server_fallback)
+    last.make = {}, last.unused = "identity.apiServerFallback is false";
   entries.push_back(std::move(last));
   return entries;
 }

@@ -36,7 +36,7 @@ class Policies {
   std::vector<std::string> errors() const;
   const std::vector<RefusedObject>& refused() const { return refused_; }
   bool is_object(const Policy& policy) const;  // of the API server
-  int watch_fd() const;  // readable when a file changed; -1: ask now and then
+  int watch_fd() const;                        // readable when a file changed; -1: ask now and then
 
  private:
   Policies() = default;

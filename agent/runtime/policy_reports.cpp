@@ -18,7 +18,8 @@ namespace {
 // What all reports of one moment have in common.
 struct Moment {
   explicit Moment(const StatusSources& sources)
-      : modules(sources.engine.modules()), functions(sources.functions.reports()),
+      : modules(sources.engine.modules()),
+        functions(sources.functions.reports()),
         limited(sources.aggregator.stats().series_limited) {
     over_budget = sources.overhead.budget().over_budget() ||
                   std::ranges::any_of(sources.overhead.steps(), [](auto s) { return s != OverheadStep::Full; });
@@ -124,7 +125,8 @@ void add_probes(const std::vector<ModuleReport>& modules, kube::NodeReport& repo
 std::vector<PolicyReport> policy_reports(const StatusSources& sources) {
   const Moment moment(sources);
   std::map<std::string, const Policy*> by_name;
-  for (const Policy& policy : sources.control.policies()) by_name.emplace(display_name(policy) + "\n" + policy.source, &policy);
+  for (const Policy& policy : sources.control.policies())
+    by_name.emplace(display_name(policy) + "\n" + policy.source, &policy);
   const auto decisions = sources.control.decided();
   std::vector<PolicyReport> reports;
   for (PolicyStatus& status : policy_status(sources.control.policies(), decisions, sources.control.context())) {

@@ -37,7 +37,8 @@ Result<std::unique_ptr<Servers>> Servers::start(const Config& config, ServerSour
     servers->addresses_.push_back(servers->everyone_->address() + (pulled ? " (health, metrics)" : " (health)"));
   }
   if (!config.listen.http_local.empty()) {
-    const std::string address = (config.listen.http_local.starts_with(':') ? "127.0.0.1" : "") + config.listen.http_local;
+    const std::string address =
+        (config.listen.http_local.starts_with(':') ? "127.0.0.1" : "") + config.listen.http_local;
     auto server = listen(address, "local", [&](HttpServer& http) {
       serve_health(http, servers->health_);
       serve_metrics(http, *sources.metrics);

@@ -20,7 +20,7 @@ namespace sonde {
 
 struct ServerSources {
   const PrometheusExporter* metrics = nullptr;
-  std::function<std::string()> status, pods, report, policies;  // JSON
+  std::function<std::string()> status, pods, report, policies;                               // JSON
   std::function<std::string(const std::string& pod, const std::string& container)> explain;  // likewise
   std::function<Result<void>()> alive, ready;
 };
@@ -30,7 +30,7 @@ class Servers {
   static Result<std::unique_ptr<Servers>> start(const Config& config, ServerSources sources);
   ~Servers();
 
-  void not_ready();  // shutting down
+  void not_ready();                            // shutting down
   std::vector<std::string> addresses() const;  // for the log
 
  private:

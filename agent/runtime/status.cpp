@@ -134,14 +134,19 @@ Json exporters_json(const Outputs& outputs) {
 Json pipeline_json(const AggregatorStats& stats) {
   Json discards = Json::object();
   for (std::size_t i = 0; i < stats.discards.size(); ++i) {
-    if (stats.discards[i].samples) discards[std::string(discard_name(static_cast<Discard>(i)))] = stats.discards[i].samples;
+    if (stats.discards[i].samples)
+      discards[std::string(discard_name(static_cast<Discard>(i)))] = stats.discards[i].samples;
   }
   Json detours = Json::object();
   for (std::size_t i = 0; i < stats.detours.size(); ++i) {
     if (stats.detours[i].samples) detours[std::string(detour_name(static_cast<Detour>(i)))] = stats.detours[i].samples;
   }
-  return {{"samples", stats.received.samples}, {"streams", stats.streams},     {"series", stats.series},
-          {"discarded", discards},             {"detoured", detours},          {"pending_slots", stats.pending_slots},
+  return {{"samples", stats.received.samples},
+          {"streams", stats.streams},
+          {"series", stats.series},
+          {"discarded", discards},
+          {"detoured", detours},
+          {"pending_slots", stats.pending_slots},
           {"series_limited", stats.series_limited}};
 }
 
@@ -227,7 +232,9 @@ Json identity_json(const StatusSources& from) {
   if (fresh) json["age_seconds"] = static_cast<double>(now > fresh ? now - fresh : 0) / 1e9;
   json["sources"] = Json::array();
   for (const kube::SourceStatus& source : from.pod_sources->status()) {
-    Json one{{"name", source.name}, {"state", kube::source_state_word(source.state)}, {"in_use", source.in_use},
+    Json one{{"name", source.name},
+             {"state", kube::source_state_word(source.state)},
+             {"in_use", source.in_use},
              {"failures", source.failures}};
     if (!source.reason.empty()) one["reason"] = source.reason;
     json["sources"].push_back(std::move(one));
@@ -285,10 +292,14 @@ std::string make_pods_json(const IdentitySnapshot& identity, const Members& memb
   for (const auto& [path, subject] : subjects_of(identity)) {
     Json one{{"kind", subject->kind == SubjectKind::Container ? "container" : "cgroup"}, {"cgroup", path}};
     one["cgroup_id"] = subject->cgroup_id;
-    const std::pair<const char*, const std::string&> names[] = {
-        {"namespace", subject->namespace_name}, {"pod", subject->pod_name},     {"container", subject->container_name},
-        {"pod_uid", subject->pod_uid},          {"runtime", subject->runtime},  {"container_id", subject->container_id},
-        {"qos", subject->qos},                  {"image", subject->image}};
+    const std::pair<const char*, const std::string&> names[] = {{"namespace", subject->namespace_name},
+                                                                {"pod", subject->pod_name},
+                                                                {"container", subject->container_name},
+                                                                {"pod_uid", subject->pod_uid},
+                                                                {"runtime", subject->runtime},
+                                                                {"container_id", subject->container_id},
+                                                                {"qos", subject->qos},
+                                                                {"image", subject->image}};
     for (const auto& [key, value] : names) {
       if (!value.empty()) one[key] = value;
     }

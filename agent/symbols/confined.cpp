@@ -37,9 +37,9 @@ bool forbid_system_calls() {
 #else
   constexpr uint32_t kArch = AUDIT_ARCH_X86_64;
 #endif
-  constexpr uint32_t kAllowed[] = {SYS_read,   SYS_pread64, SYS_write,   SYS_mmap,       SYS_munmap, SYS_mremap,
-                                   SYS_brk,    SYS_madvise, SYS_futex,   SYS_exit,       SYS_exit_group, SYS_rt_sigreturn,
-                                   SYS_mprotect, SYS_close, SYS_rt_sigprocmask};
+  constexpr uint32_t kAllowed[] = {SYS_read,       SYS_pread64,      SYS_write,    SYS_mmap,  SYS_munmap,
+                                   SYS_mremap,     SYS_brk,          SYS_madvise,  SYS_futex, SYS_exit,
+                                   SYS_exit_group, SYS_rt_sigreturn, SYS_mprotect, SYS_close, SYS_rt_sigprocmask};
   std::vector<sock_filter> filter = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArch, 1, 0),
@@ -212,7 +212,8 @@ Result<std::string> run_confined(int file, const Confinement& limits, const std:
 Result<void> run_opener(std::chrono::milliseconds deadline, std::size_t most, std::vector<GivenFile>& given,
                         const std::function<void(const Give&)>& work) {
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return Error::system("cannot make a socket", errno);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Error::system("cannot make a socket", errno);
   const Fd in(ends[0]);
   Fd out(ends[1]);
   const pid_t pid = fork();

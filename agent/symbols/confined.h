@@ -14,8 +14,8 @@ namespace sonde {
 
 struct Confinement {
   std::chrono::milliseconds deadline{2000};
-  std::size_t memory = 256 << 20;       // bytes beyond what the agent has
-  std::size_t answer = 2 << 20;         // bytes that it may write
+  std::size_t memory = 256 << 20;  // bytes beyond what the agent has
+  std::size_t answer = 2 << 20;    // bytes that it may write
 };
 
 // Runs `work` in a child that has no capability and no user of this machine, whose only descriptors are `file` and what it

@@ -26,7 +26,8 @@ bool is_function(const Elf64_Sym& symbol) {
 
 Refusal ElfFile::open(const ByteSource& source, Machine machine, const ElfLimits& limits, ElfFile& out) {
   Elf64_Ehdr header{};
-  if (!source.read(0, &header, sizeof(header)) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return Refusal::BadElf;
+  if (!source.read(0, &header, sizeof(header)) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+    return Refusal::BadElf;
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
       header.e_machine != static_cast<uint16_t>(machine)) {
     return Refusal::WrongArchitecture;
@@ -40,7 +41,8 @@ Refusal ElfFile::open(const ByteSource& source, Machine machine, const ElfLimits
   if (header.e_phnum > limits.headers || header.e_shnum > limits.headers) return Refusal::TooLarge;
   if (header.e_phnum == 0 || header.e_phentsize != sizeof(Elf64_Phdr)) return Refusal::BadElf;
   out.segments_.resize(header.e_phnum);
-  if (!source.read(header.e_phoff, out.segments_.data(), out.segments_.size() * sizeof(Elf64_Phdr))) return Refusal::BadElf;
+  if (!source.read(header.e_phoff, out.segments_.data(), out.segments_.size() * sizeof(Elf64_Phdr)))
+    return Refusal::BadElf;
   return out.read_sections(header);
 }
 

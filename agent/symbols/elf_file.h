@@ -17,10 +17,10 @@
 namespace sonde {
 
 struct ElfLimits {
-  std::size_t headers = 4096;               // program and section headers, each
-  std::size_t strings = 64 << 20;           // bytes of a string table
-  std::size_t symbols = 8'000'000;          // over all tables
-  std::size_t notes = 4 << 20;              // bytes of a note section
+  std::size_t headers = 4096;       // program and section headers, each
+  std::size_t strings = 64 << 20;   // bytes of a string table
+  std::size_t symbols = 8'000'000;  // over all tables
+  std::size_t notes = 4 << 20;      // bytes of a note section
 };
 
 class ElfFile {

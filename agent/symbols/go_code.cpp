@@ -74,8 +74,8 @@ GoCode read_arm64(std::span<const unsigned char> code) {
 
 bool is_go(const ElfFile& file) {
   return std::ranges::any_of(file.sections(), [](const ElfFile::Section& section) {
-    return section.name == ".gopclntab" || section.name == ".data.rel.ro.gopclntab" || section.name == ".go.buildinfo" ||
-           section.name == ".note.go.buildid";
+    return section.name == ".gopclntab" || section.name == ".data.rel.ro.gopclntab" ||
+           section.name == ".go.buildinfo" || section.name == ".note.go.buildid";
   });
 }
 

@@ -9,9 +9,9 @@ namespace sonde {
 
 std::string_view word_of(Refusal refusal) {
   static constexpr std::array<std::string_view, 18> kWords = {
-      "None",        "FileNotFound", "NotAFile",    "BadElf",         "WrongArchitecture", "TooLarge",
-      "SymbolNotFound", "NotCode",   "Undecodable", "OldGo",          "Unsupported",       "TimedOut",
-      "TooMany",     "AttachFailed", "NoReturnProbes", "NoKernelProbes", "Denied",         "TooHot"};
+      "None",           "FileNotFound",   "NotAFile", "BadElf",      "WrongArchitecture", "TooLarge", "SymbolNotFound",
+      "NotCode",        "Undecodable",    "OldGo",    "Unsupported", "TimedOut",          "TooMany",  "AttachFailed",
+      "NoReturnProbes", "NoKernelProbes", "Denied",   "TooHot"};
   const auto index = static_cast<std::size_t>(refusal);
   return index < kWords.size() ? kWords[index] : "Unknown";
 }

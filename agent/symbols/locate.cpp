@@ -20,7 +20,7 @@
 namespace sonde {
 namespace {
 
-constexpr std::size_t kMostFiles = 64;      // that one call hands over
+constexpr std::size_t kMostFiles = 64;       // that one call hands over
 constexpr std::size_t kMapsBytes = 4 << 20;  // of /proc/<pid>/maps
 
 using FileId = std::pair<uint64_t, uint64_t>;
@@ -105,8 +105,9 @@ uint64_t nanoseconds(const timespec& time) {
 
 }  // namespace
 
-Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t> pids, std::span<const std::string> paths,
-                          std::chrono::milliseconds deadline, std::vector<LocatedFile>& found) {
+Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t> pids,
+                          std::span<const std::string> paths, std::chrono::milliseconds deadline,
+                          std::vector<LocatedFile>& found) {
   std::vector<GivenFile> given;
   auto ran = run_opener(deadline, kMostFiles, given, [&](const Give& give) {
     Opener opener(proc_root, paths, give);
@@ -115,8 +116,8 @@ Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t
   for (GivenFile& one : given) {
     struct stat status {};
     if (one.number >= paths.size() || fstat(one.file.get(), &status) != 0) continue;
-    found.push_back({one.number, std::move(one.file), status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size),
-                     nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)});
+    found.push_back({one.number, std::move(one.file), status.st_dev, status.st_ino,
+                     static_cast<uint64_t>(status.st_size), nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)});
   }
   return ran;
 }

@@ -24,7 +24,8 @@ struct LocatedFile {
 // (/proc/<pid>/map_files), and else the path below the process's root, which the kernel keeps from leading out of it. The
 // same path may be another file in another process. Error: a file system of theirs does not answer in time; what was found
 // until then is kept in `found`.
-Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t> pids, std::span<const std::string> paths,
-                          std::chrono::milliseconds deadline, std::vector<LocatedFile>& found);
+Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t> pids,
+                          std::span<const std::string> paths, std::chrono::milliseconds deadline,
+                          std::vector<LocatedFile>& found);
 
 }  // namespace sonde

@@ -8,8 +8,23 @@
 namespace sonde::x86 {
 
 enum : uint16_t {
-  kR15 = 0, kR14 = 8, kR13 = 16, kR12 = 24, kRbp = 32, kRbx = 40, kR11 = 48, kR10 = 56, kR9 = 64, kR8 = 72,
-  kRax = 80, kRcx = 88, kRdx = 96, kRsi = 104, kRdi = 112, kRip = 128, kRsp = 152,
+  kR15 = 0,
+  kR14 = 8,
+  kR13 = 16,
+  kR12 = 24,
+  kRbp = 32,
+  kRbx = 40,
+  kR11 = 48,
+  kR10 = 56,
+  kR9 = 64,
+  kR8 = 72,
+  kRax = 80,
+  kRcx = 88,
+  kRdx = 96,
+  kRsi = 104,
+  kRdi = 112,
+  kRip = 128,
+  kRsp = 152,
 };
 
 }  // namespace sonde::x86

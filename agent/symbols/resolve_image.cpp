@@ -15,9 +15,9 @@ namespace sonde {
 namespace {
 
 constexpr std::size_t kMostPlaces = 16'384;
-constexpr std::size_t kPlacesOfOne = 1'100;      // of one query: a Go function with its returns, a USDT probe inlined often
+constexpr std::size_t kPlacesOfOne = 1'100;  // of one query: a Go function with its returns, a USDT probe inlined often
 constexpr std::size_t kLongestFunction = 1 << 20;
-constexpr std::size_t kSameName = 16;            // static functions of one name
+constexpr std::size_t kSameName = 16;  // static functions of one name
 
 // Go's names have a package in front, those of C in a Go program (cgo) have none.
 bool is_go_name(std::string_view symbol) { return symbol.find('.') != std::string_view::npos; }
@@ -77,7 +77,8 @@ class ImageResolver {
     if (!go.decoded) return Refusal::Undecodable;
     if (queries_[query].returns) {
       for (const uint64_t at : go.returns) {
-        const Refusal refusal = add({.query = query, .is_return = true, .offset = *offset + at, .semaphore = 0, .argument = {}});
+        const Refusal refusal =
+            add({.query = query, .is_return = true, .offset = *offset + at, .semaphore = 0, .argument = {}});
         if (refusal != Refusal::None) return refusal;
       }
     }
@@ -176,9 +177,16 @@ std::string encode_answer(const ImageAnswer& answer) {
   put(WireHeader{static_cast<uint32_t>(answer.places.size()), static_cast<uint32_t>(answer.refusals.size()),
                  static_cast<uint8_t>(answer.refusal), answer.go, answer.stripped, 0});
   for (const CodePlace& place : answer.places) {
-    put(WirePlace{place.offset, place.semaphore, place.query, place.argument.displacement, place.argument.register_offset,
-                  place.is_return, static_cast<uint8_t>(place.argument.kind), place.argument.is_signed,
-                  place.argument.bytes, {}});
+    put(WirePlace{place.offset,
+                  place.semaphore,
+                  place.query,
+                  place.argument.displacement,
+                  place.argument.register_offset,
+                  place.is_return,
+                  static_cast<uint8_t>(place.argument.kind),
+                  place.argument.is_signed,
+                  place.argument.bytes,
+                  {}});
   }
   for (const Refusal refusal : answer.refusals) put(static_cast<uint8_t>(refusal));
   return bytes;
@@ -187,7 +195,8 @@ std::string encode_answer(const ImageAnswer& answer) {
 bool decode_answer(std::string_view bytes, std::size_t queries, ImageAnswer& answer) {
   WireHeader header;
   constexpr auto kLast = static_cast<uint8_t>(Refusal::TooHot);
-  if (!take(bytes, header) || header.refusal > kLast || header.refusals != queries || header.places > kMostPlaces) return false;
+  if (!take(bytes, header) || header.refusal > kLast || header.refusals != queries || header.places > kMostPlaces)
+    return false;
   answer = {};
   answer.refusal = static_cast<Refusal>(header.refusal);
   answer.go = header.go != 0;
@@ -195,10 +204,13 @@ bool decode_answer(std::string_view bytes, std::size_t queries, ImageAnswer& ans
   for (uint32_t i = 0; i < header.places; ++i) {
     WirePlace wire;
     if (!take(bytes, wire) || !sound(wire, queries)) return false;
-    CodePlace place{.query = wire.query, .is_return = wire.is_return != 0, .offset = wire.offset, .semaphore = wire.semaphore,
+    CodePlace place{.query = wire.query,
+                    .is_return = wire.is_return != 0,
+                    .offset = wire.offset,
+                    .semaphore = wire.semaphore,
                     .argument = {}};
-    place.argument = {static_cast<ArgumentPlace::Kind>(wire.kind), wire.is_signed != 0, wire.bytes, wire.register_offset,
-                      wire.displacement};
+    place.argument = {static_cast<ArgumentPlace::Kind>(wire.kind), wire.is_signed != 0, wire.bytes,
+                      wire.register_offset, wire.displacement};
     answer.places.push_back(place);
   }
   for (uint32_t i = 0; i < header.refusals; ++i) {

@@ -127,7 +127,8 @@ std::optional<ArgumentPlace> usdt_argument(Machine machine, std::string_view arg
   if (at == std::string_view::npos || !take_number(word.substr(0, at), width)) return std::nullopt;
   ArgumentPlace place;
   place.is_signed = width < 0;
-  if (width != 1 && width != 2 && width != 4 && width != 8 && width != -1 && width != -2 && width != -4 && width != -8) {
+  if (width != 1 && width != 2 && width != 4 && width != 8 && width != -1 && width != -2 && width != -4 &&
+      width != -8) {
     return std::nullopt;
   }
   place.bytes = static_cast<uint8_t>(width < 0 ? -width : width);

@@ -13,9 +13,9 @@
 namespace sonde {
 
 struct UsdtProbe {
-  std::string name;       // provider:probe
-  uint64_t address = 0;   // virtual
-  uint64_t semaphore = 0; // virtual; 0: none
+  std::string name;        // provider:probe
+  uint64_t address = 0;    // virtual
+  uint64_t semaphore = 0;  // virtual; 0: none
   std::string arguments;
 };
 // At most 100000 probes; broken notes end the list.

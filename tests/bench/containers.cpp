@@ -116,7 +116,8 @@ void remove_tree(const fs::path& directory) {
   for (const auto& entry : fs::directory_iterator(directory, ignored)) {
     if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) remove_tree(entry.path());
   }
-  for (int i = 0; i < 50 && rmdir(directory.c_str()) != 0 && errno == EBUSY; ++i) usleep(10'000);  // a process just left
+  for (int i = 0; i < 50 && rmdir(directory.c_str()) != 0 && errno == EBUSY; ++i)
+    usleep(10'000);  // a process just left
 }
 
 // Left behind by runs that were killed.
@@ -154,8 +155,11 @@ Result<Containers> Containers::prepare() {
 }
 
 Containers::Containers(Containers&& other) noexcept
-    : root_(std::exchange(other.root_, {})), worker_(std::exchange(other.worker_, -1)),
-      ask_(std::exchange(other.ask_, -1)), answer_(std::exchange(other.answer_, -1)), count_(other.count_) {}
+    : root_(std::exchange(other.root_, {})),
+      worker_(std::exchange(other.worker_, -1)),
+      ask_(std::exchange(other.ask_, -1)),
+      answer_(std::exchange(other.answer_, -1)),
+      count_(other.count_) {}
 
 Containers::~Containers() {
   if (root_.empty()) return;

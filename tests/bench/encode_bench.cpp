@@ -63,8 +63,8 @@ BatchPtr make(Kind kind, uint64_t round) {
     resource.promoted = {{"k8s.container.name", std::string("postgres")},
                          {"k8s.namespace.name", fmt::format("team-{}", c % 20)},
                          {"k8s.pod.name", fmt::format("postgres-{}", c)}};
-    batch->resources.push_back({std::make_shared<const Resource>(std::move(resource)),
-                                static_cast<uint32_t>(batch->points.size()), kPoints});
+    batch->resources.push_back(
+        {std::make_shared<const Resource>(std::move(resource)), static_cast<uint32_t>(batch->points.size()), kPoints});
     for (uint32_t i = 0; i < kPoints; i++) {
       Point& point = batch->points.emplace_back();
       point.metric = kind == Kind::Histograms ? &kTime : &kSums[i / 10];
@@ -118,9 +118,9 @@ class Bench {
     file << "{\"benchmark\":\"encode\",\"containers\":" << kContainers << ",\"points\":" << kContainers * kPoints
          << ",\"rows\":[";
     for (size_t i = 0; i < rows_.size(); i++) {
-      file << fmt::format(R"({}{{"what":"{}","ns_per_point":{:.2f},"million_points_per_second":{:.3f},"bytes_per_point":{:.2f}}})",
-                          i ? "," : "", rows_[i].what, rows_[i].ns_per_point, 1e3 / rows_[i].ns_per_point,
-                          rows_[i].bytes_per_point);
+      file << fmt::format(
+          R"({}{{"what":"{}","ns_per_point":{:.2f},"million_points_per_second":{:.3f},"bytes_per_point":{:.2f}}})",
+          i ? "," : "", rows_[i].what, rows_[i].ns_per_point, 1e3 / rows_[i].ns_per_point, rows_[i].bytes_per_point);
     }
     file << "]}\n";
     return file.good();

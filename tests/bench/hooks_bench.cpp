@@ -91,7 +91,8 @@ Variant tool(const std::string& name, std::vector<std::string> command) {
 void mount_tracefs() {
   if (access("/sys/kernel/tracing/events", F_OK) == 0) return;
   if (unshare(CLONE_NEWNS) || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr)) return;
-  if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, nullptr)) fmt::print(stderr, "no tracefs: peers may not run\n");
+  if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, nullptr))
+    fmt::print(stderr, "no tracefs: peers may not run\n");
 }
 
 }  // namespace
@@ -115,11 +116,13 @@ int main(int argc, char** argv) {
     EmptyPrograms empty;
     const Boxes boxes;
     Probes sonde(boxes);
-    const std::string hist = "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } tracepoint:raw_syscalls:sys_exit "
-                             "/@s[tid]/ { @h[cgroup] = hist(nsecs - @s[tid]); delete(@s[tid]); }";
-    const std::string queue = "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; } "
-                              "tracepoint:sched:sched_switch { if (args->prev_state == 0) { @q[args->prev_pid] = nsecs; } "
-                              "$n = @q[args->next_pid]; if ($n) { @h = hist(nsecs - $n); } delete(@q[args->next_pid]); }";
+    const std::string hist =
+        "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } tracepoint:raw_syscalls:sys_exit "
+        "/@s[tid]/ { @h[cgroup] = hist(nsecs - @s[tid]); delete(@s[tid]); }";
+    const std::string queue =
+        "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; } "
+        "tracepoint:sched:sched_switch { if (args->prev_state == 0) { @q[args->prev_pid] = nsecs; } "
+        "$n = @q[args->next_pid]; if ($n) { @h = hist(nsecs - $n); } delete(@q[args->next_pid]); }";
     std::vector<Variant> reads;
     reads.push_back(nothing());
     reads.push_back(empty.variant("two empty programs", {"empty_enter", "empty_exit"}));

@@ -67,7 +67,8 @@ std::vector<Variant> variants_of(Probes& probes, const std::string& module) {
     if (hooks.empty() || (asked.opt_in && hooks == before)) continue;
     if (hooks != before) {
       const auto twins = std::ranges::count_if(hooks, has_twin);
-      const std::string of = twins == static_cast<std::ptrdiff_t>(hooks.size()) ? "" : fmt::format(" of {}", hooks.size());
+      const std::string of =
+          twins == static_cast<std::ptrdiff_t>(hooks.size()) ? "" : fmt::format(" of {}", hooks.size());
       variants.push_back(empty_twins(fmt::format("{}{} empty programs", twins, of), hooks));
     }
     const std::string name = fmt::format("{} {}", module, asked.name);
@@ -108,7 +109,8 @@ int main(int argc, char** argv) {
       }
       const Load& load = load_of(module);
       measure(variants, Worker(load.kind, boxes.worker(), cpu), load.n, rounds);
-      json["modules"][module] = {{"work", load.title}, {"variants", report(fmt::format("{}: {}", module, load.title), variants)}};
+      json["modules"][module] = {{"work", load.title},
+                                 {"variants", report(fmt::format("{}: {}", module, load.title), variants)}};
     }
   }
   if (!json_file.empty()) std::ofstream(json_file) << json.dump(2) << "\n";

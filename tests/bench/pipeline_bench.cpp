@@ -68,7 +68,7 @@ struct Figures {
   double collect_ns = 0;  // per point
   double emit_ns = 0;
   double encode_ns = 0;
-  double begin_ns = 0;    // per subject: a snapshot in which each has changed hands once
+  double begin_ns = 0;     // per subject: a snapshot in which each has changed hands once
   double state_bytes = 0;  // per subject: accumulators, names
   double batch_bytes = 0;  // per subject: while a batch is alive
   double wire_bytes = 0;   // per point, before compression
@@ -103,7 +103,8 @@ class Bench {
     const double points = static_cast<double>(subjects_ * kSeries);
     uint64_t started = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     aggregator.begin_collection(identity_, policy_, now_);
-    figures.begin_ns = static_cast<double>(clock_ns(CLOCK_THREAD_CPUTIME_ID) - started) / static_cast<double>(subjects_);
+    figures.begin_ns =
+        static_cast<double>(clock_ns(CLOCK_THREAD_CPUTIME_ID) - started) / static_cast<double>(subjects_);
     drain(aggregator, 0);
     aggregator.end_collection(now_);
     figures.state_bytes = (resident() - before) / static_cast<double>(subjects_);
@@ -151,7 +152,8 @@ class Bench {
     auto made = std::make_shared<Subject>();
     made->kind = SubjectKind::Container;
     made->cgroup_id = 1000 + i;
-    made->cgroup_path = fmt::format("/kubepods.slice/kubepods-burstable.slice/pod{}/cri-containerd-{:064x}.scope", i, i);
+    made->cgroup_path =
+        fmt::format("/kubepods.slice/kubepods-burstable.slice/pod{}/cri-containerd-{:064x}.scope", i, i);
     made->container_id = fmt::format("{:064x}", i);
     made->pod_uid = fmt::format("0f0f0f0f-0000-4000-8000-{:012x}", i / 3);
     made->namespace_name = fmt::format("team-{}", i % 20);

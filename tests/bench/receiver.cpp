@@ -42,7 +42,8 @@ Receiver::Receiver() {
   const int fd = mkstemp(name);
   if (fd >= 0) close(fd);
   authority_file_ = name;
-  if (!write_file_atomically(authority_file_, authority.certificate())) throw std::runtime_error("cannot write to /tmp");
+  if (!write_file_atomically(authority_file_, authority.certificate()))
+    throw std::runtime_error("cannot write to /tmp");
   grpc::SslServerCredentialsOptions tls;
   tls.pem_key_cert_pairs.push_back({own.key, own.certificate});
   grpc::ServerBuilder builder;

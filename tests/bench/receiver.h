@@ -18,8 +18,8 @@ struct Received {
   uint64_t collections = 0;
   uint64_t requests = 0;
   uint64_t points = 0;
-  uint64_t resources = 0;   // with container.id, over all collections
-  uint64_t map_bytes = 0;   // kernel memory that the agent reports, the newest
+  uint64_t resources = 0;  // with container.id, over all collections
+  uint64_t map_bytes = 0;  // kernel memory that the agent reports, the newest
 };
 
 class Receiver final : public opentelemetry::proto::collector::metrics::v1::MetricsService::Service {

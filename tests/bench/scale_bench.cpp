@@ -31,7 +31,7 @@ namespace sonde::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr double kPeriod = 30;         // seconds: what the bar is stated for
+constexpr double kPeriod = 30;            // seconds: what the bar is stated for
 constexpr double kMostCorePercent = 0.2;  // the bar, for 750 containers
 constexpr uint32_t kBarSize = 750;
 constexpr double kMostResidentMib = 40;
@@ -49,21 +49,22 @@ struct Case {
 struct Row {
   uint32_t containers = 0;
   std::string preset;
-  double seen = 0;     // containers in a collection: fewer were not active in time
-  double points = 0;   // per collection
-  double cpu_ms = 0;   // per collection, export included
+  double seen = 0;          // containers in a collection: fewer were not active in time
+  double points = 0;        // per collection
+  double cpu_ms = 0;        // per collection, export included
   double idle_percent = 0;  // of a core, between collections
   double core_percent = 0;  // at kPeriod
   double resident_mib = 0;  // without the pages of BPF maps, which maps_mib has
   double anonymous_mib = 0, maps_mib = 0;
-  double start_ms = 0;      // CPU until it has settled
-  double round_ms = 0;      // longest round of the workload
+  double start_ms = 0;  // CPU until it has settled
+  double round_ms = 0;  // longest round of the workload
 };
 
 volatile sig_atomic_t interrupted = 0;
 
 void pause_for(double seconds) {
-  for (double left = seconds; left > 0 && !interrupted; left -= 0.1) usleep(static_cast<useconds_t>(std::min(left, 0.1) * 1e6));
+  for (double left = seconds; left > 0 && !interrupted; left -= 0.1)
+    usleep(static_cast<useconds_t>(std::min(left, 0.1) * 1e6));
 }
 
 // The agent as a child; killed with its parent.
@@ -119,11 +120,32 @@ class Child {
 
 std::vector<std::string> agent_command(const std::string& binary, const Receiver& receiver, const Case& one,
                                        int interval) {
-  std::vector<std::string> command{binary, "agent", "--log-level", "warn", "--interval", fmt::format("{}s", interval),
-                                   "--export", "otlp", "--otlp-endpoint", receiver.endpoint(), "--otlp-ca",
-                                   receiver.authority_file(), "--otlp-compression", "gzip", "--preset", one.preset,
-                                   "--outside-containers", "false", "--overhead-millicpu", "0", "--http", "127.0.0.1:0", "--http-local", "127.0.0.1:0",
-                                   "--grpc", "127.0.0.1:0"};
+  std::vector<std::string> command{binary,
+                                   "agent",
+                                   "--log-level",
+                                   "warn",
+                                   "--interval",
+                                   fmt::format("{}s", interval),
+                                   "--export",
+                                   "otlp",
+                                   "--otlp-endpoint",
+                                   receiver.endpoint(),
+                                   "--otlp-ca",
+                                   receiver.authority_file(),
+                                   "--otlp-compression",
+                                   "gzip",
+                                   "--preset",
+                                   one.preset,
+                                   "--outside-containers",
+                                   "false",
+                                   "--overhead-millicpu",
+                                   "0",
+                                   "--http",
+                                   "127.0.0.1:0",
+                                   "--http-local",
+                                   "127.0.0.1:0",
+                                   "--grpc",
+                                   "127.0.0.1:0"};
   // 50 series each are more than a node's limit as it comes. Kernel memory stays as it comes up to the size of the bar.
   for (const char* flag : {"--series-per-node", "--ceiling-series-per-node"}) {
     command.insert(command.end(), {flag, "2000000"});
@@ -185,9 +207,9 @@ Row measure(const std::string& binary, Receiver& receiver, Containers& container
 }
 
 void print(const Row& row) {
-  fmt::print("{:>10} {:<9} {:>9.0f} {:>12.2f} {:>9.2f} {:>8.3f} {:>10.3f} {:>8.1f} {:>8.1f} {:>9.1f} {:>9.0f}\n", row.containers,
-             row.preset, row.points, row.cpu_ms, row.points > 0 ? row.cpu_ms * 1e3 / row.points : 0, row.idle_percent,
-             row.core_percent, row.resident_mib, row.anonymous_mib, row.maps_mib, row.round_ms);
+  fmt::print("{:>10} {:<9} {:>9.0f} {:>12.2f} {:>9.2f} {:>8.3f} {:>10.3f} {:>8.1f} {:>8.1f} {:>9.1f} {:>9.0f}\n",
+             row.containers, row.preset, row.points, row.cpu_ms, row.points > 0 ? row.cpu_ms * 1e3 / row.points : 0,
+             row.idle_percent, row.core_percent, row.resident_mib, row.anonymous_mib, row.maps_mib, row.round_ms);
   std::fflush(stdout);
 }
 
@@ -219,8 +241,8 @@ int run(const std::string& binary, const std::vector<Case>& cases, const char* j
   constexpr const char* kTitles = "{:>10} {:<9} {:>9} {:>12} {:>9} {:>8} {:>10} {:>8} {:>8} {:>9} {:>9}\n";
   fmt::print(fmt::runtime(kTitles), "", "", "", "CPU ms per", "us per", "idle %", "% of core", "RSS", "of it", "kernel",
              "workload");
-  fmt::print(fmt::runtime(kTitles), "containers", "preset", "points", "collection", "point", "of core", "at 30 s", "MiB",
-             "anon", "maps MiB", "ms");
+  fmt::print(fmt::runtime(kTitles), "containers", "preset", "points", "collection", "point", "of core", "at 30 s",
+             "MiB", "anon", "maps MiB", "ms");
   for (const Case& one : cases) {
     if (auto grown = containers->grow(one.containers); !grown) {
       fmt::print(stderr, "bench_scale: {}\n", grown.error().message());
@@ -235,7 +257,8 @@ int run(const std::string& binary, const std::vector<Case>& cases, const char* j
       good = false;
     }
   }
-  fmt::print("bar for {} containers of 50 series: {} % of a core, {} MiB\n", kBarSize, kMostCorePercent, kMostResidentMib);
+  fmt::print("bar for {} containers of 50 series: {} % of a core, {} MiB\n", kBarSize, kMostCorePercent,
+             kMostResidentMib);
   if (json != nullptr) std::ofstream(json) << Json{{"benchmark", "scale"}, {"rows", rows}}.dump(1) << "\n";
   return good ? 0 : 1;
 }
@@ -247,21 +270,23 @@ int main(int argc, char** argv) {
   const char* json = nullptr;
   std::string binary = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../../sonde";
   // Detailed: what 750 containers have when all probes' series of Standard move.
-  std::vector<sonde::bench::Case> cases{{10, "Standard"}, {100, "Standard"}, {750, "Standard"}, {750, "Detailed"},
-                                        {1'000, "Standard"}, {10'000, "Standard"}};
+  std::vector<sonde::bench::Case> cases{{10, "Standard"},  {100, "Standard"},   {750, "Standard"},
+                                        {750, "Detailed"}, {1'000, "Standard"}, {10'000, "Standard"}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (std::strcmp(argv[i], "--json") == 0) json = argv[i + 1];
     if (std::strcmp(argv[i], "--agent") == 0) binary = argv[i + 1];
     if (std::strcmp(argv[i], "--sizes") == 0) {
       cases.clear();
       for (const std::string& word : sonde::split_list(argv[i + 1])) {
-        cases.push_back({static_cast<uint32_t>(std::atoi(word.c_str())), word.ends_with("d") ? "Detailed" : "Standard"});
+        cases.push_back(
+            {static_cast<uint32_t>(std::atoi(word.c_str())), word.ends_with("d") ? "Detailed" : "Standard"});
       }
       std::ranges::stable_sort(cases, {}, &sonde::bench::Case::containers);
     }
   }
   if (access(binary.c_str(), X_OK) != 0) {
-    fmt::print(stderr, "bench_scale: there is no agent at {}: build the target `sonde`, or give --agent PATH\n", binary);
+    fmt::print(stderr, "bench_scale: there is no agent at {}: build the target `sonde`, or give --agent PATH\n",
+               binary);
     return 1;
   }
   try {

@@ -42,8 +42,9 @@ std::optional<Target> target_of(const std::string& hook) {
 }
 
 // return 0
-constexpr bpf_insn kNothing[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
-                                 {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+constexpr bpf_insn kNothing[] = {
+    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
+    {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
 
 Fd load(const Target& target) {
   LIBBPF_OPTS(bpf_prog_load_opts, options);
@@ -58,7 +59,8 @@ Fd load(const Target& target) {
 
 // Both kinds are attached by this call; a tracing program knows its place already.
 Fd attach(const Target& target, const Fd& program) {
-  return Fd(bpf_raw_tracepoint_open(target.type == BPF_PROG_TYPE_TRACING ? nullptr : target.name.c_str(), program.get()));
+  return Fd(
+      bpf_raw_tracepoint_open(target.type == BPF_PROG_TYPE_TRACING ? nullptr : target.name.c_str(), program.get()));
 }
 
 }  // namespace
@@ -90,8 +92,7 @@ Variant empty_twins(const std::string& name, const std::vector<std::string>& hoo
           [twins] {
             for (Twin& twin : *twins) twin.link = {};
           },
-          false,
-          true};
+          false, true};
 }
 
 }  // namespace sonde::bench

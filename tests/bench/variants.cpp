@@ -132,7 +132,8 @@ SlotSetting Probes::setting(const std::string& probe, Level level, bool opt_in) 
   request.name = probe;
   request.level = level;
   if (opt_in) {
-    for (const MetricSpec& metric : sonde::modules()[static_cast<std::size_t>(find_module(probe))].module->info().metrics) {
+    for (const MetricSpec& metric :
+         sonde::modules()[static_cast<std::size_t>(find_module(probe))].module->info().metrics) {
       request.include_metrics.emplace_back(metric.name);
     }
   }

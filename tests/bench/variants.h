@@ -22,7 +22,7 @@ struct Variant {
   std::string name;
   std::function<bool()> attach;  // false: not on this machine
   std::function<void()> detach;
-  bool slow = false;  // another process: attached once, for all its rounds
+  bool slow = false;       // another process: attached once, for all its rounds
   bool reference = false;  // ratios of those after it refer to it
   std::vector<double> ns{};
 };

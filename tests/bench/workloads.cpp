@@ -55,7 +55,8 @@ int scratch(const char* directory, int flags) {
   const int file = mkostemp(path.data(), O_CLOEXEC);
   if (file < 0) return -1;
   const std::string zeros(kFileBytes, 'x');
-  const bool written = write(file, zeros.data(), zeros.size()) == static_cast<ssize_t>(zeros.size()) && fsync(file) == 0;
+  const bool written =
+      write(file, zeros.data(), zeros.size()) == static_cast<ssize_t>(zeros.size()) && fsync(file) == 0;
   const int opened = written ? open(path.c_str(), O_RDONLY | O_CLOEXEC | flags) : -1;
   unlink(path.c_str());
   close(file);
@@ -141,7 +142,8 @@ Run make_tcp() {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof(address);
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+            client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   must(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener, 1) == 0);
   must(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
   must(connect(client, reinterpret_cast<sockaddr*>(&address), length) == 0);

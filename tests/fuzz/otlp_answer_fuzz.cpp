@@ -25,12 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
       fuzz::require((result.verdict == SendResult::Verdict::Delivered) == (response.status / 100 == 2));
       break;
     }
-    case 2:
-      fuzz::require(judge_response(rest).verdict == SendResult::Verdict::Delivered);
-      break;
-    case 3:
-      parse_retry_after(rest, 1'700'000'000'000'000'000);
-      break;
+    case 2: fuzz::require(judge_response(rest).verdict == SendResult::Verdict::Delivered); break;
+    case 3: parse_retry_after(rest, 1'700'000'000'000'000'000); break;
     default: {
       const auto halves = split_request(rest);
       fuzz::require(halves.empty() || halves.size() == 2);

@@ -62,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
       kube::uid_of_pod_proto(text);
       break;
     default:
-      if (const std::string url = kube::kubelet_url(std::string(text)); !url.empty()) require(url.starts_with("https://"));
+      if (const std::string url = kube::kubelet_url(std::string(text)); !url.empty())
+        require(url.starts_with("https://"));
   }
   return 0;
 }

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cctype>
 
+#include "agent/base/utf8.h"
 #include "agent/export/prometheus_exporter.h"
 #include "agent/export/prometheus_names.h"
-#include "agent/base/utf8.h"
 #include "tests/fuzz/support.h"
 
 namespace {

@@ -149,9 +149,10 @@ TEST_F(AgentCountsTest, ManyShortCgroupsKeepTheirCountsAndNames) {
     const Cgroup one(parent.path() + "/" + std::to_string(i));
     one.run([i] { read_bytes(static_cast<uint64_t>((i + 1) * kBlock)); });
   }
-  ASSERT_TRUE(await([&] { return shown(parent.path() + "/" + std::to_string(kMany - 1), "sonde.file.io").series == 0 &&
-                                 status()["subjects"]["slots_used"] == status()["subjects"]["selected"]; }))
-      << status()["subjects"];
+  ASSERT_TRUE(await([&] {
+    return shown(parent.path() + "/" + std::to_string(kMany - 1), "sonde.file.io").series == 0 &&
+           status()["subjects"]["slots_used"] == status()["subjects"]["selected"];
+  })) << status()["subjects"];
   stop();
   std::map<std::string, int64_t> last;
   for (const Written& point : written())

@@ -59,7 +59,10 @@ TEST_F(AgentFaultsTest, WithoutIoSchedGoesOn) {
   policy("mine", "cgroups: ['" + box.path() + "']\n  preset: Standard");
   ASSERT_NO_FATAL_FAILURE(start());
   ASSERT_TRUE(await([&] { return measured(box.path()); }));
-  box.run([] { read_bytes(12 * kBlock); usleep(1000); });
+  box.run([] {
+    read_bytes(12 * kBlock);
+    usleep(1000);
+  });
   EXPECT_EQ(module_of(status(), "sched")["health"], "ok");
   EXPECT_NE(module_of(status(), "io")["health"], "ok");
   EXPECT_NE(module_of(status(), "io").dump().find("io_sys_enter"), std::string::npos);

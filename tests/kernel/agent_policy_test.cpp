@@ -54,7 +54,8 @@ TEST_F(AgentPolicyTest, FilesComeChangeBreakAndGoWithinTwoSeconds) {
   policy("mine", io_of(box.path()));
   EXPECT_TRUE(counts_soon(box)) << "added";
   policy("mine", "cgroups: ['" + box.path() + "']\n  preset: None\n  probes: [{name: io, level: Minimal}]");
-  EXPECT_TRUE(await_promised([&] { return shown(box.path(), "sonde.file.operation.duration").series == 0; }, 3)) << "changed";
+  EXPECT_TRUE(await_promised([&] { return shown(box.path(), "sonde.file.operation.duration").series == 0; }, 3))
+      << "changed";
   EXPECT_TRUE(counts_soon(box)) << "bytes are still asked for";
 
   policy_text("mine",
@@ -94,7 +95,8 @@ TEST_F(AgentPolicyTest, SelectedAgainWhileItsOldSlotIsStillClosing) {
     EXPECT_TRUE(await([&] {
       const int64_t now = bytes_read(id);
       return now == 8 * kBlock || now == before + 8 * kBlock;
-    })) << round << ": " << bytes_read(id) << " after " << before;
+    })) << round
+        << ": " << bytes_read(id) << " after " << before;
   }
   stop();
   EXPECT_EQ(fallen(), std::vector<std::string>());

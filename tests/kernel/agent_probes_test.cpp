@@ -23,7 +23,8 @@ class AgentProbesTest : public AgentTest {
 
 TEST_F(AgentProbesTest, NamesAndAliasesLimitTheDefaultPolicy) {
   const Cgroup& box = cgroup("box");
-  ASSERT_NO_FATAL_FAILURE(start({{"default-policy", "true"}, {"outside-containers", "true"}, {"probes", "fs,process,cpu"}}));
+  ASSERT_NO_FATAL_FAILURE(
+      start({{"default-policy", "true"}, {"outside-containers", "true"}, {"probes", "fs,process,cpu"}}));
   ASSERT_TRUE(await([&] { return measured(box.path()); }));
   box.run([] { read_bytes(8192); });
   EXPECT_TRUE(await([&] { return bytes_read(box) == 8192; }));
@@ -41,8 +42,8 @@ TEST_F(AgentProbesTest, NamesAndAliasesLimitTheDefaultPolicy) {
 
 TEST_F(AgentProbesTest, TheirLevelIsThePreset) {
   cgroup("box");
-  ASSERT_NO_FATAL_FAILURE(start({{"default-policy", "true"}, {"outside-containers", "true"}, {"probes", "process"},
-                                 {"preset", "Detailed"}}));
+  ASSERT_NO_FATAL_FAILURE(start(
+      {{"default-policy", "true"}, {"outside-containers", "true"}, {"probes", "process"}, {"preset", "Detailed"}}));
   EXPECT_TRUE(await([&] { return attached() == std::set<std::string>{"process"}; }));
 }
 

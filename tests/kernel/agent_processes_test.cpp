@@ -31,7 +31,8 @@ TEST_F(AgentProcessesTest, EachProcessHasItsPidAndTheTotalsAddUp) {
   HeldProcess second(box, {[] { read_bytes(20 * kBlock); }});
   first.step(0);
   second.step(0);
-  EXPECT_TRUE(await([&] { return read_by(box.path(), first.pid()) == 10 * kBlock; })) << read_by(box.path(), first.pid());
+  EXPECT_TRUE(await([&] { return read_by(box.path(), first.pid()) == 10 * kBlock; }))
+      << read_by(box.path(), first.pid());
   EXPECT_TRUE(await([&] { return read_by(box.path(), second.pid()) == 20 * kBlock; }));
   first.step(1);
   EXPECT_TRUE(await([&] { return read_by(box.path(), first.pid()) == 11 * kBlock; }));
@@ -57,8 +58,10 @@ TEST_F(AgentProcessesTest, ProcessesThatEndGiveTheirSlotsBackAndTheirCountsStay)
       ASSERT_EQ(status, 0);
       expected[child] = i * kBlock;
     }
-    ASSERT_TRUE(await([&] { return status()["subjects"]["known"] == status()["subjects"]["selected"] &&
-                                   shown(path, "sonde.file.io").series <= 2; }));
+    ASSERT_TRUE(await([&] {
+      return status()["subjects"]["known"] == status()["subjects"]["selected"] &&
+             shown(path, "sonde.file.io").series <= 2;
+    }));
   }
   stop();
   std::map<std::string, int64_t> last;

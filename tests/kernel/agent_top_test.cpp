@@ -77,7 +77,8 @@ TEST_F(AgentTopTest, WhoWorksIsInTheTable) {
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json["sorted_by"], "process.forks");
   bool found = false;
-  for (const auto& row : json["rows"]) found = found || (row["name"] == path_ && row["process.forks"].get<double>() > 1);
+  for (const auto& row : json["rows"])
+    found = found || (row["name"] == path_ && row["process.forks"].get<double>() > 1);
   EXPECT_TRUE(found) << json["rows"];
   double last = 1e300;
   for (const auto& row : json["rows"]) {

@@ -109,7 +109,8 @@ TEST_F(BlockDeviceTest, ARequestTakesAsLongAsItsDevice) {
 TEST_F(BlockDeviceTest, WaitingForTheDeviceIsNotItsTime) {
   constexpr uint64_t kNs = 20'000'000;
   const NullDisk disk(Settings{{"irqmode", "2"}, {"completion_nsec", std::to_string(kNs)}, {"hw_queue_depth", "1"}});
-  if (!disk.set("queue/scheduler", "mq-deadline")) GTEST_SKIP() << "this kernel has no scheduler that makes requests wait";
+  if (!disk.set("queue/scheduler", "mq-deadline"))
+    GTEST_SKIP() << "this kernel has no scheduler that makes requests wait";
   const NullDisk quick(Settings{{"irqmode", "1"}});
   Cgroup& box = cgroup("phases");
   Cgroup& other = cgroup("other");

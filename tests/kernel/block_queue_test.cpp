@@ -41,8 +41,9 @@ TEST_F(BlockQueueTest, DisksThatWorkThemselvesHaveOneAndNoOthers) {
   std::set<std::string> truth, found;
   for (const auto& entry : std::filesystem::directory_iterator("/sys/block")) {
     const std::string name = entry.path().filename();
-    const bool stacked = std::filesystem::exists(entry.path() / "loop") || std::filesystem::exists(entry.path() / "dm") ||
-                         std::filesystem::exists(entry.path() / "md") || name.starts_with("loop");
+    const bool stacked = std::filesystem::exists(entry.path() / "loop") ||
+                         std::filesystem::exists(entry.path() / "dm") || std::filesystem::exists(entry.path() / "md") ||
+                         name.starts_with("loop");
     if (!stacked && std::filesystem::exists(entry.path() / "mq")) truth.insert(name);
   }
   for (const auto& [name, depth] : depths()) {

@@ -24,7 +24,9 @@ class FunctionInKernelTest : public FunctionTest {
   }
   bool possible() { return engine().features().kprobe || engine().features().fentry; }
   // fentry misses calls where the kernel is preemptible.
-  bool by_fentry() { return engine().features().fentry && (!engine().features().preemptible || !engine().features().kprobe); }
+  bool by_fentry() {
+    return engine().features().fentry && (!engine().features().preemptible || !engine().features().kprobe);
+  }
 };
 
 void sync_file(int times, int broken = 0) {
@@ -48,7 +50,8 @@ TEST_F(FunctionInKernelTest, CallsErrorsAndDurationsAreExactAndOnlyOfWhoIsAsked)
   ask(box, {in_kernel("fsyncs", "vfs_fsync_range", {"Calls", "Errors", "Duration"})});
   ask(bystander, {in_kernel("allocations", "vfs_fallocate", {"Calls"})});
   ASSERT_TRUE(attached(box, 1) && attached(bystander, 1)) << problems();
-  EXPECT_EQ(report("fsyncs").hook, by_fentry() ? "fentry and fexit" : "kprobe and kretprobe") << report("fsyncs").message;
+  EXPECT_EQ(report("fsyncs").hook, by_fentry() ? "fentry and fexit" : "kprobe and kretprobe")
+      << report("fsyncs").message;
   EXPECT_EQ(report("allocations").hook, by_fentry() ? "fentry" : "kprobe");
   process.step(0);
   elsewhere.step(0);
@@ -127,9 +130,11 @@ TEST_F(FunctionInKernelTest, WhatIsNotMeasuredHasAReason) {
     return;
   }
   EXPECT_EQ(report("missing").refusal, Refusal::SymbolNotFound) << problems();
-  EXPECT_NE(report("missing").message.find("did you mean vfs_fsync_range?"), std::string::npos) << report("missing").message;
+  EXPECT_NE(report("missing").message.find("did you mean vfs_fsync_range?"), std::string::npos)
+      << report("missing").message;
   EXPECT_EQ(report("no-module").refusal, Refusal::SymbolNotFound) << problems();
-  EXPECT_NE(report("no-module").message.find("no_such_module is not loaded"), std::string::npos) << report("no-module").message;
+  EXPECT_NE(report("no-module").message.find("no_such_module is not loaded"), std::string::npos)
+      << report("no-module").message;
 }
 
 // Where the test machine keeps its modules.
@@ -167,7 +172,8 @@ TEST_F(FunctionInKernelTest, AFunctionOfAModuleFollowsItsUnloadingAndLoading) {
     EXPECT_EQ(total(box, "sonde.function.errors", {"ioctls"}), 6 * round);
     EXPECT_EQ(total(box, "sonde.function.calls", {"unprefixed"}), 26 * round);
     EXPECT_TRUE(unload_loop()) << "measuring must not keep a module: " << strerror(errno);
-    EXPECT_TRUE(eventually([&] { return report("ioctls").attached + report("unprefixed").attached == 0; })) << problems();
+    EXPECT_TRUE(eventually([&] { return report("ioctls").attached + report("unprefixed").attached == 0; }))
+        << problems();
   }
   EXPECT_TRUE(load_loop());
   EXPECT_EQ(everything(other), 0U);

@@ -12,31 +12,33 @@ extern "C" {
 __attribute__((section(".probes"), used, visibility("hidden"))) volatile unsigned short sonde_usdt_semaphore = 0;
 }
 
-#define USDT_PROBE(name, semaphore, first, second)                                             \
-  __asm__ volatile(                                                                            \
-      "990: nop\n"                                                                             \
-      ".pushsection .note.stapsdt,\"\",\"note\"\n"                                             \
-      ".balign 4\n"                                                                            \
-      ".4byte 992f-991f, 994f-993f, 3\n"                                                       \
-      "991: .asciz \"stapsdt\"\n"                                                              \
-      "992: .balign 4\n"                                                                       \
-      "993: .8byte 990b\n"                                                                     \
-      ".8byte _.stapsdt.base\n"                                                                \
-      ".8byte " semaphore "\n"                                                                 \
-      ".asciz \"sondetest\"\n"                                                                 \
-      ".asciz \"" name "\"\n"                                                                  \
-      ".asciz \"-4@%0 8@%1\"\n"                                                                \
-      "994: .balign 4\n"                                                                       \
-      ".popsection\n"                                                                          \
-      ".ifndef _.stapsdt.base\n"                                                               \
-      ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"                  \
-      ".weak _.stapsdt.base\n"                                                                 \
-      ".hidden _.stapsdt.base\n"                                                               \
-      "_.stapsdt.base: .space 1\n"                                                             \
-      ".size _.stapsdt.base, 1\n"                                                              \
-      ".popsection\n"                                                                          \
-      ".endif\n"                                                                               \
-      :                                                                                        \
+#define USDT_PROBE(name, semaphore, first, second)                            \
+  __asm__ volatile(                                                           \
+      "990: nop\n"                                                            \
+      ".pushsection .note.stapsdt,\"\",\"note\"\n"                            \
+      ".balign 4\n"                                                           \
+      ".4byte 992f-991f, 994f-993f, 3\n"                                      \
+      "991: .asciz \"stapsdt\"\n"                                             \
+      "992: .balign 4\n"                                                      \
+      "993: .8byte 990b\n"                                                    \
+      ".8byte _.stapsdt.base\n"                                               \
+      ".8byte " semaphore                                                     \
+      "\n"                                                                    \
+      ".asciz \"sondetest\"\n"                                                \
+      ".asciz \"" name                                                        \
+      "\"\n"                                                                  \
+      ".asciz \"-4@%0 8@%1\"\n"                                               \
+      "994: .balign 4\n"                                                      \
+      ".popsection\n"                                                         \
+      ".ifndef _.stapsdt.base\n"                                              \
+      ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n" \
+      ".weak _.stapsdt.base\n"                                                \
+      ".hidden _.stapsdt.base\n"                                              \
+      "_.stapsdt.base: .space 1\n"                                            \
+      ".size _.stapsdt.base, 1\n"                                             \
+      ".popsection\n"                                                         \
+      ".endif\n"                                                              \
+      :                                                                       \
       : "r"(first), "m"(second))
 
 __attribute__((noinline)) void pass_plain(int bytes, unsigned long other) { USDT_PROBE("plain", "0", bytes, other); }
@@ -50,7 +52,8 @@ __attribute__((noinline)) void pass_watched(int bytes, unsigned long other) {
 namespace sonde::test {
 namespace {
 
-FunctionRequest usdt(const std::string& name, const std::string& probe, std::vector<std::string> measure, int argument = 0) {
+FunctionRequest usdt(const std::string& name, const std::string& probe, std::vector<std::string> measure,
+                     int argument = 0) {
   FunctionRequest request;
   request.name = name;
   request.type = "USDT";
@@ -70,7 +73,8 @@ TEST_F(FunctionTest, UsdtProbesAreCountedWithTheirArgumentsAndOnlyOfWhoIsAsked) 
   };
   HeldProcess process(box, {work});
   HeldProcess unasked(other, {work});
-  ask(box, {usdt("plain", "sondetest:plain", {"Calls", "Bytes"}, 1), usdt("watched", "sondetest:watched", {"Calls", "Bytes"}, 2),
+  ask(box, {usdt("plain", "sondetest:plain", {"Calls", "Bytes"}, 1),
+            usdt("watched", "sondetest:watched", {"Calls", "Bytes"}, 2),
             usdt("negative", "sondetest:watched", {"Calls", "Bytes"}, 1), usdt("gone", "sondetest:gone", {"Calls"})});
   ASSERT_TRUE(attached(box, 3)) << problems();
   EXPECT_EQ(report("gone").refusal, Refusal::SymbolNotFound);
@@ -92,7 +96,8 @@ TEST_F(FunctionTest, UsdtProbesAreCountedWithTheirArgumentsAndOnlyOfWhoIsAsked) 
 TEST_F(FunctionTest, AUsdtSemaphoreIsRaisedWhileSomebodyAsksAndNoLonger) {
   auto& box = cgroup("box");
   SharedNumber seen;
-  HeldProcess process(box, {[&] { seen.set(sonde_usdt_semaphore); }, [] {
+  HeldProcess process(box, {[&] { seen.set(sonde_usdt_semaphore); },
+                            [] {
                               for (int i = 0; i < 5; ++i) pass_watched(1, 1);
                             }});
   const auto semaphore = [&] {

@@ -90,7 +90,8 @@ class HistogramTest : public SchedTest {
     const auto counted = histogram(*box_, "sonde.sched.run_queue.duration");
     EXPECT_EQ(counted.count, latencies.size());
     EXPECT_EQ(counted.sum, sum);
-    for (const auto& [bucket, count] : counted.buckets) balance[bucket + SONDE_HIST_OFFSET] -= static_cast<int64_t>(count);
+    for (const auto& [bucket, count] : counted.buckets)
+      balance[bucket + SONDE_HIST_OFFSET] -= static_cast<int64_t>(count);
     uint64_t wrong = 0;
     for (const auto& [index, difference] : balance) wrong += difference > 0 ? static_cast<uint64_t>(difference) : 0;
     return wrong;

@@ -31,15 +31,11 @@ class IoFentryExactnessTest : public IoExactnessTest {
   const char* alternative() const override { return "fentry"; }
 };
 
-TEST_F(IoExactnessTest, NothingIsLostUnderLoad) {
-  nothing_is_lost_under_load();
-}
+TEST_F(IoExactnessTest, NothingIsLostUnderLoad) { nothing_is_lost_under_load(); }
 TEST_F(IoExactnessTest, AProcessThatMovesItselfInCountsFromItsNextCallOn) {
   a_process_that_moves_itself_in_counts_from_its_next_call_on();
 }
-TEST_F(IoExactnessTest, LatencyIncludesTheTimeOffTheCpu) {
-  latency_includes_the_time_off_the_cpu();
-}
+TEST_F(IoExactnessTest, LatencyIncludesTheTimeOffTheCpu) { latency_includes_the_time_off_the_cpu(); }
 
 TEST_F(IoFentryExactnessTest, LosesNothing) {
   nothing_is_lost_under_load();
@@ -288,19 +284,24 @@ TEST_F(IoExactnessTest, WhatWasRememberedBeforeAPauseIsForgotten) {
 #if defined(__x86_64__)
 // i386: five reads of one byte from descriptor 9 by int 0x80, then exit(0).
 // clang-format off: a line is an instruction or a header
-constexpr unsigned char kReader32[] = {
-    0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,           // 32 bits, little endian
-    2, 0, 3, 0, 1, 0, 0, 0, 0x54, 0x80, 0x04, 0x08, 52, 0, 0, 0,       // executable, i386, entry 0x8048054
-    0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0,      // one program header
-    1, 0, 0, 0, 0, 0, 0, 0, 0x00, 0x80, 0x04, 0x08, 0x00, 0x80, 0x04, 0x08,  // load all of it at 0x8048000
-    0x84, 0, 0, 0, 0x84, 0, 0, 0, 5, 0, 0, 0, 0, 0x10, 0, 0,           // 132 bytes, read and execute
-    0xbe, 5, 0, 0, 0,                                                  // mov esi, 5
-    0xb8, 3, 0, 0, 0,                                                  // mov eax, 3 (read)
-    0xbb, 9, 0, 0, 0,                                                  // mov ebx, 9
-    0x89, 0xe1, 0x83, 0xe9, 0x40,                                      // mov ecx, esp; sub ecx, 64
-    0xba, 1, 0, 0, 0,                                                  // mov edx, 1
-    0xcd, 0x80, 0x4e, 0x75, 0xe7,                                      // int 0x80; dec esi; jnz
-    0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
+constexpr unsigned char kReader32[] = {0x7f, 'E',  'L',  'F',  1,    1,    1,    0,    0,    0,
+                                       0,    0,    0,    0,    0,    0,  // 32 bits, little endian
+                                       2,    0,    3,    0,    1,    0,    0,    0,    0x54, 0x80,
+                                       0x04, 0x08, 52,   0,    0,    0,  // executable, i386, entry 0x8048054
+                                       0,    0,    0,    0,    0,    0,    0,    0,    52,   0,
+                                       32,   0,    1,    0,    0,    0,    0,    0,    0,    0,  // one program header
+                                       1,    0,    0,    0,    0,    0,    0,    0,    0x00, 0x80,
+                                       0x04, 0x08, 0x00, 0x80, 0x04, 0x08,  // load all of it at 0x8048000
+                                       0x84, 0,    0,    0,    0x84, 0,    0,    0,    5,    0,
+                                       0,    0,    0,    0x10, 0,    0,  // 132 bytes, read and execute
+                                       0xbe, 5,    0,    0,    0,        // mov esi, 5
+                                       0xb8, 3,    0,    0,    0,        // mov eax, 3 (read)
+                                       0xbb, 9,    0,    0,    0,        // mov ebx, 9
+                                       0x89, 0xe1, 0x83, 0xe9, 0x40,     // mov ecx, esp; sub ecx, 64
+                                       0xba, 1,    0,    0,    0,        // mov edx, 1
+                                       0xcd, 0x80, 0x4e, 0x75, 0xe7,     // int 0x80; dec esi; jnz
+                                       0xb8, 1,    0,    0,    0,    0x31, 0xdb, 0xcd, 0x80, 0x90,
+                                       0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90};
 // clang-format on
 
 TEST_F(IoExactnessTest, CallsOf32BitProgramsAreNamedAsLost) {
@@ -327,7 +328,8 @@ TEST_F(IoExactnessTest, ProcessesCountApartAndAddUp) {
   Cgroup& box = cgroup("box");
   select(box, {{"io", kIoStandard}}, 1, true);
   constexpr int kProcesses = 5;
-  for (int i = 1; i <= kProcesses; i++) box.run([i] { read_bytes(scratch_file(1000), static_cast<uint64_t>(i) * 100); });
+  for (int i = 1; i <= kProcesses; i++)
+    box.run([i] { read_bytes(scratch_file(1000), static_cast<uint64_t>(i) * 100); });
   collect();
   std::vector<int64_t> found;
   for (auto& [slot, values] : totals_.values) {

@@ -103,7 +103,8 @@ class SpinningTest : public KernelTest {
   EngineOptions options() const override { return only("locks"); }
   void SetUp() override {
     KernelTest::SetUp();
-    if (!IsSkipped() && !engine().features().has_tracepoint("contention_begin")) GTEST_SKIP() << "this kernel does not tell";
+    if (!IsSkipped() && !engine().features().has_tracepoint("contention_begin"))
+      GTEST_SKIP() << "this kernel does not tell";
   }
   uint64_t waits(const Cgroup& box, const std::string& kind) {
     return histogram(box, "sonde.lock.wait.duration", {kind}).count;
@@ -165,7 +166,9 @@ TEST_F(SpinningTest, WaitsForTheListOfTasksAreThoseThatTheKernelCounts) {
   }
 }
 
-TEST_F(SpinningTest, WaitsForATableOfFilesAreThoseThatTheKernelCounts) { expect_truth(cgroup("box"), contend_for_files); }
+TEST_F(SpinningTest, WaitsForATableOfFilesAreThoseThatTheKernelCounts) {
+  expect_truth(cgroup("box"), contend_for_files);
+}
 
 // It has its slot from the kernel side, and no collection comes before its first wait.
 TEST_F(SpinningTest, ADirectoryMadeUnderWatchLosesNone) {

@@ -69,7 +69,8 @@ class StallsTest : public KernelTest {
   EngineOptions options() const override { return only("locks"); }
   void SetUp() override {
     KernelTest::SetUp();
-    if (!IsSkipped() && !engine().features().has_tracepoint("console")) GTEST_SKIP() << "no tracepoint of the kernel's log";
+    if (!IsSkipped() && !engine().features().has_tracepoint("console"))
+      GTEST_SKIP() << "no tracepoint of the kernel's log";
   }
   void ask() {
     SlotSetting node;

@@ -62,9 +62,8 @@ TEST_F(MemoryStressTest, FilesInASmallCgroupAreWhatItsFilesSay) {
   select(box, {{"memory", kShort}});
   select(idle, {{"memory", kShort}});
   select(unwatched, {});
-  const std::vector<std::string> files = {"--temp-path", "/tmp",  "--hdd",     "1",
-                                          "--hdd-bytes", "128M",  "--hdd-ops", "3000",
-                                          "--hdd-opts",  "wr-seq,rd-seq"};
+  const std::vector<std::string> files = {"--temp-path", "/tmp",      "--hdd", "1",          "--hdd-bytes",
+                                          "128M",        "--hdd-ops", "3000",  "--hdd-opts", "wr-seq,rd-seq"};
   const int64_t scanned_before = limit.stat("pgscan"), got_before = limit.stat("pgsteal");
   const auto pressure_before = pressure_of(box, "memory");
   const rusage did = stress(box, files);

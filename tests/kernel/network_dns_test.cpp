@@ -46,7 +46,8 @@ void answer_datagrams(int fd, int questions, useconds_t delay) {
     NET_MUST(n > 18);
     const std::string answer = answer_to(std::string(data.data(), static_cast<std::size_t>(n)));
     usleep(delay);
-    if (!answer.empty()) NET_MUST(sendto(fd, answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&from), length) > 0);
+    if (!answer.empty())
+      NET_MUST(sendto(fd, answer.data(), answer.size(), 0, reinterpret_cast<sockaddr*>(&from), length) > 0);
   }
 }
 

@@ -85,7 +85,8 @@ TEST_P(NetworkFamilyTest, AResetIsAnErrorOfTheSideThatItComesTo) {
       close(peer);
     }
     char byte;
-    for (int i = 0; i < 2; ++i) NET_MUST(recv(accept(listener, nullptr, nullptr), &byte, 1, 0) < 0 && errno == ECONNRESET);
+    for (int i = 0; i < 2; ++i)
+      NET_MUST(recv(accept(listener, nullptr, nullptr), &byte, 1, 0) < 0 && errno == ECONNRESET);
   });
   client.run([&] {
     steps().await(0, 1);
@@ -131,7 +132,8 @@ TEST_P(NetworkFamilyTest, AFullAcceptQueueOverflowsAndTheClientTimesOut) {
     const int again = 1;
     setsockopt(patient, IPPROTO_TCP, TCP_SYNCNT, &again, sizeof(again));
     const auto address = loopback(GetParam(), kPort);
-    NET_MUST(connect(patient, reinterpret_cast<const sockaddr*>(&address), length_of(address)) < 0 && errno == ETIMEDOUT);
+    NET_MUST(connect(patient, reinterpret_cast<const sockaddr*>(&address), length_of(address)) < 0 &&
+             errno == ETIMEDOUT);
     const int impatient = begin_connect(address);
     close(impatient);
   });

@@ -34,7 +34,8 @@ class SchedMissedTest : public ::testing::Test {
     sonde_globals globals{};
     globals.generation = 1;
     write("sonde_globals", 0, globals);
-    for (uint32_t row = 1; row < kRows; ++row) ASSERT_EQ(bpf_map_update_elem(fd("sonde_free_rows"), nullptr, &row, 0), 0);
+    for (uint32_t row = 1; row < kRows; ++row)
+      ASSERT_EQ(bpf_map_update_elem(fd("sonde_free_rows"), nullptr, &row, 0), 0);
     const uint64_t cgroup = box_.id();
     const sonde_subject subject{kSlot, SONDE_KIND_CONTAINER};
     ASSERT_EQ(bpf_map_update_elem(fd("sonde_subjects"), &cgroup, &subject, 0), 0);

@@ -24,7 +24,8 @@ class ThreadMemoryTest : public ThreadTimeTest {
   static int64_t pressure_ns(const Cgroup& box) { return pressure_of(box, "memory")[0] * 1000; }
 
   // `work` by a process of its own in the box, within its limit; a neighbour without one does `same` meanwhile.
-  Stalled stalled(Cgroup& box, const MemoryLimit* limit, const std::function<void()>& work, const std::function<void()>& same) {
+  Stalled stalled(Cgroup& box, const MemoryLimit* limit, const std::function<void()>& work,
+                  const std::function<void()>& same) {
     auto& neighbour = cgroup("neighbour");
     select(box, {{"sched", SCHED_FLAG_THREAD}});
     select(neighbour, {{"sched", SCHED_FLAG_THREAD}});
@@ -94,7 +95,8 @@ TEST_F(ThreadMemoryTest, HeldUpAboveMemoryHighIsMemory) {
       touch(memory + at, 64 * kPage);
     }
   };
-  const Stalled did = stalled(box, nullptr, [&] { grow(3000 * kMillisecond); }, [&] { grow(0); });
+  const Stalled did = stalled(
+      box, nullptr, [&] { grow(3000 * kMillisecond); }, [&] { grow(0); });
   expect_truth(did);
   const int64_t memory = did.time.state[SCHED_THREAD_MEMORY];
   EXPECT_GT(memory, 300 * kMillisecond) << did.time;
@@ -113,13 +115,14 @@ TEST_F(ThreadMemoryTest, WaitingForSwapIsMemoryOrDisk) {
   if (!limit.usable()) GTEST_SKIP() << "there is no memory controller";
   const SwapFile swap(96 * kMiB);
   if (!swap.on()) GTEST_SKIP() << "the kernel takes no swap file in /tmp";
-  const Stalled did = stalled(box, &limit,
-                              [] {
-                                spare_from_kills();
-                                char* memory = anonymous(40 * kMiB);
-                                for (int i = 0; i < 4; ++i) touch(memory, 40 * kMiB);
-                              },
-                              [] { touch(anonymous(8 * kMiB), 8 * kMiB); });
+  const Stalled did = stalled(
+      box, &limit,
+      [] {
+        spare_from_kills();
+        char* memory = anonymous(40 * kMiB);
+        for (int i = 0; i < 4; ++i) touch(memory, 40 * kMiB);
+      },
+      [] { touch(anonymous(8 * kMiB), 8 * kMiB); });
   expect_truth(did);
   const auto& state = did.time.state;
   EXPECT_GE(state[SCHED_THREAD_MEMORY] + state[SCHED_THREAD_DISK],

@@ -20,7 +20,8 @@ TEST_F(ThreadTimeTest, WaitingForAMutexIsLock) {
   auto& box = cgroup("mutex");
   select(box, {{"sched", SCHED_FLAG_THREAD}});
   Measured measured;
-  HeldProcess process(box, {[] {}, [&] {
+  HeldProcess process(box, {[] {},
+                            [&] {
                               pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
                               pthread_mutex_lock(&mutex);
                               std::thread other([&] {
@@ -44,7 +45,8 @@ TEST_F(ThreadTimeTest, WaitingForAChildIsSleepOfBoth) {
   auto& box = cgroup("parent");
   select(box, {{"sched", SCHED_FLAG_THREAD}});
   Measured lives;
-  HeldProcess process(box, {[] {}, [&] {
+  HeldProcess process(box, {[] {},
+                            [&] {
                               for (int i = 0; i < 30; ++i) {
                                 lives.during([] {
                                   const pid_t child = fork();
@@ -112,7 +114,8 @@ TEST_F(ThreadTimeTest, WritingAndReadingADiskIsDisk) {
   select(box, {{"sched", SCHED_FLAG_THREAD}});
   Measured measured;
   const std::string path = "/tmp/sonde-thread-time-" + std::to_string(getpid());
-  HeldProcess process(box, {[] {}, [&] {
+  HeldProcess process(box, {[] {},
+                            [&] {
                               const int file = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
                               EXPECT_GE(file, 0);
                               const std::string much(1 << 16, 'x');
@@ -137,7 +140,8 @@ TEST_F(ThreadTimeTest, WritingAndReadingADiskIsDisk) {
 
 // Two that write to one file on one CPU: whoever is preempted holds the inode's lock, for which the other has to sleep.
 TEST_F(ThreadTimeTest, ALockOfTheKernelIsLock) {
-  if (!engine().features().has_tracepoint("contention_begin")) GTEST_SKIP() << "this kernel has no lock:contention_begin";
+  if (!engine().features().has_tracepoint("contention_begin"))
+    GTEST_SKIP() << "this kernel has no lock:contention_begin";
   auto& box = cgroup("contended");
   select(box, {{"sched", SCHED_FLAG_THREAD}});
   const int cpu = usable_cpus().front();

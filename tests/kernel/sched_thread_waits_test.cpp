@@ -130,7 +130,8 @@ TEST_P(ThreadWaitTest, IsInTheStateThatItBelongsTo) {
   select(box, {{"sched", SCHED_FLAG_THREAD}});
   select(other, {{"sched", SCHED_FLAG_THREAD}});
   Measured measured;
-  HeldProcess process(box, {[] {}, [&] {
+  HeldProcess process(box, {[] {},
+                            [&] {
                               for (int i = 0; i < 4; ++i) measured.during(GetParam().wait);
                             }});
   process.step(0);

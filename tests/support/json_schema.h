@@ -22,9 +22,8 @@ inline bool is_of_type(const nlohmann::json& value, const std::string& type) {
 // A name, or a list of names of which one must fit.
 inline bool is_of_types(const nlohmann::json& value, const nlohmann::json& types) {
   if (types.is_string()) return is_of_type(value, types.get<std::string>());
-  return std::any_of(types.begin(), types.end(), [&](const nlohmann::json& type) {
-    return is_of_type(value, type.get<std::string>());
-  });
+  return std::any_of(types.begin(), types.end(),
+                     [&](const nlohmann::json& type) { return is_of_type(value, type.get<std::string>()); });
 }
 
 // Each violation is a sentence. What the schema does not name may not be there.

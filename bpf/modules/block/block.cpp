@@ -29,7 +29,8 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.block.io",
      .unit = "By",
      .level = Level::Standard,
-     .description = "Bytes that block devices read and wrote, by whom it was caused: writeback and read-ahead included.",
+     .description =
+         "Bytes that block devices read and wrote, by whom it was caused: writeback and read-ahead included.",
      .attributes = kIoAttributes},
     {.name = "sonde.block.operation.duration",
      .unit = "s",
@@ -58,14 +59,18 @@ constexpr auto make_series() {
   std::array<SeriesSpec, kSeriesCount> all{};
   std::size_t n = 0;
   for (const uint16_t direction : {BLOCK_READ, BLOCK_WRITE}) {
-    all[n++] = {kIo, Source::Counter, static_cast<uint16_t>(BLOCK_READ_BYTES + direction), {kBlockOperations[direction]},
-                Level::Standard, BLOCK_FLAG_BYTES};
+    all[n++] = {kIo,
+                Source::Counter,
+                static_cast<uint16_t>(BLOCK_READ_BYTES + direction),
+                {kBlockOperations[direction]},
+                Level::Standard,
+                BLOCK_FLAG_BYTES};
   }
   for (uint16_t operation = 0; operation < BLOCK_OPERATIONS; ++operation) {
     const std::string_view name = kBlockOperations[operation];
     all[n++] = {kDuration, Source::Histogram, operation, {name}, Level::Standard, BLOCK_FLAG_DURATION, 1e-9};
-    all[n++] = {kErrors, Source::Counter, static_cast<uint16_t>(BLOCK_IO_ERRORS + operation), {name, "EIO"},
-                Level::Standard, BLOCK_FLAG_ERRORS};
+    all[n++] = {kErrors,       Source::Counter, static_cast<uint16_t>(BLOCK_IO_ERRORS + operation),
+                {name, "EIO"}, Level::Standard, BLOCK_FLAG_ERRORS};
   }
   all[n++] = {kErrors, Source::Cells, 0, {}, Level::Standard, BLOCK_FLAG_ERRORS};
   all[n++] = {kDuration, Source::KeyedHistogram, 0, {}, Level::Detailed, BLOCK_FLAG_PHASES, 1e-9};
@@ -78,7 +83,8 @@ constexpr auto kSeries = make_series();
 std::string v1_controller(const Features&) {
   const auto cgroups = read_small_file("/proc/self/cgroup");
   if (!cgroups || !block_controller_is_v1(*cgroups)) return {};
-  return "the io controller is on cgroup v1 (blkio), so requests do not name a v2 cgroup: they are charged to the process "
+  return "the io controller is on cgroup v1 (blkio), so requests do not name a v2 cgroup: they are charged to the "
+         "process "
          "that makes them, and writeback by the kernel's own threads to no container; boot with "
          "cgroup_no_v1=blkio, or with cgroup v2 alone";
 }
@@ -96,26 +102,43 @@ constexpr std::string_view kNoOwner =
     "where a request does not name its cgroup, it is charged to the nearest parent that has the io controller";
 
 constexpr ProgramSpec kPrograms[] = {
-    {.program = "block_start", .hook = "tp_btf/block_io_start", .flags = kRequests, .gap = kNoOwner, .needed = has_start},
-    {.program = "block_insert", .hook = "tp_btf/block_rq_insert", .flags = kRequests, .gap = kNoOwner,
+    {.program = "block_start",
+     .hook = "tp_btf/block_io_start",
+     .flags = kRequests,
+     .gap = kNoOwner,
+     .needed = has_start},
+    {.program = "block_insert",
+     .hook = "tp_btf/block_rq_insert",
+     .flags = kRequests,
+     .gap = kNoOwner,
      .needed = has_no_start},
-    {.program = "block_direct", .hook = "tp_btf/block_rq_issue", .flags = kRequests, .gap = kNoOwner,
+    {.program = "block_direct",
+     .hook = "tp_btf/block_rq_issue",
+     .flags = kRequests,
+     .gap = kNoOwner,
      .needed = has_no_start},
-    {.program = "block_issue", .hook = "tp_btf/block_rq_issue", .flags = BLOCK_FLAG_PHASES,
+    {.program = "block_issue",
+     .hook = "tp_btf/block_rq_issue",
+     .flags = BLOCK_FLAG_PHASES,
      .gap = "durations by phase and device are not measured"},
-    {.program = "block_merge", .hook = "tp_btf/block_rq_merge", .flags = kRequests,
+    {.program = "block_merge",
+     .hook = "tp_btf/block_rq_merge",
+     .flags = kRequests,
      .gap = "notes of requests that became part of others stay until their memory is used again"},
     {.program = "block_complete", .hook = "tp_btf/block_rq_complete", .flags = kRequests},
 };
 
 constexpr std::string_view kNotes[] = {
-    "one request counts once, however many bios were merged into it and however often it was queued again; an I/O that was "
+    "one request counts once, however many bios were merged into it and however often it was queued again; an I/O that "
+    "was "
     "split is several",
-    "stacked devices (loop, md, device mapper) do not count, what they do to others does; devices without requests (zram, "
+    "stacked devices (loop, md, device mapper) do not count, what they do to others does; devices without requests "
+    "(zram, "
     "brd) neither",
     "failed bytes are not in sonde.block.io; a driver's own commands and zone management count nowhere",
     "journals and other metadata that file systems write by threads of their own belong to no container",
-    "a write with a flush before it is one write; a flush is what somebody asked for, also if the device made one for many",
+    "a write with a flush before it is one write; a flush is what somebody asked for, also if the device made one for "
+    "many",
     "the histograms take no clock at the begin and are never sampled: sampleHistogramsEvery does not apply",
 };
 
@@ -149,7 +172,8 @@ class BlockModule final : public Module {
     if (key == kOtherCells) return {kDuration, AttributeValues{"", "", "_OTHER"}};
     const uint32_t major = BLOCK_KEY_MAJOR(key), minor = BLOCK_KEY_MINOR(key);
     const std::string_view device = major ? devices_.name(major, minor) : "_OTHER";
-    return {kDuration, AttributeValues{kBlockOperations[BLOCK_KEY_OPERATION(key)], kBlockPhases[BLOCK_KEY_PHASE(key)], device}};
+    return {kDuration,
+            AttributeValues{kBlockOperations[BLOCK_KEY_OPERATION(key)], kBlockPhases[BLOCK_KEY_PHASE(key)], device}};
   }
 
   CellSeries decode_read(uint32_t key) const override { return {kDepth, AttributeValues{queues_.name(key)}}; }

@@ -132,7 +132,8 @@ TEST_F(BlockFileTest, AnFsyncWritesForItsCaller) {
   }
   collect();
   EXPECT_GE(bytes(box, "write") + unseen() * block.size(), kFiles * block.size());
-  EXPECT_LE(bytes(box, "write"), kFiles * (block.size() + (64 << 10))) << "more than what its file system writes about it";
+  EXPECT_LE(bytes(box, "write"), kFiles * (block.size() + (64 << 10)))
+      << "more than what its file system writes about it";
   EXPECT_EQ(everything(other), 0U);
 }
 

@@ -117,7 +117,8 @@ class PlainFiles final : public SubjectFiles {
 };
 
 TEST(BlockQueues, ReadsAndWritesOfLeafDisksAndTheRestTogether) {
-  const std::filesystem::path root = std::filesystem::temp_directory_path() / ("sonde-queues-" + std::to_string(getpid()));
+  const std::filesystem::path root =
+      std::filesystem::temp_directory_path() / ("sonde-queues-" + std::to_string(getpid()));
   const auto disk = [&](const std::string& name, const char* inflight, bool requests = true) {
     std::filesystem::create_directories(root / name / (requests ? "mq" : "queue"));
     std::ofstream(root / name / "inflight") << inflight;

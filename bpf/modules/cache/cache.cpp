@@ -30,8 +30,9 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.page_cache.read",
      .unit = "By",
      .level = Level::Standard,
-     .description = "Pages of files that reads and faults asked for and that were cached (hit), or that were brought in for "
-                    "them, by readahead too (miss).",
+     .description =
+         "Pages of files that reads and faults asked for and that were cached (hit), or that were brought in for "
+         "them, by readahead too (miss).",
      .attributes = kOutcome},
     {.name = "sonde.page_cache.added",
      .unit = "By",
@@ -53,7 +54,8 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.fadvise.requested",
      .unit = "By",
      .level = Level::Detailed,
-     .description = "Bytes that successful calls of posix_fadvise named; a length of zero reaches to the end of the file.",
+     .description =
+         "Bytes that successful calls of posix_fadvise named; a length of zero reaches to the end of the file.",
      .attributes = kRequestedAttributes},
 };
 
@@ -69,13 +71,14 @@ constexpr auto make_series() {
   all[n++] = {kEvicted, Source::Counter, CACHE_EVICTED, {}, Level::Detailed, CACHE_FLAG_EVICTED};
   all[n++] = {kDirtied, Source::Counter, CACHE_DIRTIED, {}, Level::Detailed, CACHE_FLAG_DIRTIED};
   for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
-    all[n++] = {kCalls, Source::Counter, static_cast<uint16_t>(CACHE_CALLS + advice), {kAdviceNames[advice]},
+    all[n++] = {kCalls,          Source::Counter,  static_cast<uint16_t>(CACHE_CALLS + advice), {kAdviceNames[advice]},
                 Level::Standard, CACHE_FLAG_ADVICE};
   }
   all[n++] = {kCalls, Source::Cells, 0, {}, Level::Standard, CACHE_FLAG_ADVICE};
   for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
-    all[n++] = {kRequested, Source::Counter, static_cast<uint16_t>(CACHE_REQUESTED + advice), {kAdviceNames[advice]},
-                Level::Detailed, CACHE_FLAG_REQUESTED};
+    all[n++] = {
+        kRequested,      Source::Counter,     static_cast<uint16_t>(CACHE_REQUESTED + advice), {kAdviceNames[advice]},
+        Level::Detailed, CACHE_FLAG_REQUESTED};
   }
   return all;
 }
@@ -130,7 +133,8 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "cache_get_pages_fexit",
      .hook = "fexit/filemap_get_pages",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of reads are not counted: the kernel has neither the tracepoint mm_filemap_get_pages nor takes fexit programs",
+     .gap = "hits of reads are not counted: the kernel has neither the tracepoint mm_filemap_get_pages nor takes fexit "
+            "programs",
      .needed = has_none},
     {.program = "cache_fault_fentry",
      .hook = "fentry/filemap_fault",
@@ -172,7 +176,8 @@ constexpr std::string_view kNotes[] = {
     "A read counts the pages that it touches, whole ones; the first use of pages that it brought in itself is no hit.",
     "A fault on a mapped file counts one page; what a program then does with mapped pages the kernel does not see.",
     "Writes are never hits or misses, nor is the reading of a file system's own metadata.",
-    "Evicted pages are charged to the cgroup whose memory they were; where the memory controller is v1's, to the task that "
+    "Evicted pages are charged to the cgroup whose memory they were; where the memory controller is v1's, to the task "
+    "that "
     "takes them away.",
     "Where posix_fadvise is seen by its tracepoint, each system call of the node leaves the kernel some 40 ns later.",
 };
@@ -183,8 +188,9 @@ constexpr ModuleInfo kInfo = {
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
-    .needs = "BTF tracepoints of the page cache (Linux 6.7), before those fentry; CAP_BPF and CAP_PERFMON, and tracefs for "
-             "posix_fadvise",
+    .needs =
+        "BTF tracepoints of the page cache (Linux 6.7), before those fentry; CAP_BPF and CAP_PERFMON, and tracefs for "
+        "posix_fadvise",
     .counters = CACHE_COUNTERS,
     .cells = true,
     .notes = kNotes,
@@ -204,7 +210,8 @@ class CacheModule final : public Module {
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
     const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    if (auto set = set_constant(object, "cache_page_shift", static_cast<uint64_t>(std::countr_zero(page))); !set) return set;
+    if (auto set = set_constant(object, "cache_page_shift", static_cast<uint64_t>(std::countr_zero(page))); !set)
+      return set;
     if (features.has_tracepoint("writeback_dirty_folio")) return {};
     // The same event under its name before 5.18; if that is missing too, the load fails and the gap is named.
     bpf_program* program = bpf_object__find_program_by_name(object, "cache_dirtied");

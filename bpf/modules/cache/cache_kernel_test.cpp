@@ -20,8 +20,8 @@
 namespace sonde::test {
 namespace {
 
-#define MUST(condition) \
-  do {                  \
+#define MUST(condition)                                              \
+  do {                                                               \
     if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
   } while (0)
 
@@ -316,7 +316,8 @@ TEST_F(CacheTest, TheOneWhoMissesIsChargedAndNobodyElse) {
 }
 
 TEST_F(CacheTest, WhatAnotherThrowsOutWasTheOwners) {
-  if (!memory_is_v2()) GTEST_SKIP() << "the memory controller is not in the v2 tree: whose memory a page is is not known";
+  if (!memory_is_v2())
+    GTEST_SKIP() << "the memory controller is not in the v2 tree: whose memory a page is is not known";
   auto& owner = cgroup("owner");
   auto& thrower = cgroup("thrower");
   select(owner, {{"cache", kEverything}});

@@ -37,7 +37,8 @@ TEST(CacheTables, AFailedCallIsNamedByAdviceAndError) {
 TEST(CacheTables, StandardIsHitsMissesAndCallsOfFadvise) {
   for (const SeriesSpec& series : cache().info().series) {
     const std::string_view name = cache().info().metrics[series.metric].name;
-    EXPECT_EQ(series.level == Level::Standard, name == "sonde.page_cache.read" || name == "sonde.fadvise.calls") << name;
+    EXPECT_EQ(series.level == Level::Standard, name == "sonde.page_cache.read" || name == "sonde.fadvise.calls")
+        << name;
     EXPECT_GE(series.level, Level::Standard) << name;
   }
 }

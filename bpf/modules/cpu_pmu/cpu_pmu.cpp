@@ -75,7 +75,9 @@ struct Event {
   uint64_t config;
 };
 
-constexpr uint64_t cache(uint64_t which, uint64_t result) { return which | PERF_COUNT_HW_CACHE_OP_READ << 8 | result << 16; }
+constexpr uint64_t cache(uint64_t which, uint64_t result) {
+  return which | PERF_COUNT_HW_CACHE_OP_READ << 8 | result << 16;
+}
 
 constexpr std::array<Event, CPU_PMU_EVENTS> kHardware = {{
     {"cycles", PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES},
@@ -120,7 +122,8 @@ std::string why_no_pmu(const Features&) {
   const Fd cycles = open_event(kHardware[CPU_PMU_CYCLES], 0);
   if (cycles) return {};
   if (errno == ENOENT || errno == EOPNOTSUPP || errno == ENODEV || errno == ENXIO) {
-    return "NoPMU: this machine has no hardware counters, as is usual in virtual machines whose host does not pass them on";
+    return "NoPMU: this machine has no hardware counters, as is usual in virtual machines whose host does not pass "
+           "them on";
   }
   return Error::system("NoPMU: hardware counters cannot be opened; CAP_PERFMON is needed", errno).message();
 }
@@ -145,7 +148,8 @@ constexpr std::array<ProgramSpec, 2> kPrograms = {{
 
 constexpr std::array<std::string_view, 4> kNotes = {
     "NoPMU in status: the machine has no hardware counters that this kernel can read",
-    "where the counters of all who use them are more than the hardware has, values are scaled by the time that each had it",
+    "where the counters of all who use them are more than the hardware has, values are scaled by the time that each "
+    "had it",
     "llc is what the processor calls its last-level cache events; levels in between are not portable",
     "CPUs that come online later are counted after the programs were attached again",
 };
@@ -170,7 +174,8 @@ class CpuPmuModule final : public Module {
     const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
     if (!set_read_only(object, "cpu_pmu_cpus", cpus)) return Error("the object has no place for the number of CPUs");
     bpf_map* events = bpf_object__find_map_by_name(object, "cpu_pmu_perf");
-    if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS)) return Error("cannot size the table of events");
+    if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS))
+      return Error("cannot size the table of events");
     return {};
   }
 

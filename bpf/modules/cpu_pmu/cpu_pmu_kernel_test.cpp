@@ -76,9 +76,7 @@ TEST_F(CpuPmuTest, WithAPmuInstructionsAreCounted) {
   if (report().health == ModuleHealth::Failed) GTEST_SKIP() << "this machine has no PMU";
   auto& box = cgroup("box");
   select(box, {{"cpu_pmu", CPU_PMU_FLAG(CPU_PMU_INSTRUCTIONS)}});
-  box.run([] {
-    burn_ms(100);
-  });
+  box.run([] { burn_ms(100); });
   collect();
   EXPECT_GT(total(box, "sonde.cpu.instructions"), 10'000'000);
   EXPECT_EQ(total(box, "sonde.cpu.cycles"), 0) << "not asked for";
@@ -131,7 +129,8 @@ TEST_F(CpuPmuSoftwareTest, EventsAreChargedToTheTaskThatCausedThem) {
 TEST_F(CpuPmuSoftwareTest, AClockCountsTheTimeOnTheCpu) {
   auto& box = cgroup("box");
   select(box, {{"cpu_pmu", CPU_PMU_FLAG(CPU_PMU_CYCLES)}});
-  HeldProcess process(box, {[] {}, [] {
+  HeldProcess process(box, {[] {},
+                            [] {
                               for (int i = 0; i < 20; ++i) {
                                 burn_ms(10);
                                 usleep(1000);

@@ -54,7 +54,11 @@ constexpr SeriesSpec kSeries[] = {
     {.metric = kCalls, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_CALLS},
     {.metric = kErrors, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_ERRORS},
     {.metric = kBytes, .source = Source::Cells, .level = Level::OptIn, .flag = FUNCTION_BYTES},
-    {.metric = kDuration, .source = Source::KeyedHistogram, .level = Level::OptIn, .flag = FUNCTION_DURATION, .scale = 1e-9},
+    {.metric = kDuration,
+     .source = Source::KeyedHistogram,
+     .level = Level::OptIn,
+     .flag = FUNCTION_DURATION,
+     .scale = 1e-9},
 };
 
 constexpr std::string_view kKernelGap = "declared functions of the kernel are not measured by kprobes";
@@ -62,7 +66,9 @@ constexpr std::string_view kTracedGap = "declared functions of the kernel are me
 
 bool has_kprobes(const Features& features) { return features.kprobe; }
 // Where tasks can be preempted in the middle of such a program the kernel leaves out runs: only if nothing else is there.
-bool traces_functions(const Features& features) { return features.fentry && (!features.preemptible || !features.kprobe); }
+bool traces_functions(const Features& features) {
+  return features.fentry && (!features.preemptible || !features.kprobe);
+}
 
 constexpr ProgramSpec kPrograms[] = {
     {.program = "function_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
@@ -82,12 +88,17 @@ constexpr ProgramSpec kPrograms[] = {
      .needed = traces_functions,
      .by_agent = true},
     {.program = "function_kernel_enter", .hook = "kprobe", .gap = kKernelGap, .needed = has_kprobes, .by_agent = true},
-    {.program = "function_kernel_return", .hook = "kretprobe", .gap = kKernelGap, .needed = has_kprobes, .by_agent = true},
+    {.program = "function_kernel_return",
+     .hook = "kretprobe",
+     .gap = kKernelGap,
+     .needed = has_kprobes,
+     .by_agent = true},
 };
 
 constexpr std::string_view kNotes[] = {
     "Measures only what a policy's `functions` declares; includeMetrics has no effect by itself.",
-    "A function is attached per file, so that processes of other containers that run the same file pay for the probe, too.",
+    "A function is attached per file, so that processes of other containers that run the same file pay for the probe, "
+    "too.",
     "Calls that were under way when their function was attached are not measured.",
 };
 
@@ -97,8 +108,9 @@ constexpr ModuleInfo kInfo = {
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
-    .needs = "uprobes with cookies (5.15); kprobes for functions of the kernel; CAP_BPF, CAP_PERFMON, and to open the files "
-             "of containers CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+    .needs =
+        "uprobes with cookies (5.15); kprobes for functions of the kernel; CAP_BPF, CAP_PERFMON, and to open the files "
+        "of containers CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
     .cells = true,
     .keyed_histograms = true,
     .notes = kNotes,

@@ -137,7 +137,8 @@ TEST_F(FunctionTest, ThreadsCallAtOnce) {
   collect();
   const auto lost = losses("function");
   EXPECT_EQ(total(box, "sonde.function.calls", {"fails"}), static_cast<int64_t>(4 * calls));
-  EXPECT_EQ(total(box, "sonde.function.errors", {"fails"}) + static_cast<int64_t>(lost), static_cast<int64_t>(4 * calls));
+  EXPECT_EQ(total(box, "sonde.function.errors", {"fails"}) + static_cast<int64_t>(lost),
+            static_cast<int64_t>(4 * calls));
   EXPECT_EQ(histogram(box, "sonde.function.duration", {"fails"}).count + lost, 4 * calls);
   EXPECT_EQ(lost, 0U);
 }
@@ -169,7 +170,8 @@ TEST_F(FunctionTest, OneMissingSymbolDisturbsNothingElseAndIsNamed) {
                       }});
   auto no_file = function("no-file", "whatever", {"Calls"});
   no_file.path = "/nowhere/program";
-  ask(box, {function("here", "sonde_target_may_fail", {"Calls"}), function("gone", "no_such_symbol", {"Calls"}), no_file});
+  ask(box,
+      {function("here", "sonde_target_may_fail", {"Calls"}), function("gone", "no_such_symbol", {"Calls"}), no_file});
   ASSERT_TRUE(attached(box, 1)) << problems();
   process.step(0);
   collect();
@@ -253,7 +255,8 @@ TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsLeftAloneForAWhileAndTheO
   ask(box, {function("hot", "sonde_target_hot", {"Calls"}), function("cold", "sonde_target_may_fail", {"Calls"})});
   ASSERT_TRUE(attached(box, 2)) << problems();
   process.begin(0);
-  EXPECT_TRUE(eventually([&] { return report("hot").message.find("calls a second") != std::string::npos; })) << problems();
+  EXPECT_TRUE(eventually([&] { return report("hot").message.find("calls a second") != std::string::npos; }))
+      << problems();
   std::ofstream("/dev/shm/sonde-function-cold") << "now";
   process.finish();
   process.step(1);

@@ -99,7 +99,7 @@ constexpr auto make_series() {
   }
   all[n++] = {kOpenCount, Source::Gauge, IO_OPEN_FILES, {}, Level::Detailed, IO_OPEN_COUNT};
   for (uint16_t opcode = 0; opcode < IO_OPCODES; opcode++) {
-    all[n++] = {kIoUring, Source::Counter, static_cast<uint16_t>(IO_OPCODE + opcode), {kOpcodeNames[opcode]},
+    all[n++] = {kIoUring,        Source::Counter, static_cast<uint16_t>(IO_OPCODE + opcode), {kOpcodeNames[opcode]},
                 Level::Detailed, IO_URING};
   }
   return all;
@@ -128,7 +128,8 @@ constexpr ModuleInfo kInfo = {
     .series = kSeries,
     .alternatives = kAlternatives,
     .programs = kPrograms,
-    .needs = "BTF tracepoints sys_enter and sys_exit, or fentry where the kernel is not preemptible; CAP_BPF, CAP_PERFMON",
+    .needs =
+        "BTF tracepoints sys_enter and sys_exit, or fentry where the kernel is not preemptible; CAP_BPF, CAP_PERFMON",
     .counters = IO_SAMPLERS,  // the samplers behind them are the kernel side's own
     .histograms = IO_HISTOGRAMS,
     .gauges = IO_GAUGES,

@@ -31,7 +31,9 @@ class IoFentryTest : public IoCallsTest {
   const char* alternative() const override { return "fentry"; }
 };
 
-TEST_F(IoCallsTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) { known_work_is_counted_exactly_and_other_work_nowhere(); }
+TEST_F(IoCallsTest, KnownWorkIsCountedExactlyAndOtherWorkNowhere) {
+  known_work_is_counted_exactly_and_other_work_nowhere();
+}
 TEST_F(IoCallsTest, MinimalCountsBytesWithoutTheBeginOfCalls) { minimal_counts_bytes_without_the_begin_of_calls(); }
 TEST_F(IoCallsTest, AllFormsOfReadAndWriteCount) { all_forms_of_read_and_write_count(); }
 TEST_F(IoCallsTest, TransfersCountOnBothSides) { transfers_count_on_both_sides(); }
@@ -107,7 +109,8 @@ void IoCallsTest::known_work_is_counted_exactly_and_other_work_nowhere() {
       EXPECT_EQ(lost(), 0U);
     }
     for (const auto& [slot, values] : totals_.values) {
-      for (const auto& [name, value] : values) EXPECT_TRUE(slot == slot_of(box) || value == 0) << name << " on " << slot;
+      for (const auto& [name, value] : values)
+        EXPECT_TRUE(slot == slot_of(box) || value == 0) << name << " on " << slot;
     }
   }
 }
@@ -181,7 +184,7 @@ void IoCallsTest::transfers_count_on_both_sides() {
     loff_t in = 0, out = 0;
     MUST(sendfile(sockets[0], from, &at, 1000) == 1000);  // file to socket
     at = 0;
-    MUST(sendfile(to, from, &at, 2000) == 2000);  // file to file
+    MUST(sendfile(to, from, &at, 2000) == 2000);                  // file to file
     MUST(splice(from, &in, pipes[1], nullptr, 3000, 0) == 3000);  // file to pipe
     MUST(splice(pipes[0], nullptr, to, &out, 3000, 0) == 3000);   // pipe to file
     in = out = 0;
@@ -246,29 +249,29 @@ void IoCallsTest::detailed_counts_calls_by_path() {
     const std::string a = directory + "/a", b = directory + "/b";
     struct stat status {};
     MUST(mkdir(directory.c_str(), 0700) == 0);
-    const int fd = open(a.c_str(), O_CREAT | O_RDWR, 0600);            // open 1
+    const int fd = open(a.c_str(), O_CREAT | O_RDWR, 0600);  // open 1
     MUST(fd >= 0);
-    MUST(close(open(a.c_str(), O_RDONLY)) == 0);                       // open 2, close 1
-    MUST(open((directory + "/none").c_str(), O_RDONLY) < 0);           // open 3, ENOENT
+    MUST(close(open(a.c_str(), O_RDONLY)) == 0);                          // open 2, close 1
+    MUST(open((directory + "/none").c_str(), O_RDONLY) < 0);              // open 3, ENOENT
     MUST(syscall(SYS_newfstatat, AT_FDCWD, a.c_str(), &status, 0) == 0);  // stat 1
-    MUST(syscall(SYS_fstat, fd, &status) == 0);                        // stat 2
-    MUST(syscall(SYS_statx, AT_FDCWD, b.c_str(), 0, 0, nullptr) < 0);  // stat 3, ENOENT or EFAULT
+    MUST(syscall(SYS_fstat, fd, &status) == 0);                           // stat 2
+    MUST(syscall(SYS_statx, AT_FDCWD, b.c_str(), 0, 0, nullptr) < 0);     // stat 3, ENOENT or EFAULT
 #ifdef SYS_stat
     MUST(syscall(SYS_stat, a.c_str(), &status) == 0);   // stat 4
     MUST(syscall(SYS_lstat, a.c_str(), &status) == 0);  // stat 5
 #else
     for (int i = 0; i < 2; i++) MUST(syscall(SYS_newfstatat, AT_FDCWD, a.c_str(), &status, 0) == 0);
 #endif
-    MUST(rename(a.c_str(), b.c_str()) == 0);                                            // rename 1
+    MUST(rename(a.c_str(), b.c_str()) == 0);                                         // rename 1
     MUST(syscall(SYS_renameat2, AT_FDCWD, b.c_str(), AT_FDCWD, a.c_str(), 0) == 0);  // rename 2
-    MUST(rename(b.c_str(), a.c_str()) < 0);                                             // rename 3, ENOENT
-    MUST(unlink(a.c_str()) == 0);                        // unlink 1
-    MUST(unlinkat(AT_FDCWD, a.c_str(), 0) < 0);          // unlink 2, ENOENT
-    MUST(rmdir(directory.c_str()) == 0);                 // unlink 3
+    MUST(rename(b.c_str(), a.c_str()) < 0);                                          // rename 3, ENOENT
+    MUST(unlink(a.c_str()) == 0);                                                    // unlink 1
+    MUST(unlinkat(AT_FDCWD, a.c_str(), 0) < 0);                                      // unlink 2, ENOENT
+    MUST(rmdir(directory.c_str()) == 0);                                             // unlink 3
     int pipes[2];
-    MUST(pipe(pipes) == 0 && close(pipes[0]) == 0);      // not a file
-    MUST(close(fd) == 0);                                // close 2
-    MUST(close(1000) < 0);                               // close 3, EBADF
+    MUST(pipe(pipes) == 0 && close(pipes[0]) == 0);  // not a file
+    MUST(close(fd) == 0);                            // close 2
+    MUST(close(1000) < 0);                           // close 3, EBADF
   });
   collect();
   EXPECT_EQ(calls(box, "open"), 3U);
@@ -289,16 +292,17 @@ TEST_F(IoCallsTest, FailuresBeyondTheCellsAreStillCounted) {
   // More pairs of operation and error than a slot has cells, none of which a machine refuses to produce.
   box.run([] {
     const std::string long_name(300, 'n');
-    const int file = scratch_file(4096), directory = open("/", O_RDONLY), readable = open("/proc/self/status", O_RDONLY);
+    const int file = scratch_file(4096), directory = open("/", O_RDONLY),
+              readable = open("/proc/self/status", O_RDONLY);
     char byte = 0;
     struct stat status {};
     char* const bad = bad_address();
-    read(-1, &byte, 1), read(directory, &byte, 1), read(file, bad, 1), pread(file, &byte, 1, -1);    // 4 keys
-    write(-1, &byte, 1), write(file, bad, 1), pwrite(file, &byte, 1, -1), write(readable, &byte, 1); // EBADF again: 3
+    read(-1, &byte, 1), read(directory, &byte, 1), read(file, bad, 1), pread(file, &byte, 1, -1);     // 4 keys
+    write(-1, &byte, 1), write(file, bad, 1), pwrite(file, &byte, 1, -1), write(readable, &byte, 1);  // EBADF again: 3
     fsync(-1), fsync(readable);                                                                       // 2
     open("/none", O_RDONLY), open("/dev/null/x", O_RDONLY), open("/", O_WRONLY), open(bad, O_RDONLY), open("", O_CREAT);
-    rename("/none", "/none2"), rename("/dev/null/x", "/none2"), rename(bad, "/none2");                // 4 + 3
-    unlink("/none"), unlink("/dev/null/x"), unlink("/"), unlink(bad);                                 // 4
+    rename("/none", "/none2"), rename("/dev/null/x", "/none2"), rename(bad, "/none2");  // 4 + 3
+    unlink("/none"), unlink("/dev/null/x"), unlink("/"), unlink(bad);                   // 4
     syscall(SYS_newfstatat, AT_FDCWD, "/none", &status, 0), syscall(SYS_newfstatat, AT_FDCWD, bad, &status, 0);
     open(long_name.c_str(), O_RDONLY), rename(long_name.c_str(), "/none2"), unlink(long_name.c_str());  // 3
     syscall(SYS_newfstatat, AT_FDCWD, long_name.c_str(), &status, 0);                                   // 1

@@ -67,8 +67,8 @@ TEST(IoTables, EachMetricHasASeriesAtItsOwnLevel) {
 TEST(IoTables, LevelsHaveTheSeriesOfTheCatalogue) {
   std::map<Level, int> count;
   for (const SeriesSpec& series : io().info().series) count[series.level]++;
-  EXPECT_EQ(count[Level::Minimal], 2);            // bytes read and written
-  EXPECT_EQ(count[Level::Standard], 4);           // read, write, fsync; errors
+  EXPECT_EQ(count[Level::Minimal], 2);   // bytes read and written
+  EXPECT_EQ(count[Level::Standard], 4);  // read, write, fsync; errors
   EXPECT_EQ(count[Level::Detailed], 5 + 16 + 1 + IO_OPCODES);
 }
 
@@ -109,9 +109,9 @@ TEST(IoTables, FailuresAreNamedByErrno) {
 TEST(IoTables, OpcodesEndWithOneForTheRest) {
   std::set<std::string_view> names(kOpcodeNames.begin(), kOpcodeNames.end());
   EXPECT_EQ(names.size(), kOpcodeNames.size());
-  EXPECT_EQ(kOpcodeNames[22], "read");           // IORING_OP_READ
-  EXPECT_EQ(kOpcodeNames[48], "sendmsg_zc");     // IORING_OP_SENDMSG_ZC
-  EXPECT_EQ(kOpcodeNames[62], "pipe");           // IORING_OP_PIPE
+  EXPECT_EQ(kOpcodeNames[22], "read");        // IORING_OP_READ
+  EXPECT_EQ(kOpcodeNames[48], "sendmsg_zc");  // IORING_OP_SENDMSG_ZC
+  EXPECT_EQ(kOpcodeNames[62], "pipe");        // IORING_OP_PIPE
   EXPECT_EQ(kOpcodeNames[IO_OPCODES - 1], "other");
 }
 

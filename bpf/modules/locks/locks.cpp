@@ -77,8 +77,13 @@ constexpr auto make_series() {
   all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_MUTEX, {kKinds[LOCKS_MUTEX]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
   all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_RWSEM, {kKinds[LOCKS_RWSEM]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
   for (const uint16_t kind : {LOCKS_MUTEX, LOCKS_RWSEM, LOCKS_FUTEX}) {
-    all[n++] = {kInversions, Source::Counter, static_cast<uint16_t>(LOCKS_INVERSION + kind), {kKinds[kind]},
-                Level::Detailed, LOCKS_INVERSIONS, 1.0};
+    all[n++] = {kInversions,
+                Source::Counter,
+                static_cast<uint16_t>(LOCKS_INVERSION + kind),
+                {kKinds[kind]},
+                Level::Detailed,
+                LOCKS_INVERSIONS,
+                1.0};
   }
   all[n++] = {kStalls, Source::Counter, LOCKS_STALL, {}, Level::Standard, LOCKS_STALLS, 1.0};
   return all;
@@ -91,16 +96,26 @@ constexpr std::string_view kNoHolds = "how long locks are held is not measured: 
 constexpr uint8_t kFutexFlags = LOCKS_FUTEXES | LOCKS_INVERSIONS;
 
 constexpr ProgramSpec kPrograms[] = {
-    {.program = "locks_mkdir", .hook = "tp_btf/cgroup_mkdir", .flags = LOCKS_WAITS,
+    {.program = "locks_mkdir",
+     .hook = "tp_btf/cgroup_mkdir",
+     .flags = LOCKS_WAITS,
      .gap = "waits of a new container for spinning locks are lost until the agent has seen it"},
-    {.program = "locks_contention_begin", .hook = "tp_btf/contention_begin", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
-    {.program = "locks_contention_end", .hook = "tp_btf/contention_end", .flags = LOCKS_OF_KERNEL, .gap = kNoContention},
+    {.program = "locks_contention_begin",
+     .hook = "tp_btf/contention_begin",
+     .flags = LOCKS_OF_KERNEL,
+     .gap = kNoContention},
+    {.program = "locks_contention_end",
+     .hook = "tp_btf/contention_end",
+     .flags = LOCKS_OF_KERNEL,
+     .gap = kNoContention},
     {.program = "locks_switch", .hook = "tp_btf/sched_switch", .flags = kFutexFlags},
     {.program = "locks_wakeup", .hook = "tp_btf/sched_wakeup", .flags = kFutexFlags},
     {.program = "locks_mutex_unlock", .hook = "fentry/mutex_unlock", .flags = LOCKS_HOLDS, .gap = kNoHolds},
     {.program = "locks_up_read", .hook = "fentry/up_read", .flags = LOCKS_HOLDS, .gap = kNoHolds},
     {.program = "locks_up_write", .hook = "fentry/up_write", .flags = LOCKS_HOLDS, .gap = kNoHolds},
-    {.program = "locks_console", .hook = "tp_btf/console", .flags = LOCKS_STALLS,
+    {.program = "locks_console",
+     .hook = "tp_btf/console",
+     .flags = LOCKS_STALLS,
      .gap = "stalls of RCU are not counted: this kernel has no tracepoint for what it logs"},
 };
 
@@ -114,13 +129,16 @@ constexpr std::string_view kNotes[] = {
 
 constexpr ModuleInfo kInfo = {
     .name = "locks",
-    .summary = "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks; "
-               "stalls of RCU",
+    .summary =
+        "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks; "
+        "stalls of RCU",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
-    .needs = "lock:contention_begin (5.19) for locks of the kernel; fentry for how long they are held; CAP_BPF and CAP_PERFMON, "
-             "and CAP_SYSLOG for names",
+    .needs =
+        "lock:contention_begin (5.19) for locks of the kernel; fentry for how long they are held; CAP_BPF and "
+        "CAP_PERFMON, "
+        "and CAP_SYSLOG for names",
     .counters = LOCKS_COUNTERS,
     .histograms = LOCKS_HISTOGRAMS,
     .cells = true,

@@ -41,8 +41,9 @@ TEST(LockSymbols, HiddenAddressesAreNoBounds) {
 
 TEST(LockSymbols, TheNearestBeforeOrAHashNeverAnAddress) {
   std::istringstream kallsyms(kSymbols);
-  const auto names = symbols_in(kallsyms, {{1, 0xffffffff82000040}, {2, 0xffffffff82000050}, {3, 0xffffffff81100123},
-                                           {0xabc, 0xffffc90000000000}});
+  const auto names = symbols_in(
+      kallsyms,
+      {{1, 0xffffffff82000040}, {2, 0xffffffff82000050}, {3, 0xffffffff81100123}, {0xabc, 0xffffc90000000000}});
   EXPECT_EQ(names.at(1), "rtnl_mutex");
   EXPECT_EQ(names.at(2), "rtnl_mutex");
   EXPECT_EQ(names.at(3), "pipe_write");

@@ -23,10 +23,12 @@ bool has_cache_of_address(const Features& features) { return features.has_functi
 // Who reclaims must be known for each of these.
 constexpr uint8_t kReclaimFlags = MEMORY_FLAG_STALL | MEMORY_FLAG_RECLAIM | MEMORY_FLAG_OOM;
 
-constexpr std::string_view kNoDirect = "stalls in global reclaim are not measured, and reclaim and kills after them may be taken "
-                                       "for a memory cgroup's";
-constexpr std::string_view kNoMemcg = "stalls at the limit of a memory cgroup are not measured, and reclaim and kills there are "
-                                      "taken for global ones (a kernel without CONFIG_MEMCG has none)";
+constexpr std::string_view kNoDirect =
+    "stalls in global reclaim are not measured, and reclaim and kills after them may be taken "
+    "for a memory cgroup's";
+constexpr std::string_view kNoMemcg =
+    "stalls at the limit of a memory cgroup are not measured, and reclaim and kills there are "
+    "taken for global ones (a kernel without CONFIG_MEMCG has none)";
 constexpr std::string_view kNoNode = "stalls in reclaim of one NUMA node (vm.zone_reclaim_mode) are not measured";
 constexpr std::string_view kNoFaultTime = "durations of page faults (sonde.memory.fault.duration) are not measured";
 constexpr std::string_view kNoAllocations = "one kind of kernel allocations (sonde.memory.kernel.*) is not counted";
@@ -34,16 +36,35 @@ constexpr std::string_view kNoAllocations = "one kind of kernel allocations (son
 constexpr uint16_t kFaultNs = 240;  // README.md, "Cost"
 
 constexpr ProgramSpec kPrograms[] = {
-    {.program = "memory_direct_begin", .hook = "tp_btf/mm_vmscan_direct_reclaim_begin", .flags = kReclaimFlags, .gap = kNoDirect},
-    {.program = "memory_direct_end", .hook = "tp_btf/mm_vmscan_direct_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoDirect},
-    {.program = "memory_memcg_begin", .hook = "tp_btf/mm_vmscan_memcg_reclaim_begin", .flags = kReclaimFlags, .gap = kNoMemcg},
-    {.program = "memory_memcg_end", .hook = "tp_btf/mm_vmscan_memcg_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoMemcg},
-    {.program = "memory_node_begin", .hook = "tp_btf/mm_vmscan_node_reclaim_begin", .flags = kReclaimFlags, .gap = kNoNode},
-    {.program = "memory_node_end", .hook = "tp_btf/mm_vmscan_node_reclaim_end", .flags = MEMORY_FLAG_STALL, .gap = kNoNode},
+    {.program = "memory_direct_begin",
+     .hook = "tp_btf/mm_vmscan_direct_reclaim_begin",
+     .flags = kReclaimFlags,
+     .gap = kNoDirect},
+    {.program = "memory_direct_end",
+     .hook = "tp_btf/mm_vmscan_direct_reclaim_end",
+     .flags = MEMORY_FLAG_STALL,
+     .gap = kNoDirect},
+    {.program = "memory_memcg_begin",
+     .hook = "tp_btf/mm_vmscan_memcg_reclaim_begin",
+     .flags = kReclaimFlags,
+     .gap = kNoMemcg},
+    {.program = "memory_memcg_end",
+     .hook = "tp_btf/mm_vmscan_memcg_reclaim_end",
+     .flags = MEMORY_FLAG_STALL,
+     .gap = kNoMemcg},
+    {.program = "memory_node_begin",
+     .hook = "tp_btf/mm_vmscan_node_reclaim_begin",
+     .flags = kReclaimFlags,
+     .gap = kNoNode},
+    {.program = "memory_node_end",
+     .hook = "tp_btf/mm_vmscan_node_reclaim_end",
+     .flags = MEMORY_FLAG_STALL,
+     .gap = kNoNode},
     {.program = "memory_oom_kill",
      .hook = "tp_btf/mark_victim",
      .flags = MEMORY_FLAG_OOM,
-     .gap = "processes killed for want of memory (sonde.memory.oom.kills) are not counted: before Linux 6.8, and where it has "
+     .gap = "processes killed for want of memory (sonde.memory.oom.kills) are not counted: before Linux 6.8, and where "
+            "it has "
             "not been brought back, the kernel does not give the victim"},
     {.program = "memory_shrink",
      .hook = "tp_btf/mm_vmscan_lru_shrink_inactive",
@@ -74,20 +95,36 @@ constexpr ProgramSpec kPrograms[] = {
      .flags = MEMORY_FLAG_ALLOCATIONS,
      .gap = kNoAllocations,
      .needed = has_cache_of_address},
-    {.program = "memory_cache_alloc", .hook = "raw_tp/kmem_cache_alloc", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
-    {.program = "memory_cache_free", .hook = "raw_tp/kmem_cache_free", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
-    {.program = "memory_page_alloc", .hook = "tp_btf/mm_page_alloc", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
-    {.program = "memory_page_free", .hook = "tp_btf/mm_page_free", .flags = MEMORY_FLAG_ALLOCATIONS, .gap = kNoAllocations},
+    {.program = "memory_cache_alloc",
+     .hook = "raw_tp/kmem_cache_alloc",
+     .flags = MEMORY_FLAG_ALLOCATIONS,
+     .gap = kNoAllocations},
+    {.program = "memory_cache_free",
+     .hook = "raw_tp/kmem_cache_free",
+     .flags = MEMORY_FLAG_ALLOCATIONS,
+     .gap = kNoAllocations},
+    {.program = "memory_page_alloc",
+     .hook = "tp_btf/mm_page_alloc",
+     .flags = MEMORY_FLAG_ALLOCATIONS,
+     .gap = kNoAllocations},
+    {.program = "memory_page_free",
+     .hook = "tp_btf/mm_page_free",
+     .flags = MEMORY_FLAG_ALLOCATIONS,
+     .gap = kNoAllocations},
 };
 
 constexpr std::string_view kNotes[] = {
-    "Pressure is read from the cgroup's files; a kernel that has PSI switched off (boot it with psi=1) does not have it.",
-    "Faults are those that programs run into; pages that the kernel faults in for them (mlock, MAP_POPULATE, direct I/O) are "
+    "Pressure is read from the cgroup's files; a kernel that has PSI switched off (boot it with psi=1) does not have "
+    "it.",
+    "Faults are those that programs run into; pages that the kernel faults in for them (mlock, MAP_POPULATE, direct "
+    "I/O) are "
     "not counted.",
     "Reclaim is charged to who reclaims, whosever pages these are: kswapd's is on the node, as unattributed.",
     "A process that was ending already when it was chosen to be killed counts as killed.",
-    "Swap through zram before Linux 6.3, into zswap, and on network file systems is not seen: it does not go by the block layer.",
-    "Kernel allocations are estimates: interrupts allocate on the account of the task that they interrupt, and what a task frees "
+    "Swap through zram before Linux 6.3, into zswap, and on network file systems is not seen: it does not go by the "
+    "block layer.",
+    "Kernel allocations are estimates: interrupts allocate on the account of the task that they interrupt, and what a "
+    "task frees "
     "another may have allocated. Before Linux 6.14 sonde.memory.kernel.freed has no kmalloc.",
 };
 
@@ -97,7 +134,8 @@ constexpr ModuleInfo kInfo = {
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
-    .needs = "BTF tracepoints of reclaim, mark_victim and block_bio_queue, perf software events; CAP_BPF and CAP_PERFMON",
+    .needs =
+        "BTF tracepoints of reclaim, mark_victim and block_bio_queue, perf software events; CAP_BPF and CAP_PERFMON",
     .counters = MEMORY_COUNTERS,
     .histograms = MEMORY_HISTOGRAMS,
     .gauges = MEMORY_GAUGES,

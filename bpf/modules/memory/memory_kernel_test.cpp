@@ -129,7 +129,8 @@ TEST_F(MemoryTest, ManyFaultsAtOnceLoseNone) {
 TEST_F(MemoryTest, WhatNobodySelectedIsCountedNowhere) {
   auto& box = cgroup("watched");
   auto& other = cgroup("other");
-  select(box, {{"memory", static_cast<uint8_t>(0xff & ~MEMORY_FLAG_OOM)}});  // its own waits in pressure are not ours to know
+  select(box, {{"memory",
+                static_cast<uint8_t>(0xff & ~MEMORY_FLAG_OOM)}});  // its own waits in pressure are not ours to know
   select(other, {});
   other.run([] {
     touch(anonymous(1000 * kPage), 1000 * kPage);
@@ -194,10 +195,12 @@ TEST_F(MemoryTest, KernelAllocationsOfKnownCallsAreSeen) {
   std::vector<int> files;
   int pipes[2];
   HeldProcess process(box, {[&] {
-                              for (int i = 0; i < kFiles; ++i) files.push_back(eventfd(0, 0));  // one kmalloc, one struct file
+                              for (int i = 0; i < kFiles; ++i)
+                                files.push_back(eventfd(0, 0));  // one kmalloc, one struct file
                               MUST(pipe(pipes) == 0);
                               const std::vector<char> page(static_cast<std::size_t>(kPage));
-                              for (int64_t i = 0; i < kPipePages; ++i) MUST(write(pipes[1], page.data(), page.size()) == kPage);
+                              for (int64_t i = 0; i < kPipePages; ++i)
+                                MUST(write(pipes[1], page.data(), page.size()) == kPage);
                             },
                             [&] {
                               for (const int fd : files) close(fd);

@@ -55,16 +55,18 @@ TEST(MemoryTables, ReclaimersAndAllocatorsStandInTheOrderOfTheKernelSide) {
 
 TEST(MemoryPressure, TotalsAreTakenByKind) {
   std::array<uint64_t, 2> totals{7, 7};
-  parse_pressure("some avg10=0.12 avg60=0.00 avg300=0.00 total=123456\n"
-                 "full avg10=0.00 avg60=0.00 avg300=0.00 total=99\n",
-                 totals);
+  parse_pressure(
+      "some avg10=0.12 avg60=0.00 avg300=0.00 total=123456\n"
+      "full avg10=0.00 avg60=0.00 avg300=0.00 total=99\n",
+      totals);
   EXPECT_EQ(totals[0], 123456U);
   EXPECT_EQ(totals[1], 99U);
 }
 
 TEST(MemoryPressure, WhatIsNotUnderstoodIsLeftAlone) {
-  for (const char* text : {"", "\n\n", "some avg10=0.00", "some total=", "some avg10=0 total=12x\n", "more avg10=0 total=12",
-                           "some avg10=0 total=99999999999999999999999", "total=5", "something avg10=0 total=5"}) {
+  for (const char* text :
+       {"", "\n\n", "some avg10=0.00", "some total=", "some avg10=0 total=12x\n", "more avg10=0 total=12",
+        "some avg10=0 total=99999999999999999999999", "total=5", "something avg10=0 total=5"}) {
     std::array<uint64_t, 2> totals{7, 8};
     parse_pressure(text, totals);
     EXPECT_EQ(totals[0], 7U) << text;

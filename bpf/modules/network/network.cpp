@@ -23,7 +23,8 @@ constexpr std::string_view kNotes[] = {
     "transmit is what the application handed over, also if the connection breaks before all of it is delivered.",
     "A segment sent again is no payload; bytes that are peeked at count once, when they come.",
     "Subjects with granularity Process: sockets belong to the container, not to a process.",
-    "Attached at the root of the cgroup tree (CAP_NET_ADMIN); a container's own cgroup programs that were attached without "
+    "Attached at the root of the cgroup tree (CAP_NET_ADMIN); a container's own cgroup programs that were attached "
+    "without "
     "BPF_F_ALLOW_MULTI hide its packets.",
 };
 

@@ -33,9 +33,9 @@ TEST(NetworkTables, ErrorsShowFromTheBeginningForBothRoles) {
     EXPECT_TRUE(metric.from_zero);
     seen.insert(std::string(series.values[0]) + " " + std::string(series.values[1]));
   }
-  EXPECT_EQ(seen, (std::set<std::string>{"client refused", "client reset", "client timed_out", "client host_unreachable",
-                                         "client net_unreachable", "client _OTHER", "server reset", "server timed_out",
-                                         "server _OTHER"}));
+  EXPECT_EQ(seen, (std::set<std::string>{"client refused", "client reset", "client timed_out",
+                                         "client host_unreachable", "client net_unreachable", "client _OTHER",
+                                         "server reset", "server timed_out", "server _OTHER"}));
 }
 
 // Names of look-ups are bounded whatever is asked, and an answer without an error has no error.type.
@@ -65,7 +65,8 @@ TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
     if (program.gap.empty()) indispensable.insert(program.program);
   }
   // The others are asked for by name or level; without one of them the rest works.
-  EXPECT_EQ(indispensable, (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_flush"}));
+  EXPECT_EQ(indispensable,
+            (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_flush"}));
 }
 
 }  // namespace

@@ -281,7 +281,8 @@ TEST_F(ProcessTest, ALifetimeGoesFromTheForkToTheEnd) {
   const auto lived = lifetimes(box);
   ASSERT_EQ(lived.count, 1U);
   EXPECT_GE(lived.sum, 100'000'000U);
-  EXPECT_LE(lived.sum, static_cast<uint64_t>((end.tv_sec - begin.tv_sec) * 1'000'000'000L + end.tv_nsec - begin.tv_nsec));
+  EXPECT_LE(lived.sum,
+            static_cast<uint64_t>((end.tv_sec - begin.tv_sec) * 1'000'000'000L + end.tv_nsec - begin.tv_nsec));
 }
 
 // Every process has a slot of its own, and its parent's forks stay the parent's.
@@ -330,7 +331,7 @@ TEST_F(ProcessTest, AHundredThousandForksLeakNothing) {
   const std::vector<MapReport> after = engine().map_stats();
   ASSERT_EQ(after.size(), before.size());
   for (std::size_t i = 0; i < after.size(); ++i) {
-    if (after[i].map == "sonde_free_rows") continue;  // what that histogram came out of
+    if (after[i].map == "sonde_free_rows") continue;                  // what that histogram came out of
     const uint64_t own = after[i].map == "sonde_histograms" ? 1 : 0;  // that of lifetimes, however many processes
     EXPECT_GE(after[i].entries, before[i].entries) << after[i].map;
     EXPECT_LE(after[i].entries, before[i].entries + own) << after[i].map;

@@ -19,8 +19,22 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kAliases = {"cpu"};
 
-enum Metric : uint8_t { kThread, kWait, kSwitches, kMigrations, kWakeups, kOncpu, kIrqTime, kIrqCount,
-                        kThrottledTime, kThrottledPeriods, kPeriods, kFrequency, kChanges, kIdle };
+enum Metric : uint8_t {
+  kThread,
+  kWait,
+  kSwitches,
+  kMigrations,
+  kWakeups,
+  kOncpu,
+  kIrqTime,
+  kIrqCount,
+  kThrottledTime,
+  kThrottledPeriods,
+  kPeriods,
+  kFrequency,
+  kChanges,
+  kIdle
+};
 
 constexpr std::array<AttributeSpec, 1> kCause = {{{"sonde.sched.cause", "wakeup, preemption"}}};
 constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.type", "voluntary, involuntary"}}};
@@ -29,7 +43,8 @@ constexpr std::array<AttributeSpec, 1> kState = {
     {{"sonde.thread.state", "running, runnable, disk, network, lock, memory, sleep, stopped, other"}}};
 
 constexpr std::array<AttributeSpec, 2> kInterrupt = {
-    {{"sonde.irq.kind", "hard, soft"}, {"sonde.irq.name", "of the handler without digits at its end, or of the soft interrupt"}}};
+    {{"sonde.irq.kind", "hard, soft"},
+     {"sonde.irq.name", "of the handler without digits at its end, or of the soft interrupt"}}};
 
 constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2, ..."}}};
 constexpr std::array<AttributeSpec, 2> kCpuState = {
@@ -218,11 +233,7 @@ constexpr std::array<SeriesSpec, 42> kSeries = {{
      .flag = SCHED_FLAG_SWITCHES},
     {.metric = kMigrations, .index = SCHED_MIGRATIONS, .level = Level::Detailed, .flag = SCHED_FLAG_MIGRATIONS},
     {.metric = kWakeups, .index = SCHED_WAKEUPS, .level = Level::Detailed, .flag = SCHED_FLAG_WAKEUPS},
-    {.metric = kOncpu,
-     .index = SCHED_ONCPU,
-     .level = Level::Detailed,
-     .flag = SCHED_FLAG_ONCPU,
-     .scale = kNanoseconds},
+    {.metric = kOncpu, .index = SCHED_ONCPU, .level = Level::Detailed, .flag = SCHED_FLAG_ONCPU, .scale = kNanoseconds},
 }};
 
 // CONFIG_SCHED_INFO: every distribution has it, by way of SCHEDSTATS, TASK_DELAY_ACCT or KVM.
@@ -272,7 +283,8 @@ constexpr std::array<ProgramSpec, 15> kPrograms = {{
     {.program = "sched_lock",
      .hook = "tp_btf/contention_begin",
      .flags = SCHED_FLAG_THREAD,
-     .gap = "waits for locks of the kernel are part of the state that the system call stands for (Linux 5.19 has the hook)"},
+     .gap = "waits for locks of the kernel are part of the state that the system call stands for (Linux 5.19 has the "
+            "hook)"},
     {.program = "sched_locked",
      .hook = "tp_btf/contention_end",
      .flags = SCHED_FLAG_THREAD,
@@ -321,7 +333,8 @@ constexpr std::array<std::string_view, 5> kNotes = {
     "a thread that another one moves to a new cgroup while it runs is charged to the new one from its last context "
     "switch on",
     "waits of a thread preempted on its way to sleep are not measured by the kernel itself: counted as lost",
-    "frequency, its changes and idle states are there where the machine has cpufreq and cpuidle: most virtual ones have not",
+    "frequency, its changes and idle states are there where the machine has cpufreq and cpuidle: most virtual ones "
+    "have not",
     "the histogram needs no clock and is never sampled: sampleHistogramsEvery does not apply",
 };
 

@@ -34,12 +34,12 @@ class SpinnerAndWaiterTest : public SchedTest {
 TEST_F(SpinnerAndWaiterTest, TheWaitersHistogramMovesAndTheSpinnersDoesNot) {
   SharedNumber spins, end;
   HeldProcess spinner(*spinning_, {[&] { pin_to(cpu_); },
-                                  [&] {
-                                    EXPECT_TRUE(be_realtime(10));
-                                    spins.set(1);
-                                    while (!end.get()) {
-                                    }
-                                  }});
+                                   [&] {
+                                     EXPECT_TRUE(be_realtime(10));
+                                     spins.set(1);
+                                     while (!end.get()) {
+                                     }
+                                   }});
   HeldProcess waiter(*waiting_, {[&] { pin_to(cpu_); }, [] { burn_ms(5); }});
   spinner.step(0);
   waiter.step(0);
@@ -74,13 +74,13 @@ TEST_F(SpinnerAndWaiterTest, TheWaitersHistogramMovesAndTheSpinnersDoesNot) {
 // The fair scheduler takes turns, so a spinner of it really waits as well: both are what the kernel says of them.
 TEST_F(SpinnerAndWaiterTest, OfTwoThatTakeTurnsEachIsChargedItsOwnWaits) {
   HeldProcess spinner(*spinning_, {[&] {
-                        pin_to(cpu_);
-                        burn_ms(150);
-                      }});
+    pin_to(cpu_);
+    burn_ms(150);
+  }});
   HeldProcess waiter(*waiting_, {[&] {
-                       pin_to(cpu_);
-                       burn_ms(30);
-                     }});
+    pin_to(cpu_);
+    burn_ms(30);
+  }});
   const auto spinner_before = spinner.figures();
   const auto waiter_before = waiter.figures();
   const auto spinner_counted = counted(*spinning_);
@@ -173,7 +173,8 @@ TEST_F(SchedTest, APingPongWakesOncePerTurn) {
   const int cpu = usable_cpus().front();
   constexpr int kRounds = 500;
   HeldProcess process(
-      box, {[] {}, [&] {
+      box, {[] {},
+            [&] {
               int there[2];
               int back[2];
               char byte = 0;
@@ -353,7 +354,8 @@ TEST_F(SchedTest, ShortLivedProcessesLoseNothing) {
   const auto batches = static_cast<int>(scaled(1000) / kBatch);
   int report[2];
   ASSERT_EQ(pipe(report), 0);
-  HeldProcess process(box, {[] {}, [&] {
+  HeldProcess process(box, {[] {},
+                            [&] {
                               TaskFigures children;
                               for (int i = 0; i < batches; ++i) children += run_short_children(kBatch);
                               EXPECT_EQ(write(report[1], &children, sizeof(children)),

@@ -82,7 +82,10 @@ TEST(SchedTables, TheSwitchProgramIsThereForEveryFlag) {
 TEST(SchedTables, TimeIsInSeconds) {
   for (const SeriesSpec& series : info().series) {
     const bool time = info().metrics[series.metric].unit == "s";
-    EXPECT_EQ(series.scale, !time ? 1.0 : series.source == Source::Read ? 1e-6 : 1e-9) << info().metrics[series.metric].name;
+    EXPECT_EQ(series.scale, !time                           ? 1.0
+                            : series.source == Source::Read ? 1e-6
+                                                            : 1e-9)
+        << info().metrics[series.metric].name;
   }
 }
 
@@ -99,7 +102,8 @@ TEST(SchedFiles, CpuStatIsReadByKey) {
 }
 
 TEST(SchedFiles, CpusAreFoundWithWhatTheyHave) {
-  const std::filesystem::path root = std::filesystem::temp_directory_path() / ("sonde-cpus-" + std::to_string(getpid()));
+  const std::filesystem::path root =
+      std::filesystem::temp_directory_path() / ("sonde-cpus-" + std::to_string(getpid()));
   const auto put = [&](const std::string& name, const std::string& text) {
     std::filesystem::create_directories((root / name).parent_path());
     std::ofstream(root / name) << text;

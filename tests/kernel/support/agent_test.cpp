@@ -163,11 +163,10 @@ AgentTest::Shown AgentTest::shown(const std::string& subject, const std::string&
   Shown sum;
   for (const ResourceSeriesPtr& series : agent_->newest()) {
     const auto& of = series->resource->attributes;
-    const bool ours = subject.empty()
-                          ? std::ranges::none_of(of, [](const Attribute& a) { return is_subject(a.key); })
-                          : std::ranges::any_of(of, [&](const Attribute& a) {
-                              return is_subject(a.key) && text_of(a) == a.key + "=" + subject;
-                            });
+    const bool ours = subject.empty() ? std::ranges::none_of(of, [](const Attribute& a) { return is_subject(a.key); })
+                                      : std::ranges::any_of(of, [&](const Attribute& a) {
+                                          return is_subject(a.key) && text_of(a) == a.key + "=" + subject;
+                                        });
     if (!ours) continue;
     for (const Point& point : series->points) {
       if (point.metric->name != metric) continue;
@@ -176,8 +175,8 @@ AgentTest::Shown AgentTest::shown(const std::string& subject, const std::string&
       };
       if (!std::ranges::all_of(attributes, has)) continue;
       sum.value += point.metric->instrument == Instrument::Histogram ? static_cast<int64_t>(point.count)
-                   : point.metric->integer                            ? point.integer
-                                                                      : static_cast<int64_t>(point.real);
+                   : point.metric->integer                           ? point.integer
+                                                                     : static_cast<int64_t>(point.real);
       ++sum.series;
     }
   }

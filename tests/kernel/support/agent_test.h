@@ -34,7 +34,7 @@ struct Written {
   std::string attributes;  // "key=value,…", by key
   uint64_t start_ns = 0;
   uint64_t time_ns = 0;
-  int64_t value = 0;  // of sums and gauges; the count of histograms
+  int64_t value = 0;   // of sums and gauges; the count of histograms
   bool ended = false;  // no_recorded_value
 };
 
@@ -69,7 +69,8 @@ class AgentTest : public ::testing::Test {
     std::size_t series = 0;
   };
   // `attributes`: "key=value" that a point must have.
-  Shown shown(const std::string& subject, const std::string& metric, const std::vector<std::string>& attributes = {}) const;
+  Shown shown(const std::string& subject, const std::string& metric,
+              const std::vector<std::string>& attributes = {}) const;
   int64_t bytes_read(const std::string& subject) const {
     return shown(subject, "sonde.file.io", {"disk.io.direction=read"}).value;
   }

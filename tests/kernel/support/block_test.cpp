@@ -119,9 +119,14 @@ std::string disk_of_files() {
 }
 
 DiskStat DiskStat::operator-(const DiskStat& before) const {
-  return {reads - before.reads,       read_sectors - before.read_sectors, writes - before.writes,
-          write_sectors - before.write_sectors, merges - before.merges,   discards - before.discards,
-          discard_sectors - before.discard_sectors, flushes - before.flushes};
+  return {reads - before.reads,
+          read_sectors - before.read_sectors,
+          writes - before.writes,
+          write_sectors - before.write_sectors,
+          merges - before.merges,
+          discards - before.discards,
+          discard_sectors - before.discard_sectors,
+          flushes - before.flushes};
 }
 
 NullDisk::NullDisk(std::map<std::string, std::string> attributes) {
@@ -133,7 +138,8 @@ NullDisk::NullDisk(std::map<std::string, std::string> attributes) {
     directory_.clear();
     return;
   }
-  attributes.insert({{"size", "256"}, {"submit_queues", "1"}, {"memory_backed", "1"}, {"index", std::to_string(40 + number)}});
+  attributes.insert(
+      {{"size", "256"}, {"submit_queues", "1"}, {"memory_backed", "1"}, {"index", std::to_string(40 + number)}});
   for (const auto& [name, value] : attributes) EXPECT_TRUE(configure(name, value)) << name << " " << errno;
   EXPECT_TRUE(configure("power", "1")) << errno;
   // Named after its directory since 6.2, by its index before.
@@ -149,7 +155,9 @@ NullDisk::~NullDisk() {
   EXPECT_EQ(rmdir(directory_.c_str()), 0) << errno;
 }
 
-std::string NullDisk::attribute(const std::string& name) const { return first_line("/sys/block/" + name_ + "/" + name); }
+std::string NullDisk::attribute(const std::string& name) const {
+  return first_line("/sys/block/" + name_ + "/" + name);
+}
 
 bool NullDisk::set(const std::string& name, const std::string& value) const {
   return write_line("/sys/block/" + name_ + "/" + name, value);
@@ -163,7 +171,8 @@ DiskStat NullDisk::stat() const {
   std::ifstream file("/sys/block/" + name_ + "/stat");
   std::array<uint64_t, 17> values{};
   for (uint64_t& value : values) file >> value;
-  return {values[0], values[2], values[4], values[6], values[1] + values[5] + values[12], values[11], values[13], values[15]};
+  return {values[0],  values[2],  values[4], values[6], values[1] + values[5] + values[12],
+          values[11], values[13], values[15]};
 }
 
 uint64_t largest_request(const std::string& disk) {

@@ -19,8 +19,8 @@
 namespace sonde::test {
 
 // What failed inside a child ends it with a code of its own: the exit status says which line.
-#define MUST(condition) \
-  do {                  \
+#define MUST(condition)                                              \
+  do {                                                               \
     if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
   } while (0)
 

@@ -153,7 +153,8 @@ class FunctionTest : public KernelTest {
     decisions_.slots[slot] = decision;
   }
   void tell() {
-    functions_->update(std::make_shared<const IdentitySnapshot>(identity_), std::make_shared<const PolicySnapshot>(decisions_));
+    functions_->update(std::make_shared<const IdentitySnapshot>(identity_),
+                       std::make_shared<const PolicySnapshot>(decisions_));
   }
 
   std::unique_ptr<Functions> functions_;

@@ -105,9 +105,7 @@ HeldProcess::~HeldProcess() {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "an expectation failed in a step, status " << status;
 }
 
-void HeldProcess::begin(std::size_t step) {
-  EXPECT_TRUE(tell(commands_.get(), static_cast<unsigned char>(step)));
-}
+void HeldProcess::begin(std::size_t step) { EXPECT_TRUE(tell(commands_.get(), static_cast<unsigned char>(step))); }
 
 void HeldProcess::finish() {
   unsigned char number = 0;
@@ -125,7 +123,8 @@ void HeldProcess::wait_until_asleep() const {
 }
 
 SharedNumber::SharedNumber()
-    : number_(static_cast<int*>(mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    : number_(
+          static_cast<int*>(mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
   if (number_ == MAP_FAILED) std::abort();
 }
 

@@ -22,8 +22,8 @@ inline constexpr uint8_t kIoStandard = IO_BYTES | IO_OPERATIONS | IO_ERRORS;
 inline constexpr uint8_t kIoDetailed = kIoStandard | IO_DETAIL | IO_STREAM | IO_OPEN_COUNT | IO_URING;
 
 // What failed inside a child ends it with a code of its own: the exit status says which line.
-#define MUST(condition) \
-  do {                  \
+#define MUST(condition)                                              \
+  do {                                                               \
     if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
   } while (0)
 
@@ -96,7 +96,8 @@ class IoTest : public KernelTest {
   uint64_t on_files(const Cgroup& box) {
     uint64_t sum = 0;
     for (const auto& [name, value] : totals_.values[slot_of(box)])
-      if (name.starts_with("sonde.file.io") || name.starts_with("sonde.file.operation")) sum += static_cast<uint64_t>(value);
+      if (name.starts_with("sonde.file.io") || name.starts_with("sonde.file.operation"))
+        sum += static_cast<uint64_t>(value);
     for (const auto& [name, value] : totals_.histograms[slot_of(box)])
       if (name.starts_with("sonde.file.operation")) sum += value.count;
     return sum;

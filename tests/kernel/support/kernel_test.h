@@ -89,7 +89,8 @@ class KernelTest : public ::testing::Test {
   void collect(bool gauges = false);
 
   int64_t total(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values = {});
-  Totals::Histogram histogram(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values = {});
+  Totals::Histogram histogram(const Cgroup& cgroup, const std::string& metric,
+                              const std::vector<std::string>& values = {});
   // Everything that was counted on this cgroup's slot, for "nowhere" checks.
   uint64_t everything(const Cgroup& cgroup);
   uint64_t losses(const std::string& module);  // all reasons

@@ -22,8 +22,8 @@ namespace sonde::test {
 inline const int64_t kPage = sysconf(_SC_PAGESIZE);
 inline constexpr int64_t kMiB = 1 << 20;
 
-#define MUST(condition) \
-  do {                  \
+#define MUST(condition)                                              \
+  do {                                                               \
     if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
   } while (0)
 
@@ -89,7 +89,8 @@ class MemoryLimit {
 };
 
 inline char* anonymous(int64_t bytes) {
-  void* memory = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   MUST(memory != MAP_FAILED);
   MUST(madvise(memory, static_cast<std::size_t>(bytes), MADV_NOHUGEPAGE) == 0);
   return static_cast<char*>(memory);
@@ -175,7 +176,9 @@ class MemoryTest : public KernelTest {
   int64_t faults(const Cgroup& box, const std::string& type) { return total(box, "sonde.memory.faults", {type}); }
   uint64_t stalls(const Cgroup& box) { return histogram(box, "sonde.memory.reclaim.stall.duration").count; }
   int64_t kills(const Cgroup& box, const std::string& scope) { return total(box, "sonde.memory.oom.kills", {scope}); }
-  int64_t reclaimed(const Cgroup& box, const std::string& by) { return total(box, "sonde.memory.reclaim.reclaimed", {by}); }
+  int64_t reclaimed(const Cgroup& box, const std::string& by) {
+    return total(box, "sonde.memory.reclaim.reclaimed", {by});
+  }
   int64_t scanned(const Cgroup& box, const std::string& by) { return total(box, "sonde.memory.reclaim.scanned", {by}); }
   // In a virtual machine that is ours alone.
   static bool machine_is_ours() { return std::getenv("SONDE_TEST_VM") != nullptr; }

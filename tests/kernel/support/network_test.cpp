@@ -79,7 +79,8 @@ int listen_at(const sockaddr_storage& address, int backlog) {
   const int fd = socket(address.ss_family, SOCK_STREAM, 0);
   const int one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-  if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), length_of(address)) || listen(fd, backlog)) return -1;
+  if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), length_of(address)) || listen(fd, backlog))
+    return -1;
   return fd;
 }
 

@@ -13,7 +13,7 @@ namespace sonde::test {
 
 inline constexpr uint8_t kMinimal = SCHED_FLAG_WAIT;
 inline constexpr uint8_t kDetailed = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
-                              SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS;
+                                     SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS;
 // How old a running task's own figures may be: a tick, and some for virtual CPUs that stand still.
 inline constexpr int64_t kTickNs = 40'000'000;
 inline constexpr int64_t kMillisecond = 1'000'000;

@@ -16,8 +16,8 @@
 
 namespace sonde::test {
 
-inline constexpr std::array<const char*, SCHED_THREAD_STATES> kNames = {"running", "runnable", "disk",    "network", "lock",
-                                                                 "memory",  "sleep",    "stopped", "other"};
+inline constexpr std::array<const char*, SCHED_THREAD_STATES> kNames = {
+    "running", "runnable", "disk", "network", "lock", "memory", "sleep", "stopped", "other"};
 
 inline int64_t now_ns() {
   timespec now{};
@@ -46,7 +46,8 @@ inline std::ostream& operator<<(std::ostream& out, const ThreadTime& time) {
 // Time that the workload spent in the calls that this is about, in memory that it shares with the test.
 class Measured {
  public:
-  Measured() : ns_(static_cast<int64_t*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  Measured()
+      : ns_(static_cast<int64_t*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
   ~Measured() { munmap(ns_, 4096); }
   Measured(const Measured&) = delete;
   Measured& operator=(const Measured&) = delete;
@@ -81,7 +82,9 @@ class ThreadTimeTest : public SchedTest {
         << time;
   }
   // These loads wait for nothing that has no state of its own.
-  static void expect_no_other(const ThreadTime& time) { EXPECT_LE(time.state[SCHED_THREAD_OTHER], kMillisecond) << time; }
+  static void expect_no_other(const ThreadTime& time) {
+    EXPECT_LE(time.state[SCHED_THREAD_OTHER], kMillisecond) << time;
+  }
 };
 
 }  // namespace sonde::test

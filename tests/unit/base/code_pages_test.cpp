@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kPages = 512;
 
 // 2 MiB of the program's file, and pointers that the linker has put into its memory.
-constexpr std::array<uint32_t, kPages * 1024> kNumbers = {4711};
+constexpr std::array<uint32_t, kPages* 1024> kNumbers = {4711};
 constexpr const char* const kWords[] = {"read", "write", "fsync"};
 
 uint32_t sum_of_numbers() {

@@ -22,10 +22,20 @@ TEST(Text, TrimAndSplit) {
 TEST(Text, ForeignWordsFitIntoOneLine) {
   EXPECT_EQ(one_line("plain"), "plain");
   EXPECT_EQ(one_line("a\nb\tc\x7f"), "a b c ");
-  EXPECT_EQ(one_line("\xff" "é"), "?é");
+  EXPECT_EQ(one_line("\xff"
+                     "é"),
+            "?é");
   EXPECT_EQ(one_line("abcd", 3), "abc…");
-  EXPECT_EQ(one_line("ab" "é" "cd", 3), "ab…");  // not half of the é
-  EXPECT_EQ(one_line("ab" "é" "cd", 4), "abé…");
+  EXPECT_EQ(one_line("ab"
+                     "é"
+                     "cd",
+                     3),
+            "ab…");  // not half of the é
+  EXPECT_EQ(one_line("ab"
+                     "é"
+                     "cd",
+                     4),
+            "abé…");
   EXPECT_EQ(one_line("é", 0), "…");
   EXPECT_EQ(one_line("", 0), "");
 }

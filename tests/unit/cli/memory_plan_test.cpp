@@ -23,7 +23,8 @@ MemoryPlan plan_for(uint32_t containers, uint32_t cpus, const KernelLimits& limi
 TEST(MemoryPlan, AFullNodeFitsByDefault) {
   const MemoryPlan plan = plan_for(kContainers, kCpus);
   EXPECT_LE(plan.bytes(), kKernelMemoryLimit) << plan_text(plan);
-  EXPECT_FALSE(plan.raised) << "the default limits hold all that preset Standard asks of " << kContainers << " containers";
+  EXPECT_FALSE(plan.raised) << "the default limits hold all that preset Standard asks of " << kContainers
+                            << " containers";
   EXPECT_TRUE(plan.fits());
 }
 
@@ -71,7 +72,8 @@ TEST(MemoryPlan, LimitsThatTakeAQuarterOfTheMachineAreRefused) {
   const auto refused = check_fits(large, kCpus, 4 * kGiB);
   ASSERT_FALSE(refused);
   const std::string& said = refused.error().message();
-  EXPECT_EQ(said.find("limits.subjects 1000000, limits.histograms 4000000 and limits.processes 2048 take "), 0U) << said;
+  EXPECT_EQ(said.find("limits.subjects 1000000, limits.histograms 4000000 and limits.processes 2048 take "), 0U)
+      << said;
   EXPECT_NE(said.find("a quarter of this machine's 4.0 GiB"), std::string::npos) << said;
   EXPECT_TRUE(check_fits(large, kCpus, 1024 * kGiB));
 }

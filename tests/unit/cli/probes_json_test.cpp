@@ -96,12 +96,15 @@ TEST(Capabilities, AreThoseThatTheProbeNames) {
     if (info.name == "network") network = &info;
     const auto names = capabilities_of(info);
     for (const char* always : {"BPF", "PERFMON"}) EXPECT_NE(std::ranges::find(names, always), names.end()) << info.name;
-    EXPECT_EQ(missing_capabilities(info, ~0ULL), std::vector<std::string>()) << info.name << " names one that is not known";
+    EXPECT_EQ(missing_capabilities(info, ~0ULL), std::vector<std::string>())
+        << info.name << " names one that is not known";
     // Who reads about a probe finds them too.
     std::stringstream readme;
-    readme << std::ifstream(std::string(SONDE_SOURCE_DIR "/bpf/modules/") + std::string(info.name) + "/README.md").rdbuf();
+    readme
+        << std::ifstream(std::string(SONDE_SOURCE_DIR "/bpf/modules/") + std::string(info.name) + "/README.md").rdbuf();
     for (const std::string& name : names) {
-      EXPECT_NE(readme.str().find("CAP_" + name), std::string::npos) << info.name << "/README.md does not name " << name;
+      EXPECT_NE(readme.str().find("CAP_" + name), std::string::npos)
+          << info.name << "/README.md does not name " << name;
     }
   }
   ASSERT_NE(network, nullptr);

@@ -95,7 +95,8 @@ TEST(TopColumns, EveryProbeHasSomeAndNoTwoAreCalledTheSame) {
     }
     EXPECT_EQ(shown.size(), info.metrics.size()) << info.name << ": a metric has no column";
   }
-  for (const char* name : {"file.io.read", "tcp.io.transmit", "tcp.rtt.p99", "thread.time.running", "page_cache.read.hit"}) {
+  for (const char* name :
+       {"file.io.read", "tcp.io.transmit", "tcp.rtt.p99", "thread.time.running", "page_cache.read.hit"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
 }

@@ -79,8 +79,10 @@ class WrongInput : public ::testing::Test {
   }
   // A policy file whose spec this is.
   void refused_spec(const std::string& spec, const std::string& sentence) {
-    refused({"policy", "check", file("apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: p}\n"
-                                     "spec: {" + spec + "}\n")},
+    refused({"policy", "check",
+             file("apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: p}\n"
+                  "spec: {" +
+                  spec + "}\n")},
             sentence);
   }
 
@@ -140,12 +142,14 @@ TEST_F(WrongInput, Values) {
           "export.file.path (--file): cannot read the directory /nonexistent: No such file or directory");
   refused({"agent", "--check-config", "--export", "file", "--file", "/nonexistent/out/"},
           "export.file.path (--file): cannot read the directory /nonexistent: No such file or directory");
-  agent("otlp-queue-directory", "/nonexistent/queue", "export.otlp.queue.directory (--otlp-queue-directory): cannot read the ");
+  agent("otlp-queue-directory", "/nonexistent/queue",
+        "export.otlp.queue.directory (--otlp-queue-directory): cannot read the ");
   refused({"agent", "--target-comm", "nobodysname"}, "no process is named 'nobodysname'");
   agent("proc-root", directory_, "procRoot (--proc-root): " + directory_ + " is no /proc");
   agent("otlp-ca", "/etc/hostname", "export.otlp.tls.ca (--otlp-ca): /etc/hostname holds no PEM text");
   agent("http-local", "0.0.0.0:18081",
-        "listen.httpLocal (--http-local) shows all tenants and opens on loopback only, not on 0.0.0.0:18081: write 127.0.0.1");
+        "listen.httpLocal (--http-local) shows all tenants and opens on loopback only, not on 0.0.0.0:18081: write "
+        "127.0.0.1");
   agent("http-local", "[::]:18081", "opens on loopback only, not on [::]:18081");
   agent("grpc", "node-1:19090", "listen.grpc (--grpc) shows all tenants and opens on loopback only");
   refused({"agent", "--check-config", "--target-pid", "1", "--target-comm", "init"}, "exclude each other");
@@ -153,7 +157,8 @@ TEST_F(WrongInput, Values) {
 }
 
 TEST_F(WrongInput, Addresses) {
-  for (const char* address : {"1.2.3.4:99999", "1.2.3.4", "host:", "host:0", "http://127.0.0.1:18081", "::1:18081", ""}) {
+  for (const char* address :
+       {"1.2.3.4:99999", "1.2.3.4", "host:", "host:0", "http://127.0.0.1:18081", "::1:18081", ""}) {
     refused({"status", "--address", address}, "is not host:port with a port from 1 to 65535; write for example ");
   }
   refused({"verify", "--address", "x:-1"}, "is not host:port");
@@ -191,12 +196,16 @@ TEST_F(WrongInput, Environment) {
 }
 
 TEST_F(WrongInput, Files) {
-  refused({"agent", "--check-config", "--config", "/nonexistent"}, "cannot open /nonexistent: No such file or directory");
+  refused({"agent", "--check-config", "--config", "/nonexistent"},
+          "cannot open /nonexistent: No such file or directory");
   refused({"agent", "--check-config", "--config", "/tmp"}, "cannot read /tmp: Is a directory");
   refused_file("\xff\xfe", ":1:1: not UTF-8 text");
   refused_file("interval: 5s\nnodeName: \xe9t\xe9\n", ":2:1: not UTF-8 text");
   refused_file(std::string("\xff\xfei\0n\0t\0", 8), ":1:1: not a text file");
-  refused_file(std::string("\x7f" "ELF\x02\x01\x01\0\0\0", 10), ":1:1: not a text file");
+  refused_file(std::string("\x7f"
+                           "ELF\x02\x01\x01\0\0\0",
+                           10),
+               ":1:1: not a text file");
   refused_file(std::string((1 << 20) + 1, '#'), "is larger than 1048576 bytes");
   refused_file("- interval", ":1:1: the configuration must be a map of keys, not a list");
   refused_file("5s", ":1:1: the configuration must be a map of keys, not '5s'");
@@ -260,7 +269,8 @@ TEST_F(WrongInput, APlanThatDoesNotFitIsNone) {
 
 TEST_F(WrongInput, AnEmptyConfigurationIsNone) {
   EXPECT_EQ(sonde({"agent", "--check-config", "--config", file("")}).code, kOk);
-  EXPECT_EQ(sonde({"agent", "--check-config", "--config", file("\xef\xbb\xbfinterval: 5s\n")}).code, kOk) << "a UTF-8 mark";
+  EXPECT_EQ(sonde({"agent", "--check-config", "--config", file("\xef\xbb\xbfinterval: 5s\n")}).code, kOk)
+      << "a UTF-8 mark";
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ const std::string kChart = kTop + "/charts/sonde";
 
 // What the chart says itself, since it makes the mounts, the port and the pod; and what makes no sense in a DaemonSet.
 const std::set<std::string> kOfTheChart = {
-    "procRoot",  "cgroupRoot",  "listen.http",    "nodeName",     "kubernetes.apiServer", "kubernetes.tokenFile",
-    "policies",  "duration",    "target.pid",     "target.comm",  "kubernetes.caFile",    "kubernetes.policyCache",
+    "procRoot",       "cgroupRoot", "listen.http", "nodeName",    "kubernetes.apiServer", "kubernetes.tokenFile",
+    "policies",       "duration",   "target.pid",  "target.comm", "kubernetes.caFile",    "kubernetes.policyCache",
     "kubelet.address"};
 
 Json typed(const char* type) { return {{"type", type}}; }
@@ -40,7 +40,9 @@ Json schema_of(const Setting& setting) {
     case SettingType::Word: schema = {{"enum", setting.allowed}}; break;
     case SettingType::List: schema = list_or_text(setting.allowed); break;
     case SettingType::Boolean: schema = typed("boolean"); break;
-    case SettingType::Duration: schema = {{"type", "string"}, {"pattern", "^([0-9]+(\\.[0-9]+)?(h|m|s|ms|us|ns))+$"}}; break;
+    case SettingType::Duration:
+      schema = {{"type", "string"}, {"pattern", "^([0-9]+(\\.[0-9]+)?(h|m|s|ms|us|ns))+$"}};
+      break;
     case SettingType::Bytes:
       schema = {{"type", Json::array({"string", "integer"})}, {"pattern", "^[0-9]+(\\.[0-9]+)?([KMGT]i?)?B?$"}};
       break;
@@ -92,8 +94,7 @@ TEST(Chart, SchemaOfConfigFollowsFromTheSettings) {
     ASSERT_TRUE(write_file_atomically(path, wanted.dump(2) + "\n"));
     return;
   }
-  EXPECT_EQ(schema.at("definitions").at("config"), wanted.at("definitions").at("config"))
-      << "run `make generate`";
+  EXPECT_EQ(schema.at("definitions").at("config"), wanted.at("definitions").at("config")) << "run `make generate`";
 }
 
 // Whatever is an object says what it may have; only what Kubernetes itself checks is left open.

@@ -45,8 +45,9 @@ std::string text_at(const YamlNode& schema, std::string_view key) {
 
 std::vector<std::string> problems_of(const std::string& kind, const std::string& spec) {
   const std::string ns = kind == "MonitorPolicy" ? ", namespace: n" : "";
-  return parse_policies("apiVersion: sonde.dev/v1alpha1\nkind: " + kind + "\nmetadata: {name: p" + ns + "}\nspec: " + spec,
-                        "p.yaml", 0)
+  return parse_policies(
+             "apiVersion: sonde.dev/v1alpha1\nkind: " + kind + "\nmetadata: {name: p" + ns + "}\nspec: " + spec,
+             "p.yaml", 0)
       .problems;
 }
 
@@ -114,8 +115,10 @@ class Walk {
     std::set<std::string> allowed, admitted;
     std::string word;
     for (char c : said.substr(begin + 10)) {
-      if (c == ',' || c == ')') allowed.insert(std::exchange(word, {}));
-      else if (c != ' ') word += c;
+      if (c == ',' || c == ')')
+        allowed.insert(std::exchange(word, {}));
+      else if (c != ' ')
+        word += c;
     }
     allowed.erase("cgroups");  // selectors of files only
     allowed.erase("commands");
@@ -129,7 +132,8 @@ class Walk {
     const std::string said = problem_with(problems_of(kind_, place.spec_with("Zzz")), place.name + " must be ");
     EXPECT_FALSE(said.empty()) << place.name;
     for (const YamlNode& item : list.items) {
-      EXPECT_NE(said.find(item.text), std::string::npos) << place.name << " admits " << item.text << "; agent: " << said;
+      EXPECT_NE(said.find(item.text), std::string::npos)
+          << place.name << " admits " << item.text << "; agent: " << said;
       EXPECT_EQ(problem_with(problems_of(kind_, place.spec_with(item.text)), place.name + " must be "), "");
     }
     const auto commas = static_cast<std::size_t>(std::count(said.begin(), said.end(), ','));
@@ -141,7 +145,8 @@ class Walk {
   void range(const YamlNode& schema, const Place& place) {
     const long long low = std::stoll(text_at(schema, "minimum")), high = std::stoll(text_at(schema, "maximum"));
     const auto refused = [&](long long value) {
-      return !problem_with(problems_of(kind_, place.spec_with(std::to_string(value))), place.name + " must be ").empty();
+      return !problem_with(problems_of(kind_, place.spec_with(std::to_string(value))), place.name + " must be ")
+                  .empty();
     };
     EXPECT_TRUE(refused(low - 1) && refused(high + 1)) << place.name << " " << low << ".." << high;
     EXPECT_FALSE(refused(low) || refused(high)) << place.name << " " << low << ".." << high;

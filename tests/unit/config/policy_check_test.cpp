@@ -45,15 +45,15 @@ TEST(PolicyCheck, SaysWhatAPolicyWouldDo) {
   // How much depends on what a subject takes in the kernel, which is none of this test's business.
   const std::string output = std::regex_replace(check.output, std::regex("memory [0-9]+[.][0-9] MiB"), "memory N MiB");
   EXPECT_EQ(output, kFixtures +
-                              "machine.yaml: good, 2 policies\n"
-                              "  batch: disk Standard; per container, every 30s, KeepRecent\n"
-                              "    probe       level         series per subject  histograms  ns per operation\n"
-                              "    disk        Standard                      3+           1               218\n"
-                              "    at most 3 series and 1 histograms per subject; +: and one per kind of error or "
-                              "operation that occurs\n"
-                              "    kernel memory N MiB, for 4096 subjects and 16384 histograms (limits of the "
-                              "agent)\n"
-                              "  quiet: whom it selects is never watched\n");
+                        "machine.yaml: good, 2 policies\n"
+                        "  batch: disk Standard; per container, every 30s, KeepRecent\n"
+                        "    probe       level         series per subject  histograms  ns per operation\n"
+                        "    disk        Standard                      3+           1               218\n"
+                        "    at most 3 series and 1 histograms per subject; +: and one per kind of error or "
+                        "operation that occurs\n"
+                        "    kernel memory N MiB, for 4096 subjects and 16384 histograms (limits of the "
+                        "agent)\n"
+                        "  quiet: whom it selects is never watched\n");
 }
 
 TEST(PolicyCheck, WrongFilesExitWithTwo) {

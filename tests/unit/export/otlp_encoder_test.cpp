@@ -7,9 +7,9 @@
 
 #include <cmath>
 
+#include "agent/base/utf8.h"
 #include "agent/export/explicit_bounds.h"
 #include "agent/export/otlp_json.h"
-#include "agent/base/utf8.h"
 #include "tests/unit/export/otlp_support.h"
 
 namespace sonde {
@@ -179,7 +179,8 @@ TEST(OtlpEncoder, JsonSaysTheSameAsProtobuf) {
 
 TEST(OtlpEncoder, JsonHasStringsForLongNumbersAndNumbersForEnumerations) {
   BatchCursor at;
-  auto text = encode_otlp_json({}, *BatchBuilder().on(resource(1)).sum(kOperations, attributes(), 5).build(), at, 1 << 20);
+  auto text =
+      encode_otlp_json({}, *BatchBuilder().on(resource(1)).sum(kOperations, attributes(), 5).build(), at, 1 << 20);
   EXPECT_EQ(text.bytes,
             R"({"resourceMetrics":[{"resource":{"attributes":[)"
             R"({"key":"k8s.container.restart_count","value":{"intValue":"3"}},)"
@@ -243,7 +244,8 @@ TEST(OtlpEncoder, ExplicitBucketsHoldWholeExponentialOnes) {
 
 TEST(OtlpEncoder, WritesExplicitHistograms) {
   // (1 s, 2^(1/4) s] and (2^(3/4), 2] lie up to 4 s, index -1 ends at exactly one second.
-  auto batch = BatchBuilder().on(resource(1)).histogram(kDuration, attributes(), -1, {1, 2, 4, 8, 16, 32}, 99.5).build();
+  auto batch =
+      BatchBuilder().on(resource(1)).histogram(kDuration, attributes(), -1, {1, 2, 4, 8, 16, 32}, 99.5).build();
   OtlpEncoder encoder({.histograms = OtlpHistograms::Explicit});
   BatchCursor at;
   auto binary = parsed(encoder.encode(*batch, at).bytes);
@@ -324,7 +326,10 @@ TEST(OtlpEncoder, NothingToSendIsNoRequest) {
 TEST(OtlpEncoder, InvalidUtf8IsRepairedAndCounted) {
   auto batch = BatchBuilder()
                    .on(resource(1, "caf\xc3\xa9"))
-                   .sum(kOperations, attributes({{"comm", std::string("a\xff\xfe""b\xed\xa0\x80")}}), 1)
+                   .sum(kOperations,
+                        attributes({{"comm", std::string("a\xff\xfe"
+                                                         "b\xed\xa0\x80")}}),
+                        1)
                    .build();
   OtlpEncoder encoder({});
   BatchCursor at;

@@ -49,7 +49,8 @@ TEST(OtlpExporterTest, DeliversWithHeadersUserAgentAndGzip) {
   ASSERT_EQ(received.size(), 1U);
   EXPECT_EQ(number_points(received[0].request).size(), 6U);
   EXPECT_EQ(received[0].metadata.find("x-tenant")->second, "blue");
-  EXPECT_EQ(received[0].metadata.find("user-agent")->second.rfind("Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/", 0), 0U);
+  EXPECT_EQ(received[0].metadata.find("user-agent")->second.rfind("Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/", 0),
+            0U);
   auto stats = exporter->stats();
   EXPECT_EQ(stats.batches, 1U);
   EXPECT_EQ(stats.points_sent, 6U);

@@ -121,15 +121,14 @@ TEST(OtlpHttp, RetriesBrokenConnectionsAndBusyReceiversThenDelivers) {
   auto stats = exporter->stats();
   EXPECT_EQ(stats.points_sent, 1U);
   EXPECT_EQ(stats.retries, 4U);
-  EXPECT_EQ(stats.failures, (std::map<std::string, uint64_t>{
-                                {"connect", 1}, {"http_429", 1}, {"http_503", 1}, {"timeout", 1}}));
+  EXPECT_EQ(stats.failures,
+            (std::map<std::string, uint64_t>{{"connect", 1}, {"http_429", 1}, {"http_503", 1}, {"timeout", 1}}));
 }
 
 TEST(OtlpHttp, OtherStatusesAreFinal) {
   for (int status : {301, 400, 401, 403, 404, 500, 501}) {
-    auto port = std::make_shared<Port>([&](size_t, const HttpRequest&) {
-      return HttpResponse{.status = status, .body = "no"};
-    });
+    auto port = std::make_shared<Port>(
+        [&](size_t, const HttpRequest&) { return HttpResponse{.status = status, .body = "no"}; });
     auto exporter = make(http_options(), port);
     exporter->push(many_sums(1, 3));
     exporter->flush(10 * kSecondNs);

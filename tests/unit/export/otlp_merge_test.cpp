@@ -55,10 +55,10 @@ TEST(BatchMerge, KeepsEndedStreamsEndMarksAndEarlierLives) {
   EXPECT_EQ(merged.superseded, 0U);
   auto points = points_of(*merged.batch);
   std::multiset<std::string> got(points.begin(), points.end());
-  EXPECT_EQ(got, (std::multiset<std::string>{
-                     "a sonde.file.io direction=read 100", "a sonde.file.io direction=read 7",
-                     "a sonde.file.io direction=write 5", "a sonde.file.io direction=write end",
-                     "a sonde.test.operations 44", "b sonde.test.operations 9", "c sonde.test.operations 1"}));
+  EXPECT_EQ(got, (std::multiset<std::string>{"a sonde.file.io direction=read 100", "a sonde.file.io direction=read 7",
+                                             "a sonde.file.io direction=write 5", "a sonde.file.io direction=write end",
+                                             "a sonde.test.operations 44", "b sonde.test.operations 9",
+                                             "c sonde.test.operations 1"}));
   // The earlier life stands before the later one, histograms have their own buckets, each metric is there once.
   EXPECT_LT(std::find(points.begin(), points.end(), "a sonde.file.io direction=read 100"),
             std::find(points.begin(), points.end(), "a sonde.file.io direction=read 7"));
@@ -197,11 +197,8 @@ TEST_F(DeltaTest, AFallingTotalMakesNoSpike) {
 
 TEST_F(DeltaTest, EndedStreamsAreForgotten) {
   for (uint64_t i = 0; i < 1'000; i++) {
-    auto batch = BatchBuilder(kT1 + i)
-                     .on(resource(i + 1))
-                     .sum(kOperations, read_set(), 3)
-                     .end(kOperations, read_set())
-                     .build();
+    auto batch =
+        BatchBuilder(kT1 + i).on(resource(i + 1)).sum(kOperations, read_set(), 3).end(kOperations, read_set()).build();
     auto out = step(batch);
     EXPECT_EQ(out->points[0].integer, 3);
     EXPECT_EQ(out->points[1].metric, nullptr);

@@ -156,16 +156,16 @@ TEST(OtlpOptions, ErrorsAreOneSentenceThatNamesTheVariable) {
 }
 
 TEST(OtlpOptions, RefusesEndpointsThatCannotBe) {
-  for (const char* bad : {"http://", "http://:4317", "ftp://x", "a b", "http://host:0", "http://host:65536", "host:http",
-                          "http://user:pw@host:1", "a:b:4317", "http://fd00::1::2:4317", "/path"}) {
+  for (const char* bad : {"http://", "http://:4317", "ftp://x", "a b", "http://host:0", "http://host:65536",
+                          "host:http", "http://user:pw@host:1", "a:b:4317", "http://fd00::1::2:4317", "/path"}) {
     auto result = check_otlp_endpoint(bad, OtlpProtocol::Grpc);
     EXPECT_FALSE(result) << bad;
     if (!result) {
       EXPECT_NE(result.error().message().find("http://collector:4317"), std::string::npos);
     }
   }
-  for (const char* good : {"http://host:4317", "host", "https://[::1]:1/x", "unix:/x", "dns:///a:1", "::1:4317",
-                           "http://fd00::7:4317"}) {
+  for (const char* good :
+       {"http://host:4317", "host", "https://[::1]:1/x", "unix:/x", "dns:///a:1", "::1:4317", "http://fd00::7:4317"}) {
     EXPECT_TRUE(check_otlp_endpoint(good, OtlpProtocol::Grpc)) << good;
   }
   EXPECT_FALSE(check_otlp_endpoint("dns:///a:1", OtlpProtocol::HttpProtobuf));

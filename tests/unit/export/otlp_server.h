@@ -29,8 +29,8 @@ inline grpc::Status with_retry_info(grpc::StatusCode code, const std::string& me
 class OtlpServer final : public pb::MetricsService::Service {
  public:
   // What to answer to the n-th request (from 0). The default is OK.
-  using Answer = std::function<grpc::Status(size_t n, const pb::ExportMetricsServiceRequest&,
-                                            pb::ExportMetricsServiceResponse*)>;
+  using Answer =
+      std::function<grpc::Status(size_t n, const pb::ExportMetricsServiceRequest&, pb::ExportMetricsServiceResponse*)>;
   struct Received {
     pb::ExportMetricsServiceRequest request;
     std::multimap<std::string, std::string> metadata;

@@ -23,7 +23,8 @@ inline const MetricSpec kOperations{.name = "sonde.test.operations", .unit = "{o
 inline const MetricSpec kSeconds{.name = "sonde.thread.time", .unit = "s", .integer = false};
 inline const MetricSpec kOpen{
     .name = "sonde.file.open.count", .unit = "{file}", .instrument = Instrument::UpDownCounter};
-inline const MetricSpec kDepth{.name = "sonde.block.queue.depth", .unit = "{operation}", .instrument = Instrument::Gauge};
+inline const MetricSpec kDepth{
+    .name = "sonde.block.queue.depth", .unit = "{operation}", .instrument = Instrument::Gauge};
 inline const MetricSpec kDuration{.name = "sonde.file.operation.duration",
                                   .unit = "s",
                                   .instrument = Instrument::Histogram,
@@ -33,7 +34,9 @@ inline const MetricSpec kDuration{.name = "sonde.file.operation.duration",
 inline constexpr uint64_t kStart = 1'700'000'000'000'000'000;
 inline constexpr uint64_t kPeriod = 30'000'000'000;
 
-inline AttributeSetPtr attributes(AttributeSet set = {}) { return std::make_shared<const AttributeSet>(std::move(set)); }
+inline AttributeSetPtr attributes(AttributeSet set = {}) {
+  return std::make_shared<const AttributeSet>(std::move(set));
+}
 
 inline ResourcePtr resource(uint64_t id, std::string pod = "postgres-0") {
   Resource made{.id = id,

@@ -28,8 +28,12 @@ class KernelNamesTest : public testing::Test {
     std::filesystem::create_directories(directory_ + "/sys/dm_mod");
   }
   ~KernelNamesTest() override { std::filesystem::remove_all(directory_); }
-  void write(const std::string& name, const std::string& content) const { std::ofstream(directory_ + "/" + name) << content; }
-  KernelNames names() const { return KernelNames(directory_ + "/symbols", directory_ + "/modules", directory_ + "/sys"); }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(directory_ + "/" + name) << content;
+  }
+  KernelNames names() const {
+    return KernelNames(directory_ + "/symbols", directory_ + "/modules", directory_ + "/sys");
+  }
 
   std::string directory_;
 };

@@ -28,8 +28,10 @@ std::vector<Case> cases() {
   const std::string slice = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + kUid_ + ".slice";
   const std::string best = "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + kUid_ + ".slice";
   const std::string guaranteed = "/kubepods.slice/kubepods-pod" + kUid_ + ".slice";
-  const std::string kind = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/"
-                           "kubelet-kubepods-burstable-pod" + kUid_ + ".slice/cri-containerd-" + kA + ".scope";
+  const std::string kind =
+      "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/"
+      "kubelet-kubepods-burstable-pod" +
+      kUid_ + ".slice/cri-containerd-" + kA + ".scope";
   return {
       // systemd driver
       {slice + "/cri-containerd-" + kA + ".scope", "containerd", kA, kUid, "burstable", ""},
@@ -44,10 +46,12 @@ std::vector<Case> cases() {
       {slice, "", "", kUid, "burstable", "-"},
       {guaranteed, "", "", kUid, "guaranteed", "-"},
       // static pods
-      {"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + kStatic + ".slice/cri-containerd-" + kA + ".scope",
+      {"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + kStatic + ".slice/cri-containerd-" + kA +
+           ".scope",
        "containerd", kA, kStatic, "burstable", ""},
       {"/kubepods/burstable/pod" + kStatic + "/" + kA, "", kA, kStatic, "burstable", ""},
-      {"/kubepods.slice/kubepods-pod" + kStatic + ".slice/crio-" + kA + ".scope", "cri-o", kA, kStatic, "guaranteed", ""},
+      {"/kubepods.slice/kubepods-pod" + kStatic + ".slice/crio-" + kA + ".scope", "cri-o", kA, kStatic, "guaranteed",
+       ""},
       // cgroupfs driver
       {"/kubepods/burstable/pod" + kUid + "/" + kA, "", kA, kUid, "burstable", ""},
       {"/kubepods/besteffort/pod" + kUid + "/" + kA, "", kA, kUid, "besteffort", ""},
@@ -56,12 +60,12 @@ std::vector<Case> cases() {
       {"/kubepods/pod" + kUid + "/crio-conmon-" + kA, "", "", kUid, "guaranteed", "-", true},
       {"/kubepods/pod" + kUid, "", "", kUid, "guaranteed", "-"},
       // kubelet with systemd, containerd with cgroupfs
-      {"/system.slice/containerd.service/kubepods-besteffort-pod" + kUid_ + ".slice:cri-containerd:" + kA, "containerd", kA,
-       kUid, "besteffort", ""},
+      {"/system.slice/containerd.service/kubepods-besteffort-pod" + kUid_ + ".slice:cri-containerd:" + kA, "containerd",
+       kA, kUid, "besteffort", ""},
       {"/system.slice/containerd.service/kubepods-pod" + kUid_ + ".slice:cri-containerd:" + kA, "containerd", kA, kUid,
        "guaranteed", ""},
-      {"/kubepods-burstable-pod" + kStatic + ".slice:cri-containerd:" + kA + "/init", "containerd", kA, kStatic, "burstable",
-       "/init"},
+      {"/kubepods-burstable-pod" + kStatic + ".slice:cri-containerd:" + kA + "/init", "containerd", kA, kStatic,
+       "burstable", "/init"},
       // kind, seen from its node and from the machine below it; the node itself
       {kind, "containerd", kA, kUid, "burstable", ""},
       {"/system.slice/docker-" + kB + ".scope" + kind, "containerd", kA, kUid, "burstable", ""},
@@ -73,8 +77,8 @@ std::vector<Case> cases() {
        "/kubelet.slice/kubelet-kubepods.slice"},
       // containers in containers belong to the outer one
       {slice + "/cri-containerd-" + kA + ".scope/docker/" + kB, "containerd", kA, kUid, "burstable", "/docker/" + kB},
-      {slice + "/cri-containerd-" + kA + ".scope/system.slice/docker-" + kB + ".scope", "containerd", kA, kUid, "burstable",
-       "/system.slice/docker-" + kB + ".scope"},
+      {slice + "/cri-containerd-" + kA + ".scope/system.slice/docker-" + kB + ".scope", "containerd", kA, kUid,
+       "burstable", "/system.slice/docker-" + kB + ".scope"},
       {"/docker/" + kA + "/docker/" + kB, "docker", kA, "", "", "/docker/" + kB},
       {slice + "/cri-containerd-" + kA + ".scope/init.scope", "containerd", kA, kUid, "burstable", "/init.scope"},
       {slice + "/cri-containerd-" + kA + ".scope/system.slice/ssh.service", "containerd", kA, kUid, "burstable",
@@ -146,8 +150,10 @@ TEST(CgroupPath, EveryClassDriverRuntimeAndUid) {
   struct Runtime {
     std::string name, scope, plain;  // plain: what stands before the ID where there are no scopes
   };
-  const Runtime runtimes[] = {{"containerd", "cri-containerd-", ""}, {"cri-o", "crio-", "crio-"}, {"docker", "docker-", ""}};
-  const auto expect = [](const std::string& path, const std::string& runtime, const std::string& uid, const std::string& qos) {
+  const Runtime runtimes[] = {
+      {"containerd", "cri-containerd-", ""}, {"cri-o", "crio-", "crio-"}, {"docker", "docker-", ""}};
+  const auto expect = [](const std::string& path, const std::string& runtime, const std::string& uid,
+                         const std::string& qos) {
     for (const std::string& above : {std::string(), "/system.slice/docker-" + kB + ".scope"}) {
       SCOPED_TRACE(above + path);
       const CgroupPath got = parse_cgroup_path(above + path);
@@ -170,7 +176,8 @@ TEST(CgroupPath, EveryClassDriverRuntimeAndUid) {
         const std::string cgroupfs = pod + "/" + runtime.plain + kA;
         expect(cgroupfs, runtime.plain.empty() ? "" : runtime.name, uid, qos);
       }
-      expect("/" + slice + ":cri-containerd:" + kA, "containerd", uid, qos);  // containerd's driver is not the kubelet's
+      expect("/" + slice + ":cri-containerd:" + kA, "containerd", uid,
+             qos);  // containerd's driver is not the kubelet's
     }
   }
 }

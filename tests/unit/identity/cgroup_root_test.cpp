@@ -114,7 +114,8 @@ TEST(CgroupRoot, PartIsKnownByItsType) {
 TEST(CgroupRoot, MountinfoOddLines) {
   const auto mounts = parse_mountinfo(
       "1 2 0:1 / /a\\040b rw - cgroup2 c rw\nnot a line\n1 2 0:1 / /x rw - cgroup2\n1 2 0:1 / /t rw - tmpfs tmpfs rw\n"
-      "1 2 0:1 /sub /many rw shared:1 master:2 propagate_from:3 - cgroup2 c rw\n1 2 0:1 / /open rw shared:1 cgroup2 c rw\n");
+      "1 2 0:1 /sub /many rw shared:1 master:2 propagate_from:3 - cgroup2 c rw\n1 2 0:1 / /open rw shared:1 cgroup2 c "
+      "rw\n");
   ASSERT_EQ(mounts.size(), 2U);
   EXPECT_EQ(mounts[0].path, "/a b");
   EXPECT_EQ(mounts[1].root, "/sub");

@@ -101,7 +101,8 @@ TEST(CgroupTree, DirectoriesComeAndGo) {
 }
 
 TEST(CgroupTree, Pids) {
-  FileTree tree{{"c/cgroup.procs", "30\n10\n"}, {"c/inner/cgroup.procs", "20\n0\n0\n10\n"}, {"other/cgroup.procs", "5\n"}};
+  FileTree tree{
+      {"c/cgroup.procs", "30\n10\n"}, {"c/inner/cgroup.procs", "20\n0\n0\n10\n"}, {"other/cgroup.procs", "5\n"}};
   const Result<CgroupPids> got = cgroup_pids(tree.root(), "/c");
   ASSERT_TRUE(got);
   EXPECT_EQ(got->pids, (std::vector<uint32_t>{10, 20, 30}));

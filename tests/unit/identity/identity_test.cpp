@@ -132,8 +132,7 @@ TEST(Identity, NestedFoldIntoTheContainer) {
 
 TEST(Identity, ProcessesOfACgroup) {
   Identity identity;
-  const auto snapshot =
-      identity.update({{process(7, 10, 4711, "postgres"), cgroup(12, 10, 1, "/docker/" + kA)}}, 1);
+  const auto snapshot = identity.update({{process(7, 10, 4711, "postgres"), cgroup(12, 10, 1, "/docker/" + kA)}}, 1);
   const SlotOwner& owner = snapshot->slots.at(7);
   EXPECT_EQ(owner.subject, snapshot->slots.at(12).subject);
   EXPECT_EQ(owner.tgid, 4711U);
@@ -199,7 +198,8 @@ TEST(Identity, NamesThatComeLater) {
   Pods pods;
   Identity identity({}, &pods);
   const std::string path = kPod + "/" + kA;
-  const std::vector<SlotRecord> live{cgroup(12, 10, 1, path), cgroup(3, 11, 10, path + "/x"), cgroup(4, 12, 1, "/host")};
+  const std::vector<SlotRecord> live{cgroup(12, 10, 1, path), cgroup(3, 11, 10, path + "/x"),
+                                     cgroup(4, 12, 1, "/host")};
   const auto before = identity.update(live, 1);
   const std::string key = before->slots.at(12).subject->key();
   EXPECT_EQ(before->slots.at(12).subject->pod_name, "");

@@ -17,7 +17,8 @@ std::string stat_line(uint32_t pid, const std::string& comm, uint32_t parent, ui
 struct Machine {
   FileTree proc;
   FileTree cgroups;
-  Machine& process(uint32_t pid, const std::string& comm, uint32_t parent, const std::string& cgroup, uint64_t flags = 0) {
+  Machine& process(uint32_t pid, const std::string& comm, uint32_t parent, const std::string& cgroup,
+                   uint64_t flags = 0) {
     const std::string directory = std::to_string(pid);
     proc.add(directory + "/stat", stat_line(pid, comm, parent, flags));
     proc.add(directory + "/cgroup", "12:cpu:/v1/other\n0::" + cgroup + "\n");

@@ -19,7 +19,8 @@ using api_test::TemporaryDirectory;
 using api_test::TestCa;
 using api_test::TestPeer;
 
-const std::string kPods = R"({"kind":"PodList","metadata":{},"items":[{"metadata":{"uid":"u1","name":"a","namespace":"n"}}]})";
+const std::string kPods =
+    R"({"kind":"PodList","metadata":{},"items":[{"metadata":{"uid":"u1","name":"a","namespace":"n"}}]})";
 const std::string kOtherPods =
     R"({"kind":"PodList","metadata":{},"items":[{"metadata":{"uid":"u2","name":"b","namespace":"n"}}]})";
 
@@ -179,7 +180,8 @@ TEST(KubeletUrl, Addresses) {
   EXPECT_EQ(kubelet_url("fd00::7"), "https://[fd00::7]:10250");
   EXPECT_EQ(kubelet_url("[fd00::7]:99"), "https://[fd00::7]:99");
   EXPECT_EQ(kubelet_url("[fd00::7]"), "https://[fd00::7]:10250");
-  for (const char* wrong : {"", "[fd00::7", "[fd00::7]x", "node-1:", "node-1:0", "node-1:x", ":1", "https://node-1", "a/b"}) {
+  for (const char* wrong :
+       {"", "[fd00::7", "[fd00::7]x", "node-1:", "node-1:0", "node-1:x", ":1", "https://node-1", "a/b"}) {
     EXPECT_EQ(kubelet_url(wrong), "") << wrong;
   }
 }

@@ -20,7 +20,8 @@ NodeReport usual() {
   report.series = 812;
   report.containers = 31;
   report.probes = {{"io", "Degraded", "HooksMissing", "fentry is refused"}};
-  PolicyEntry policy{"", "databases", 3, "Degraded", 4, {"Degraded", "Overridden"}, "periodSeconds 60 gives way to 10 of all"};
+  PolicyEntry policy{
+      "", "databases", 3, "Degraded", 4, {"Degraded", "Overridden"}, "periodSeconds 60 gives way to 10 of all"};
   policy.failures = {{"function/wal", "SymbolNotFound", "no function of this name"}};
   report.policies = {policy, {"shop", "mine", 1, "Applied", 2}};
   return report;

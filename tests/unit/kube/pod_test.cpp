@@ -12,12 +12,15 @@ const std::string kIdA(64, 'a'), kIdB(64, 'b'), kIdC(64, 'c');
 
 std::string pod_json(const std::string& metadata = "", const std::string& statuses = "") {
   return R"({"metadata": {"uid": "u1", "name": "web-5d9c7b-x2x", "namespace": "shop",
-    "labels": {"app": "web", "pod-template-hash": "5d9c7b"}, "annotations": {"note": "n"})" + metadata + R"(},
+    "labels": {"app": "web", "pod-template-hash": "5d9c7b"}, "annotations": {"note": "n"})" +
+         metadata + R"(},
     "spec": {"nodeName": "n1", "initContainers": [{"name": "prepare", "image": "i:1"}],
              "containers": [{"name": "web", "image": "w:2"}, {"name": "log"}]},
-    "status": {"initContainerStatuses": [{"name": "prepare", "containerID": "containerd://)" + kIdC + R"("}],
-    "containerStatuses": [{"name": "web", "restartCount": 2, "containerID": "containerd://)" + kIdA +
-         R"(", "lastState": {"terminated": {"containerID": "containerd://)" + kIdB + R"("}}})" + statuses + "]}}";
+    "status": {"initContainerStatuses": [{"name": "prepare", "containerID": "containerd://)" +
+         kIdC + R"("}],
+    "containerStatuses": [{"name": "web", "restartCount": 2, "containerID": "containerd://)" +
+         kIdA + R"(", "lastState": {"terminated": {"containerID": "containerd://)" + kIdB + R"("}}})" + statuses +
+         "]}}";
 }
 
 std::string owned_by(const std::string& kind, const std::string& name) {
@@ -60,8 +63,8 @@ TEST(Pod, BadOnesAreSentencesOrSkipped) {
   EXPECT_FALSE(parse_pod("[]"));
   EXPECT_FALSE(parse_pod(R"({"metadata": {"uid": 7}})"));
   EXPECT_FALSE(parse_pod_list(R"({"kind": "Status", "code": 401})"));
-  const auto list = parse_pod_list(R"({"kind": "PodList", "metadata": {"resourceVersion": "9"}, "items": [7, )" +
-                                   pod_json() + "]}");
+  const auto list =
+      parse_pod_list(R"({"kind": "PodList", "metadata": {"resourceVersion": "9"}, "items": [7, )" + pod_json() + "]}");
   ASSERT_TRUE(list);
   EXPECT_EQ(list->pods.size(), 1u);
   EXPECT_EQ(list->skipped, 1u);

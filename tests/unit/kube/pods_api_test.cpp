@@ -64,9 +64,10 @@ TEST(PodProto, ReadsWhatJsonWouldHave) {
 
 // The bytes of a pod as a kubelet's code writes them, by hand: field numbers are the contract.
 TEST(PodProto, FieldNumbers) {
-  const std::string bytes = std::string("\x0a\x0b") + "\x0a\x01n" + "\x1a\x02ns" + "\x2a\x02u1" +  // name, namespace, uid
-                            "\x12\x0d" + "\x12\x05\x0a\x03web" + "\x52\x02n1" + "\x18\x01" +         // containers, nodeName
-                            "\x1a\x0e" + "\x42\x0c\x0a\x03web" + "\x42\x05x://y";                   // containerStatuses
+  const std::string bytes = std::string("\x0a\x0b") + "\x0a\x01n" + "\x1a\x02ns" +
+                            "\x2a\x02u1" +                                                    // name, namespace, uid
+                            "\x12\x0d" + "\x12\x05\x0a\x03web" + "\x52\x02n1" + "\x18\x01" +  // containers, nodeName
+                            "\x1a\x0e" + "\x42\x0c\x0a\x03web" + "\x42\x05x://y";             // containerStatuses
   const auto read = parse_pod_proto(bytes);
   ASSERT_TRUE(read) << read.error().message();
   EXPECT_EQ(read->name + "/" + read->namespace_name + "/" + read->uid + "/" + read->node_name, "n/ns/u1/n1");

@@ -75,18 +75,21 @@ std::string answer(const std::string& status, const std::string& body, const std
 }
 
 std::string object(const std::string& name, int version) {
-  return R"({"metadata":{"name":")" + name + R"(","namespace":"n","resourceVersion":")" + std::to_string(version) + R"("}})";
+  return R"({"metadata":{"name":")" + name + R"(","namespace":"n","resourceVersion":")" + std::to_string(version) +
+         R"("}})";
 }
 std::string event(const std::string& type, const std::string& what) {
   return R"({"type":")" + type + R"(","object":)" + what + "}\n";
 }
 std::string list(int version, const std::string& items) {
-  return R"({"kind":"List","metadata":{"resourceVersion":")" + std::to_string(version) + R"("},"items":[)" + items + "]}";
+  return R"({"kind":"List","metadata":{"resourceVersion":")" + std::to_string(version) + R"("},"items":[)" + items +
+         "]}";
 }
 const std::string kEndOfList =
     R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}})"
     "\n";
-const std::string kNoStreams = answer("400 Bad Request", R"({"kind":"Status","message":"sendInitialEvents is forbidden"})");
+const std::string kNoStreams =
+    answer("400 Bad Request", R"({"kind":"Status","message":"sendInitialEvents is forbidden"})");
 
 class Seen : public ObjectSink {
  public:
@@ -124,9 +127,15 @@ bool eventually(const std::function<bool()>& condition) {
 
 struct Followed {
   explicit Followed(std::vector<std::string> answers)
-      : server(std::move(answers)), client({.url = server.url()}),
-        reflector(client, {.path = "/api/v1/pods", .query = "fieldSelector=x", .shortest_wait_ns = 1'000'000,
-                           .longest_wait_ns = 5'000'000, .most_objects = 3}, seen) {
+      : server(std::move(answers)),
+        client({.url = server.url()}),
+        reflector(client,
+                  {.path = "/api/v1/pods",
+                   .query = "fieldSelector=x",
+                   .shortest_wait_ns = 1'000'000,
+                   .longest_wait_ns = 5'000'000,
+                   .most_objects = 3},
+                  seen) {
     reflector.start();
   }
   ~Followed() { client.stop(); }
@@ -138,9 +147,9 @@ struct Followed {
 
 TEST(Reflector, ListsByAWatchAndGoesOn) {
   Followed run({answer("200 OK", event("ADDED", object("a", 1)) + event("ADDED", object("b", 2)) + kEndOfList +
-                                event("ADDED", object("c", 8)) + event("DELETED", object("a", 9)) +
-                                event("BOOKMARK", object("", 12))),
-           answer("200 OK", event("MODIFIED", object("d", 13)))});
+                                     event("ADDED", object("c", 8)) + event("DELETED", object("a", 9)) +
+                                     event("BOOKMARK", object("", 12))),
+                answer("200 OK", event("MODIFIED", object("d", 13)))});
   EXPECT_TRUE(eventually([&] { return run.seen.keys() == "n/b n/c n/d "; })) << run.seen.keys();
   const auto requests = run.server.requests();
   ASSERT_GE(requests.size(), 2u);
@@ -151,7 +160,8 @@ TEST(Reflector, ListsByAWatchAndGoesOn) {
 }
 
 TEST(Reflector, ListsPlainlyWhereTheServerDoesNotStream) {
-  Followed run({kNoStreams, answer("200 OK", list(5, object("a", 1))), answer("200 OK", event("ADDED", object("b", 6)))});
+  Followed run(
+      {kNoStreams, answer("200 OK", list(5, object("a", 1))), answer("200 OK", event("ADDED", object("b", 6)))});
   EXPECT_TRUE(eventually([&] { return run.seen.keys() == "n/a n/b "; })) << run.seen.keys();
   const auto requests = run.server.requests();
   EXPECT_EQ(requests[1], "/api/v1/pods?fieldSelector=x&resourceVersion=0");
@@ -159,10 +169,11 @@ TEST(Reflector, ListsPlainlyWhereTheServerDoesNotStream) {
 }
 
 TEST(Reflector, GoneInBothFormsIsANewList) {
-  Followed run({kNoStreams, answer("200 OK", list(5, object("a", 1))),
-           answer("200 OK", event("ERROR", R"({"kind":"Status","code":410,"reason":"Expired","message":"too old"})")),
-           answer("200 OK", list(20, object("b", 2))), answer("410 Gone", R"({"kind":"Status","code":410})"),
-           answer("200 OK", list(30, object("c", 3))), answer("200 OK", "")});
+  Followed run(
+      {kNoStreams, answer("200 OK", list(5, object("a", 1))),
+       answer("200 OK", event("ERROR", R"({"kind":"Status","code":410,"reason":"Expired","message":"too old"})")),
+       answer("200 OK", list(20, object("b", 2))), answer("410 Gone", R"({"kind":"Status","code":410})"),
+       answer("200 OK", list(30, object("c", 3))), answer("200 OK", "")});
   EXPECT_TRUE(eventually([&] { return run.seen.keys() == "n/c "; })) << run.seen.keys();
   const auto requests = run.server.requests();
   ASSERT_GE(requests.size(), 6u);
@@ -173,9 +184,9 @@ TEST(Reflector, GoneInBothFormsIsANewList) {
 
 TEST(Reflector, KeepsWhatItHasWhileTheServerFails) {
   Followed run({kNoStreams, answer("200 OK", list(5, object("a", 1))), answer("500 Oops", "no json"),
-           answer("429 Too Many Requests", R"({"message":"slow down"})", "Retry-After: 0\r\n"),
-           answer("200 OK", "garbage\n"), answer("401 Unauthorized", R"({"message":"Unauthorized"})"),
-           answer("200 OK", event("ADDED", object("b", 6)))});
+                answer("429 Too Many Requests", R"({"message":"slow down"})", "Retry-After: 0\r\n"),
+                answer("200 OK", "garbage\n"), answer("401 Unauthorized", R"({"message":"Unauthorized"})"),
+                answer("200 OK", event("ADDED", object("b", 6)))});
   EXPECT_TRUE(eventually([&] { return run.seen.keys() == "n/a n/b "; })) << run.seen.keys();
   EXPECT_EQ(run.seen.lists, 1);
   EXPECT_GE(run.reflector.stats().failures, 4u);

@@ -139,7 +139,8 @@ TEST(Aggregate, TellsWhatGaveWay) {
 TEST(Aggregate, KeepsTheTimeOfWhatStaysAndRenewsThatOfWhatChanges) {
   Case given(1);
   given.node("n1", 3, "Degraded").failures = {{"io", "ProbeFailed", "m"}};
-  given.facts.status.conditions = {{"Ready", true, "Applied", "", 3, kBefore}, {"Degraded", false, "NoFailures", "", 3, kBefore}};
+  given.facts.status.conditions = {{"Ready", true, "Applied", "", 3, kBefore},
+                                   {"Degraded", false, "NoFailures", "", 3, kBefore}};
   given.facts.status.failures = {{"n1", "io", "ProbeFailed", "another message", kBefore}};
   const PolicyStatusDocument status = given.run();
   EXPECT_EQ(status.find("Ready")->since, kBefore);
@@ -171,7 +172,8 @@ TEST(Aggregate, PatchHasEveryFieldSoThatNothingOldStays) {
                           "matchedContainers", "conditions", "failures"}) {
     EXPECT_TRUE(json["status"].contains(key)) << key;
   }
-  for (const auto& condition : json["status"]["conditions"]) EXPECT_FALSE(condition["reason"].get<std::string>().empty());
+  for (const auto& condition : json["status"]["conditions"])
+    EXPECT_FALSE(condition["reason"].get<std::string>().empty());
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ PolicyFacts policy(const std::string& name = "p") {
 
 PolicyStatusDocument failing(const std::vector<std::string>& nodes, const std::string& probe = "function/f") {
   PolicyStatusDocument status;
-  for (const std::string& node : nodes) status.failures.push_back({node, probe, "SymbolNotFound", "no such function", ""});
+  for (const std::string& node : nodes)
+    status.failures.push_back({node, probe, "SymbolNotFound", "no such function", ""});
   return status;
 }
 

@@ -154,7 +154,11 @@ TEST(Aggregator, AKeyedHistogramTakesThePlaceOfThePlainOne) {
   world.emit_due();
   check_structure(*world.batch);
   EXPECT_EQ(points(world.batch, "t.disk").size(), 3U);
-  EXPECT_EQ(point(world.batch, "t.disk", "device=disk\xEF\xBF\xBD" "8")->count, 4U);
+  EXPECT_EQ(point(world.batch, "t.disk",
+                  "device=disk\xEF\xBF\xBD"
+                  "8")
+                ->count,
+            4U);
   EXPECT_EQ(point(world.batch, "t.disk", "device=other")->count, 2U);
   EXPECT_EQ(point(world.batch, "t.disk", "")->count, 2U);  // of the other container, whose policy asks no more
   EXPECT_EQ(attribute(*resource_of(world.batch, point(world.batch, "t.disk", "")), "k8s.container.name"), "other");
@@ -205,7 +209,9 @@ TEST(Aggregator, NodeMetricsAndTheUnattributedAreOnTheNode) {
 
 TEST(Aggregator, NodeMetricsEndWhenNobodyAsksForThemAndComeBack) {
   World world;
-  const auto count = [&](uint64_t n) { world.collect([&] { world.aggregator.counter(SONDE_SLOT_NODE, id(kNode), n); }); };
+  const auto count = [&](uint64_t n) {
+    world.collect([&] { world.aggregator.counter(SONDE_SLOT_NODE, id(kNode), n); });
+  };
   count(100);  // before anybody asks
   EXPECT_FALSE(point(world.emit_due(), "t.node"));
   world.decide(SONDE_SLOT_NODE, World::decision());
@@ -373,8 +379,9 @@ TEST(Aggregator, ProcessesAreOnThePoints) {
   check_structure(*world.batch);
   EXPECT_EQ(point(world.batch, "t.io", "direction=read")->integer, 1);
   EXPECT_EQ(point(world.batch, "t.io", "direction=read process.executable.name=postgres process.pid=101")->integer, 2);
-  EXPECT_EQ(point(world.batch, "t.io", "direction=write process.executable.name=wal\xEF\xBF\xBD process.pid=102")->integer,
-            4);
+  EXPECT_EQ(
+      point(world.batch, "t.io", "direction=write process.executable.name=wal\xEF\xBF\xBD process.pid=102")->integer,
+      4);
   // A process ends: last value, then its mark; the others go on.
   world.end(7);
   world.collect([&] { world.aggregator.counter(7, id(kRead), 10); });

@@ -41,16 +41,15 @@ class Receiver {
       return;
     }
     const uint64_t value = point.metric->instrument == Instrument::Histogram ? point.count
-                           : point.metric->integer                          ? static_cast<uint64_t>(point.integer)
-                                                                            : static_cast<uint64_t>(point.real * 1e9 + 0.5);
+                           : point.metric->integer                           ? static_cast<uint64_t>(point.integer)
+                                                   : static_cast<uint64_t>(point.real * 1e9 + 0.5);
     if (point.start_ns == last.start) {
       ASSERT_GE(value, last.value) << point.metric->name << " fell";
       total_ += value - last.value;
     } else {
-      ASSERT_GE(point.start_ns, last.time)
-          << point.metric->name << " {" << text(*point.attributes) << "} of Resource " << resource
-          << " started before its last point; its last start was " << last.start << " and value " << last.value
-          << ", now " << value;
+      ASSERT_GE(point.start_ns, last.time) << point.metric->name << " {" << text(*point.attributes) << "} of Resource "
+                                           << resource << " started before its last point; its last start was "
+                                           << last.start << " and value " << last.value << ", now " << value;
       total_ += value;
     }
     last = {point.start_ns, point.time_ns, value};
@@ -166,24 +165,16 @@ class Chaos {
     const uint64_t amount = 1 + random_() % 1000;
     sent_ += amount;
     switch (pick(6)) {
-      case 0:
-        world_.aggregator.counter(slot, id(pick(2) ? kRead : kWrite), amount);
-        break;
+      case 0: world_.aggregator.counter(slot, id(pick(2) ? kRead : kWrite), amount); break;
       case 1: {
         const uint16_t series[] = {kWait, kWaitWakeup, kWaitPreempt};
         world_.aggregator.histogram(slot, id(series[pick(3)]),
                                     histogram_of(amount, 7, {{static_cast<uint16_t>(pick(147)), amount}}));
         break;
       }
-      case 2:
-        world_.aggregator.counter(slot, id(kErrors, static_cast<uint32_t>(pick(40))), amount);
-        break;
-      case 3:
-        world_.aggregator.counter(slot, id(static_cast<uint16_t>(kMany + pick(kManySeries))), amount);
-        break;
-      case 4:
-        world_.aggregator.counter(slot, id(pick(2) ? kTime : kNode), amount);
-        break;
+      case 2: world_.aggregator.counter(slot, id(kErrors, static_cast<uint32_t>(pick(40))), amount); break;
+      case 3: world_.aggregator.counter(slot, id(static_cast<uint16_t>(kMany + pick(kManySeries))), amount); break;
+      case 4: world_.aggregator.counter(slot, id(pick(2) ? kTime : kNode), amount); break;
       case 5:
         world_.aggregator.gauge(slot, id(kOpen), pick(10));
         sent_ -= amount;

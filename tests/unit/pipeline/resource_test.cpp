@@ -13,14 +13,17 @@ namespace {
 using namespace sonde::testing;
 
 TEST(CleanText, KeepsWhatIsUtf8) {
-  for (const std::string good : {"", "plain", "gr\xC3\xBC\xC3\x9F", "\xE2\x82\xAC", "\xF0\x9F\x90\x9D", "\xEF\xBF\xBD"}) {
+  for (const std::string good :
+       {"", "plain", "gr\xC3\xBC\xC3\x9F", "\xE2\x82\xAC", "\xF0\x9F\x90\x9D", "\xEF\xBF\xBD"}) {
     EXPECT_EQ(clean_text(good), good);
   }
 }
 
 TEST(CleanText, ReplacesWhatIsNot) {
   const std::string u = "\xEF\xBF\xBD";
-  EXPECT_EQ(clean_text("a\xff" "b"), "a" + u + "b");
+  EXPECT_EQ(clean_text("a\xff"
+                       "b"),
+            "a" + u + "b");
   EXPECT_EQ(clean_text("\xC0\xAF"), u + u) << "overlong";
   EXPECT_EQ(clean_text("\xED\xA0\x80"), u + u + u) << "surrogate";
   EXPECT_EQ(clean_text("\xF5\x80\x80\x80"), u + u + u + u) << "beyond U+10FFFF";

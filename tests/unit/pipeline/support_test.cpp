@@ -46,8 +46,7 @@ std::vector<SeriesSpec> make_series() {
   for (int i = 0; i < kManySeries; ++i) numbers.push_back(std::to_string(i));
   for (int i = 0; i < kManySeries; ++i) series.push_back({.metric = 8, .values = {numbers[i]}});
   series.push_back({.metric = 9, .source = Source::Histogram, .flag = 1, .scale = 1e-9});
-  series.push_back(
-      {.metric = 9, .source = Source::KeyedHistogram, .level = Level::Detailed, .flag = 2, .scale = 1e-9});
+  series.push_back({.metric = 9, .source = Source::KeyedHistogram, .level = Level::Detailed, .flag = 2, .scale = 1e-9});
   return series;
 }
 

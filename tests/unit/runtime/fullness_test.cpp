@@ -23,7 +23,8 @@ TEST(Fullness, BeginsAtEightyPercentAndNamesTheLimit) {
   EXPECT_EQ(fullness_warnings(with(79, 100)), std::vector<std::string>());
   const auto warnings = fullness_warnings(with(80, 100));
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_EQ(warnings[0].find("map sonde_subjects of core is 80 % full (80 of 100): raise limits.subjects"), 0U) << warnings[0];
+  EXPECT_EQ(warnings[0].find("map sonde_subjects of core is 80 % full (80 of 100): raise limits.subjects"), 0U)
+      << warnings[0];
   EXPECT_EQ(fullness_warnings(with(13'107, 16'384, "sonde_histograms")).size(), 0U) << "79.998 %";
   EXPECT_NE(fullness_warnings(with(16'384, 16'384, "sonde_histograms"))[0].find("100 % full"), std::string::npos);
   EXPECT_NE(fullness_warnings(with(9, 10, "io_requests"))[0].find("counted as lost"), std::string::npos);
@@ -38,7 +39,8 @@ TEST(Fullness, MapsWhoseFillIsNotKnownSayNothing) {
 TEST(Fullness, IsLoggedOnceUntilThereIsRoomAgain) {
   std::ostringstream said;
   const auto before = spdlog::default_logger();
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said)));
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said)));
   const auto lines = [&] { return std::ranges::count(said.str(), '\n'); };
   Fullness fullness;
   fullness.note(with(90, 100));

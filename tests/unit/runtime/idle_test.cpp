@@ -120,11 +120,12 @@ std::string policy_object(const std::string& kind, const std::string& name, cons
 TEST(Idle, SondeNodeCountsItsPoliciesAsFailed) {
   auto policies = Policies::open(quiet_config());
   ASSERT_TRUE(policies);
-  (*policies)->set_objects({policy_object("ClusterMonitorPolicy", "all", R"({"preset":"Standard"})"),
-                            policy_object("ClusterMonitorPolicy", "not-these", R"({"mode":"Exclude"})"),
-                            policy_object("ClusterMonitorPolicy", "ssd", R"({"nodeSelector":{"matchLabels":{"disk":"ssd"}}})"),
-                            policy_object("ClusterMonitorPolicy", "newer", R"({"surprise":1})"),
-                            policy_object("MonitorPolicy", "theirs", R"({"preset":"Standard"})")});
+  (*policies)->set_objects(
+      {policy_object("ClusterMonitorPolicy", "all", R"({"preset":"Standard"})"),
+       policy_object("ClusterMonitorPolicy", "not-these", R"({"mode":"Exclude"})"),
+       policy_object("ClusterMonitorPolicy", "ssd", R"({"nodeSelector":{"matchLabels":{"disk":"ssd"}}})"),
+       policy_object("ClusterMonitorPolicy", "newer", R"({"surprise":1})"),
+       policy_object("MonitorPolicy", "theirs", R"({"preset":"Standard"})")});
   const kube::NodeReport report = idle_report(kNoBtf, **policies, {{"disk", "hdd"}});
   EXPECT_EQ(report.probes_ok, 0U);
   EXPECT_GT(report.probes_degraded, 5U);

@@ -33,9 +33,8 @@ TEST(Confined, ReadsItsFileAndAnswers) {
 
 TEST(Confined, OpensNothingElse) {
   const Fd file = some_file();
-  auto answer = run_confined(file.get(), {}, [](int) {
-    return std::string(open("/etc/passwd", O_RDONLY) >= 0 ? "opened" : "refused");
-  });
+  auto answer = run_confined(
+      file.get(), {}, [](int) { return std::string(open("/etc/passwd", O_RDONLY) >= 0 ? "opened" : "refused"); });
   ASSERT_TRUE(answer);
   EXPECT_EQ(*answer, "") << "the attempt ends it";
 }

@@ -15,9 +15,9 @@
 
 namespace sonde::test {
 
-inline constexpr uint64_t kBase = 0x400000;   // virtual address of file offset 0 of the code segment
-inline constexpr uint64_t kCode = 0x1000;     // file offset of the code
-inline constexpr uint64_t kData = 0x200000;   // what is added to an offset in the data segment
+inline constexpr uint64_t kBase = 0x400000;  // virtual address of file offset 0 of the code segment
+inline constexpr uint64_t kCode = 0x1000;    // file offset of the code
+inline constexpr uint64_t kData = 0x200000;  // what is added to an offset in the data segment
 
 // One code segment at kCode, one data segment behind it, sections as added.
 class ElfBuilder {

@@ -35,8 +35,8 @@ std::string table_of(const std::vector<std::pair<std::string, uint32_t>>& functi
   put(bytes, magic);
   bytes += std::string("\0\0\1\10", 4);
   const uint64_t at = 8 + 8 * 8;
-  for (const uint64_t word : {uint64_t{functions.size()}, uint64_t{0}, text_start, at, uint64_t{0}, uint64_t{0}, uint64_t{0},
-                              at + names.size()}) {
+  for (const uint64_t word : {uint64_t{functions.size()}, uint64_t{0}, text_start, at, uint64_t{0}, uint64_t{0},
+                              uint64_t{0}, at + names.size()}) {
     put(bytes, word);
   }
   return bytes + names + table + records;
@@ -74,8 +74,10 @@ TEST(GoFunctions, HaveNamesAddressesAndSizes) {
 }
 
 TEST(GoFunctions, WithoutABeginOfTheCodeOrWithAnotherFormatNothingIsGuessed) {
-  EXPECT_EQ(functions_of(table_of({{"main.one", 0}}, 40, 0), kText).refusal, Refusal::SymbolNotFound) << "there is no .text";
-  EXPECT_EQ(functions_of(table_of({{"main.one", 0}}, 40, kText, 0xfffffffa)).refusal, Refusal::SymbolNotFound) << "of Go 1.16";
+  EXPECT_EQ(functions_of(table_of({{"main.one", 0}}, 40, 0), kText).refusal, Refusal::SymbolNotFound)
+      << "there is no .text";
+  EXPECT_EQ(functions_of(table_of({{"main.one", 0}}, 40, kText, 0xfffffffa)).refusal, Refusal::SymbolNotFound)
+      << "of Go 1.16";
   EXPECT_EQ(functions_of("").refusal, Refusal::SymbolNotFound);
 }
 

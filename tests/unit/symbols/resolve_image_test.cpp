@@ -20,7 +20,8 @@ constexpr std::string_view kReturnOne{"\xb8\x01\x00\x00\x00\xc3", 6};  // mov ea
 
 // cmp rsp, [r14+16]; jbe to the end; push rbp; mov eax, 1; pop rbp; ret; mov eax, 2; ret; call; jmp begin
 constexpr std::string_view kGoFunction{
-    "\x49\x3b\x66\x10\x76\x0f\x55\xb8\x01\x00\x00\x00\x5d\xc3\xb8\x02\x00\x00\x00\xc3\x90\xe8\x00\x00\x00\x00\xeb\xe4", 28};
+    "\x49\x3b\x66\x10\x76\x0f\x55\xb8\x01\x00\x00\x00\x5d\xc3\xb8\x02\x00\x00\x00\xc3\x90\xe8\x00\x00\x00\x00\xeb\xe4",
+    28};
 
 TEST(ResolveImage, FindsFunctionsWhereTheyStandInTheFile) {
   ElfBuilder elf;
@@ -28,13 +29,15 @@ TEST(ResolveImage, FindsFunctionsWhereTheyStandInTheFile) {
   elf.symbol("one", elf.code(kReturnOne), 6);
   elf.symbol("data", elf.code(kReturnOne), 6, STT_OBJECT);
   elf.symbol("elsewhere", 0x1234, 6);
-  const ImageAnswer answer = resolve(elf.build(), {{"one", false, 0, true}, {"data", false, 0, false},
-                                                   {"elsewhere", false, 0, false}, {"none", false, 0, false}});
+  const ImageAnswer answer = resolve(
+      elf.build(),
+      {{"one", false, 0, true}, {"data", false, 0, false}, {"elsewhere", false, 0, false}, {"none", false, 0, false}});
   ASSERT_EQ(answer.places.size(), 1U);
   EXPECT_EQ(answer.places[0].offset, kCode + 4);
   EXPECT_FALSE(answer.places[0].is_return) << "C returns through the caller's address";
   EXPECT_FALSE(answer.go);
-  const std::vector<Refusal> expected = {Refusal::None, Refusal::SymbolNotFound, Refusal::NotCode, Refusal::SymbolNotFound};
+  const std::vector<Refusal> expected = {Refusal::None, Refusal::SymbolNotFound, Refusal::NotCode,
+                                         Refusal::SymbolNotFound};
   EXPECT_EQ(answer.refusals, expected);
 }
 
@@ -160,7 +163,8 @@ TEST(Usdt, ArgumentsOfBothMachines) {
   ASSERT_TRUE(x86);
   EXPECT_EQ(x86->bytes, 1);
   EXPECT_EQ(x86->register_offset, x86::kR10);
-  for (const char* strange : {"", "8", "8@", "3@%rdi", "4f@%xmm0", "8@%rdi(", "8@12", "8@name(%rip)", "99999999999@%rdi"}) {
+  for (const char* strange :
+       {"", "8", "8@", "3@%rdi", "4f@%xmm0", "8@%rdi(", "8@12", "8@name(%rip)", "99999999999@%rdi"}) {
     EXPECT_FALSE(usdt_argument(Machine::X86_64, strange, 1)) << strange;
   }
   EXPECT_FALSE(usdt_argument(Machine::X86_64, "8@%rdi", 2));

@@ -93,8 +93,8 @@ TEST(Layers, LibrariesStayBehindTheirBorder) {
       for (const Library& library : libraries()) {
         for (const std::string& prefix : library.prefixes) {
           if (!include.name.starts_with(prefix)) continue;
-          EXPECT_TRUE(library.layers.contains(layer)) << where(file, include) << ": " << library.name
-                                                      << " is not for agent/" << layer;
+          EXPECT_TRUE(library.layers.contains(layer))
+              << where(file, include) << ": " << library.name << " is not for agent/" << layer;
         }
       }
     }
@@ -132,7 +132,8 @@ TEST(Layers, IncludesAreRootedAtTheTop) {
 TEST(Layers, AgentDoesNotIncludeTests) {
   for (const SourceFile& file : sources()) {
     if (file.layer().empty()) continue;
-    for (const Include& include : includes_of(file)) EXPECT_FALSE(include.name.starts_with("tests/")) << where(file, include);
+    for (const Include& include : includes_of(file))
+      EXPECT_FALSE(include.name.starts_with("tests/")) << where(file, include);
   }
 }
 

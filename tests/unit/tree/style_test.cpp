@@ -80,9 +80,8 @@ TEST(Style, ModuleFoldersAreComplete) {
   for (const auto& entry : fs::directory_iterator(modules)) {
     if (!entry.is_directory()) continue;
     const std::string name = entry.path().filename().string();
-    for (const std::string& file :
-         {name + ".bpf.c", name + ".h", name + ".cpp", name + "_test.cpp", name + "_kernel_test.cpp",
-          std::string("README.md")}) {
+    for (const std::string& file : {name + ".bpf.c", name + ".h", name + ".cpp", name + "_test.cpp",
+                                    name + "_kernel_test.cpp", std::string("README.md")}) {
       EXPECT_TRUE(fs::exists(entry.path() / file)) << "bpf/modules/" << name << "/" << file << " is missing";
     }
   }
