@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What is reached from this machine alone.
 #pragma once
 
 #include <string_view>

@@ -83,17 +83,10 @@ void measure(const AgentOptions& options, Context& context) {
 // The process that is asked for must be there: else the agent was asked wrongly. A cgroup tree that cannot be used is another
 // matter: there the agent may have to wait.
 Result<void> check_target(const Config& config) {
-  const Proc proc(config.proc_root);
-  uint32_t target = config.target.pid;
-  if (!config.target.comm.empty()) {
-    auto found = find_process(proc, config.target.comm);
-    if (!found) return found.error();
-    target = *found;
-  }
   const auto root = find_cgroup_root({.configured = config.cgroup_root, .proc_root = config.proc_root});
-  if (!root || target == 0) return {};
-  auto resolved = resolve_target(proc, root->path, target);
-  return resolved ? Result<void>() : resolved.error();
+  if (!root) return {};
+  auto named = named_target(Proc(config.proc_root), root->path, config.target.pid, config.target.comm);
+  return named ? Result<void>() : named.error();
 }
 
 void run_agent(const AgentFlags& flags, Context& context) {

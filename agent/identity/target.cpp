@@ -123,6 +123,19 @@ Result<Target> resolve_target(const Proc& proc, const std::string& cgroup_root, 
   return target;
 }
 
+Result<std::optional<Target>> named_target(const Proc& proc, const std::string& cgroup_root, uint32_t pid,
+                                           const std::string& comm) {
+  if (!comm.empty()) {
+    auto found = find_process(proc, comm);
+    if (!found) return found.error();
+    pid = *found;
+  }
+  if (pid == 0) return std::optional<Target>();
+  auto resolved = resolve_target(proc, cgroup_root, pid);
+  if (!resolved) return resolved.error();
+  return std::optional<Target>(std::move(*resolved));
+}
+
 std::string describe(const Target& target) {
   std::string text = fmt::format("process {} ({})", target.root.pid, target.root.comm);
   if (target.pids.size() > 1) text += fmt::format(" and {} below it", target.pids.size() - 1);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,10 @@ Result<uint32_t> find_process(const Proc& proc, std::string_view comm);
 
 // `cgroup_root` is the v2 root's directory, for the processes of each cgroup.
 Result<Target> resolve_target(const Proc& proc, const std::string& cgroup_root, uint32_t pid);
+
+// What the settings name: a pid, or else a comm; neither (0 and empty): nothing.
+Result<std::optional<Target>> named_target(const Proc& proc, const std::string& cgroup_root, uint32_t pid,
+                                           const std::string& comm);
 
 // "process 123 (postgres) and 4 more in /system.slice/postgresql.service" for the start-up log.
 std::string describe(const Target& target);

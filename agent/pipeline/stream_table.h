@@ -41,7 +41,7 @@ struct StreamTableOptions {
 class StreamTable {
  public:
   StreamTable(const Catalog& catalog, const ResourceRules& rules, StreamTableOptions options)
-      : catalog_(catalog), rules_(rules), plans_(catalog), options_(options) {}
+      : rules_(rules), plans_(catalog), options_(options) {}
 
   void apply(const IdentitySnapshot& identity, const PolicySnapshot& policy, Now now);
   // After a collection: what was deselected takes no more samples.
@@ -83,7 +83,6 @@ class StreamTable {
   void follow_policy(Stream& stream, const DecisionPtr& decision);
   void count_live();
 
-  const Catalog& catalog_;
   const ResourceRules& rules_;
   SeriesPlans plans_;
   const StreamTableOptions options_;

@@ -95,18 +95,9 @@ Result<void> Agent::begin() {
   ControlOptions control;
   control.cgroup_root = root->path;
   control.proc_root = config_.proc_root;
-  const Proc proc(config_.proc_root);
-  uint32_t target = config_.target.pid;
-  if (!config_.target.comm.empty()) {
-    auto found = find_process(proc, config_.target.comm);
-    if (!found) return found.error();
-    target = *found;
-  }
-  if (target) {
-    auto resolved = resolve_target(proc, root->path, target);
-    if (!resolved) return resolved.error();
-    control.target = std::move(*resolved);
-  }
+  auto target = named_target(Proc(config_.proc_root), root->path, config_.target.pid, config_.target.comm);
+  if (!target) return target.error();
+  control.target = std::move(*target);
   auto policies = Policies::open(config_);
   if (!policies) return policies.error();
   policies_ = std::move(*policies);
@@ -390,7 +381,9 @@ void Agent::do_reload() {
 void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
     const Now now = Now::read();
-    report(sink, fullness_.note(kernel_stats(*engine_, *overhead_, *failures_, functions_->missed())));
+    const KernelStats kernel = kernel_stats(*engine_, *overhead_, *failures_, functions_->missed());
+    fullness_.note(kernel);
+    report(sink, kernel);
     report(sink, aggregator_->stats());
     report(sink, names_stats(), now);
     report(sink, "export", outputs_->queue());

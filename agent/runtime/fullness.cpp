@@ -35,28 +35,18 @@ std::string sentence(const std::string& module, const MapStats& map) {
 
 }  // namespace
 
-std::vector<std::string> fullness_warnings(const KernelStats& stats) {
-  std::vector<std::string> warnings;
-  for (const ModuleStats& module : stats.modules) {
-    for (const MapStats& map : module.maps) {
-      if (is_full(map)) warnings.push_back(sentence(module.name, map));
-    }
-  }
-  return warnings;
-}
-
-const KernelStats& Fullness::note(const KernelStats& stats) {
-  warnings_ = fullness_warnings(stats);
+void Fullness::note(const KernelStats& stats) {
+  warnings_.clear();
   std::vector<std::string> full;
   for (const ModuleStats& module : stats.modules) {
     for (const MapStats& map : module.maps) {
       if (!is_full(map)) continue;
-      if (std::ranges::find(told_, map.name) == told_.end()) spdlog::warn("{}", sentence(module.name, map));
+      warnings_.push_back(sentence(module.name, map));
+      if (std::ranges::find(told_, map.name) == told_.end()) spdlog::warn("{}", warnings_.back());
       full.push_back(map.name);
     }
   }
   told_ = std::move(full);
-  return stats;
 }
 
 }  // namespace sonde

@@ -9,14 +9,12 @@
 
 namespace sonde {
 
-// A sentence for each map of which 80 % and more are in use, with the limit to raise. What goes in and out of such a map
-// may have made room again since.
-std::vector<std::string> fullness_warnings(const KernelStats& stats);
-
-// Remembers them for the status, and logs each once as long as its map stays full.
+// Finds the maps of which 80 % and more are in use, and logs each once as long as it stays full.
 class Fullness {
  public:
-  const KernelStats& note(const KernelStats& stats);
+  void note(const KernelStats& stats);
+  // A sentence for each that was full at the last note, with the limit to raise. What goes in and out of such a map may have
+  // made room again since.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waits for spinning locks. How many there are nobody can choose: truth is the kernel's own count of lock:contention_begin
-// while a task of that name runs, by perf on every CPU, with the kind as a filter. Events of a task (perf's other way) would
-// not do: they are switched a little after the task is, and end before it does.
+// while a task of that name runs, with the kind as a filter.
 #include <fcntl.h>
-#include <linux/perf_event.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +16,7 @@
 #include "bpf/modules/locks/locks.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/tracepoint_count.h"
 
 namespace sonde::test {
 namespace {
@@ -28,39 +24,9 @@ namespace {
 constexpr const char* kName = "sonde-spins";  // of the tasks that are measured
 
 // Waits of the tasks of that name whose flags are these (include/trace/events/lock.h).
-class Contention {
- public:
-  explicit Contention(const std::string& flags) {
-    mount("none", "/sys/kernel/tracing", "tracefs", 0, nullptr);  // fails where it is already
-    std::ifstream file("/sys/kernel/tracing/events/lock/contention_begin/id");
-    perf_event_attr attributes{};
-    attributes.type = PERF_TYPE_TRACEPOINT;
-    attributes.size = sizeof(attributes);
-    if (!(file >> attributes.config)) return;
-    const std::string filter = "(" + flags + ") && COMM == \"" + kName + "\"";
-    for (const int cpu : usable_cpus()) {
-      Fd event(static_cast<int>(syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
-      if (!event || ioctl(event.get(), PERF_EVENT_IOC_SET_FILTER, filter.c_str())) {
-        events_.clear();
-        return;
-      }
-      events_.push_back(std::move(event));
-    }
-  }
-  explicit operator bool() const { return !events_.empty(); }
-  uint64_t count() const {
-    uint64_t sum = 0;
-    for (const Fd& event : events_) {
-      uint64_t count = 0;
-      EXPECT_EQ(read(event.get(), &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
-      sum += count;
-    }
-    return sum;
-  }
-
- private:
-  std::vector<Fd> events_;
-};
+TracepointCount contention(const std::string& flags) {
+  return {"lock:contention_begin", "(" + flags + ") && COMM == \"" + kName + "\""};
+}
 
 constexpr const char* kSpinlock = "flags == 1";
 constexpr const char* kRwlock = "flags == 3 || flags == 5";  // for reading, for writing
@@ -125,7 +91,7 @@ class SpinningTest : public KernelTest {
     HeldProcess rival(other, {[] {}, work});
     process.step(0);
     rival.step(0);
-    const Contention spinlocks(kSpinlock), rwlocks(kRwlock);
+    const TracepointCount spinlocks = contention(kSpinlock), rwlocks = contention(kRwlock);
     if (!spinlocks || !rwlocks) GTEST_SKIP() << "perf does not count lock:contention_begin here";
     if (!slot_of(box)) select(box, {{"locks", kAsked}});
     select(other, {{"locks", 0}});

@@ -2,8 +2,6 @@
 #include "tests/kernel/support/block_test.h"
 
 #include <linux/aio_abi.h>
-#include <linux/perf_event.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -179,32 +177,15 @@ uint64_t largest_request(const std::string& disk) {
   return std::stoull("0" + first_line("/sys/block/" + disk + "/queue/max_sectors_kb")) << 10;
 }
 
-UnseenEnds::UnseenEnds() {
-  if (std::getenv("SONDE_TEST_VM") || geteuid() != 0) return;
+TracepointCount unseen_ends() {
+  if (std::getenv("SONDE_TEST_VM") || geteuid() != 0) return {};
   std::string filter;
   for (const auto& thread : std::filesystem::directory_iterator("/proc/1/task")) {
     filter += (filter.empty() ? "common_pid == " : " || common_pid == ") + thread.path().filename().string();
   }
-  mount("none", "/sys/kernel/tracing", "tracefs", 0, nullptr);  // fails where it is already
-  perf_event_attr attributes{};
-  attributes.type = PERF_TYPE_TRACEPOINT;
-  attributes.size = sizeof(attributes);
-  attributes.config = std::stoull("0" + first_line("/sys/kernel/tracing/events/block/block_rq_complete/id"));
-  for (const int cpu : usable_cpus()) {
-    Fd event(static_cast<int>(syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
-    EXPECT_TRUE(event && ioctl(event.get(), PERF_EVENT_IOC_SET_FILTER, filter.c_str()) == 0) << errno;
-    events_.push_back(std::move(event));
-  }
-}
-
-uint64_t UnseenEnds::count() const {
-  uint64_t sum = 0;
-  for (const Fd& event : events_) {
-    uint64_t count = 0;
-    EXPECT_EQ(read(event.get(), &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
-    sum += count;
-  }
-  return sum;
+  TracepointCount ends("block:block_rq_complete", filter);
+  EXPECT_TRUE(ends) << errno;
+  return ends;
 }
 
 void BlockTest::TearDown() {

@@ -15,6 +15,7 @@
 #include "agent/base/fd.h"
 #include "bpf/modules/block/block.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/tracepoint_count.h"
 
 namespace sonde::test {
 
@@ -96,14 +97,7 @@ class NullDisk {
 
 // Requests end in interrupts, and there are machines that run no BPF program in one that comes over a thread of their process
 // 1. How many ended there perf says; in the virtual machines programs see those too.
-class UnseenEnds {
- public:
-  UnseenEnds();
-  uint64_t count() const;  // of whomever; 0 in a virtual machine
-
- private:
-  std::vector<Fd> events_;
-};
+TracepointCount unseen_ends();  // of whomever; counts nothing in a virtual machine
 
 class BlockTest : public KernelTest {
  protected:
@@ -129,7 +123,7 @@ class BlockTest : public KernelTest {
   uint64_t unseen() const { return unseen_.count(); }  // since the test began
 
  private:
-  UnseenEnds unseen_;
+  TracepointCount unseen_ = unseen_ends();
 };
 
 }  // namespace sonde::test

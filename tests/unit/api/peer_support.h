@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/loopback.h"
 #include "tests/unit/api/certificate_support.h"
 #include "tests/unit/api/socket_support.h"
 
@@ -42,7 +43,9 @@ class TestPeer {
         SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
       }
     }
-    listen(options.ipv6);
+    auto [listener, found] = test::listen_on_loopback(options.ipv6 ? AF_INET6 : AF_INET);
+    listener_ = std::move(listener);
+    port = found;
     thread_ = std::thread([this] { serve(); });
   }
   ~TestPeer() {
@@ -65,21 +68,6 @@ class TestPeer {
   }
 
  private:
-  void listen(bool ipv6) {
-    listener_ = Fd(::socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage at{};
-    socklen_t length = ipv6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-    at.ss_family = ipv6 ? AF_INET6 : AF_INET;
-    if (ipv6)
-      reinterpret_cast<sockaddr_in6&>(at).sin6_addr = in6addr_loopback;
-    else
-      reinterpret_cast<sockaddr_in&>(at).sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), length) != 0) return;
-    ::listen(listener_.get(), 16);
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&at), &length);
-    port = ntohs(ipv6 ? reinterpret_cast<sockaddr_in6&>(at).sin6_port : reinterpret_cast<sockaddr_in&>(at).sin_port);
-  }
-
   bool readable(int fd) {
     while (!stop_) {
       pollfd waiting{fd, POLLIN, 0};

@@ -2,10 +2,8 @@
 // What the client does with servers that answer nothing, or more than anybody wants.
 #include "agent/kube/api_client.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -16,6 +14,7 @@
 
 #include "agent/api/http_pool.h"
 #include "agent/base/fd.h"
+#include "tests/support/loopback.h"
 
 namespace sonde::kube {
 namespace {
@@ -25,29 +24,20 @@ class Server {
  public:
   Server(std::string head, std::string part) : head_(std::move(head)), part_(std::move(part)) {
     limit_http_pool();
-    listener_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(listener_.get(), 16), 0);
-    EXPECT_EQ(getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-    url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
     thread_ = std::thread([this] { accept_all(); });
   }
   ~Server() {
-    shutdown(listener_.get(), SHUT_RDWR);
+    shutdown(listener_.fd.get(), SHUT_RDWR);
     thread_.join();
     for (std::thread& peer : peers_) peer.join();
   }
-  const std::string& url() const { return url_; }
+  std::string url() const { return listener_.url(); }
   int connected() const { return connected_; }
 
  private:
   void accept_all() {
     for (;;) {
-      Fd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      Fd peer(accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (!peer) return;
       ++connected_;
       peers_.emplace_back([this, peer = std::move(peer)] {
@@ -65,8 +55,7 @@ class Server {
   }
 
   const std::string head_, part_;
-  std::string url_;
-  Fd listener_;
+  const test::Listener listener_ = test::listen_on_loopback();
   std::atomic<int> connected_{0};
   std::vector<std::thread> peers_;
   std::thread thread_;

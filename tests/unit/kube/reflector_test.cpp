@@ -2,9 +2,7 @@
 // Against a server that answers as told, for what a real API server says only on a bad day; tests/e2e has the real one.
 #include "agent/kube/reflector.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "agent/base/fd.h"
+#include "tests/support/loopback.h"
 
 namespace sonde::kube {
 namespace {
@@ -21,23 +20,14 @@ namespace {
 class Server {
  public:
   explicit Server(std::vector<std::string> answers) : answers_(std::move(answers)) {
-    listener_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(listener_.get(), 16), 0);
-    EXPECT_EQ(getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-    port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { serve(); });
   }
   ~Server() {
     stop_ = true;
-    shutdown(listener_.get(), SHUT_RDWR);
+    shutdown(listener_.fd.get(), SHUT_RDWR);
     thread_.join();
   }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::string url() const { return listener_.url(); }
   std::vector<std::string> requests() const {
     const std::lock_guard lock(mutex_);
     return requests_;
@@ -46,7 +36,7 @@ class Server {
  private:
   void serve() {
     for (std::size_t n = 0; !stop_;) {
-      const Fd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      const Fd peer(accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (!peer) continue;
       std::string request(8192, '\0');
       const ssize_t got = recv(peer.get(), request.data(), request.size(), 0);
@@ -64,8 +54,7 @@ class Server {
   std::vector<std::string> requests_;
   mutable std::mutex mutex_;
   std::atomic<bool> stop_{false};
-  Fd listener_;
-  uint16_t port_ = 0;
+  const test::Listener listener_ = test::listen_on_loopback();
   std::thread thread_;
 };
 

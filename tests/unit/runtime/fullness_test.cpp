@@ -19,21 +19,27 @@ KernelStats with(uint64_t entries, uint64_t capacity, const std::string& name = 
   return stats;
 }
 
+std::vector<std::string> warnings_of(const KernelStats& stats) {
+  Fullness fullness;
+  fullness.note(stats);
+  return fullness.warnings();
+}
+
 TEST(Fullness, BeginsAtEightyPercentAndNamesTheLimit) {
-  EXPECT_EQ(fullness_warnings(with(79, 100)), std::vector<std::string>());
-  const auto warnings = fullness_warnings(with(80, 100));
+  EXPECT_EQ(warnings_of(with(79, 100)), std::vector<std::string>());
+  const auto warnings = warnings_of(with(80, 100));
   ASSERT_EQ(warnings.size(), 1U);
   EXPECT_EQ(warnings[0].find("map sonde_subjects of core is 80 % full (80 of 100): raise limits.subjects"), 0U)
       << warnings[0];
-  EXPECT_EQ(fullness_warnings(with(13'107, 16'384, "sonde_histograms")).size(), 0U) << "79.998 %";
-  EXPECT_NE(fullness_warnings(with(16'384, 16'384, "sonde_histograms"))[0].find("100 % full"), std::string::npos);
-  EXPECT_NE(fullness_warnings(with(9, 10, "io_requests"))[0].find("counted as lost"), std::string::npos);
+  EXPECT_EQ(warnings_of(with(13'107, 16'384, "sonde_histograms")).size(), 0U) << "79.998 %";
+  EXPECT_NE(warnings_of(with(16'384, 16'384, "sonde_histograms"))[0].find("100 % full"), std::string::npos);
+  EXPECT_NE(warnings_of(with(9, 10, "io_requests"))[0].find("counted as lost"), std::string::npos);
 }
 
 TEST(Fullness, MapsWhoseFillIsNotKnownSayNothing) {
-  EXPECT_TRUE(fullness_warnings(with(0, 0)).empty());
-  EXPECT_TRUE(fullness_warnings(with(0, 100)).empty());
-  EXPECT_TRUE(fullness_warnings({}).empty());
+  EXPECT_TRUE(warnings_of(with(0, 0)).empty());
+  EXPECT_TRUE(warnings_of(with(0, 100)).empty());
+  EXPECT_TRUE(warnings_of({}).empty());
 }
 
 TEST(Fullness, IsLoggedOnceUntilThereIsRoomAgain) {
