@@ -6,20 +6,8 @@
 
 #include "io.h"
 
+#include <sonde/inode.h>
 #include <sonde/who.h>
-
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define S_IFLNK 0120000
-#define S_IFREG 0100000
-#define S_IFBLK 0060000
-#define S_IFDIR 0040000
-#define S_IFCHR 0020000
-#define S_IFIFO 0010000
-
-/* cfd86ef7e8e7 ("anon_inode: use a proper mode internally", 6.16): eventfd, epoll and their kind, whose mode had no type
- * before, look like regular files but for this flag of i_flags (include/linux/fs.h), which no other kernel uses. */
-#define S_ANON_INODE (1 << 19)
 
 /* Terminals by major number (Documentation/admin-guide/devices.txt): their file_operations cannot be named from here. */
 sonde_inline int io_is_tty(uint32_t device)

@@ -7,6 +7,7 @@
 
 #include "calls.h"
 
+#include <sonde/inode.h>
 #include <sonde/who.h>
 
 /* include/linux/sched.h */
@@ -20,15 +21,6 @@
 #define PF_MEMALLOC 0x800
 #define PF_KTHREAD 0x200000
 #define JOBCTL_TRAP_FREEZE (1UL << 23) /* include/linux/sched/jobctl.h: cgroup.freeze */
-
-/* include/uapi/linux/stat.h; S_ANON_INODE: include/linux/fs.h, since 6.16, where eventfd and its kind are S_IFREG */
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define S_IFLNK 0120000
-#define S_IFREG 0100000
-#define S_IFBLK 0060000
-#define S_IFDIR 0040000
-#define S_ANON_INODE (1 << 19)
 
 sonde_inline uint32_t reason_of_inode(uint32_t mode, uint32_t flags)
 {
