@@ -3,8 +3,10 @@
 
 The programs of tests/apps, server and client both in measured cgroups. In each round every variant runs every load once, one
 after the other, the order turned from round to round, after a first round that does not count. What disturbs a machine only
-takes away: a loss is what the upper quartile of the rounds is below the one without an agent. The range behind it
-holds nine in ten of such figures if the rounds are drawn again (bootstrap), and `nothing again` shows what is chance.
+takes away: a loss is what the upper quartile of the rounds is below the one without an agent. CPU time for a piece of work, of all
+processes of the load by cpu.stat, says the same of a full machine with less chance in it: its lower quartile beside the one
+without an agent. The range behind each holds nine in ten of such figures if the rounds are drawn again (bootstrap), and
+`nothing again` shows what is chance.
   apps_bench.py [--rounds N] [--seconds S] [--loads a,b] [--variants a,b] [--json FILE]
 """
 
@@ -57,7 +59,7 @@ class Bench(redis_test.Redis):
         return text
 
 
-# A load is a class: made once, called with seconds, it returns pieces of work per second.
+# A load is a class: made once, called with seconds, it returns pieces of work, and the same per second.
 class Fio:
     title = "fio, random 4 KiB reads, cached"
 
@@ -69,7 +71,8 @@ class Fio:
 
     def __call__(self, seconds):
         out = self.bench.output([*self.argv, "--time_based", f"--runtime={seconds}"], self.group)
-        return json.loads(out[out.index("{"):])["jobs"][0]["read"]["iops"]
+        read = json.loads(out[out.index("{"):])["jobs"][0]["read"]
+        return read["total_ios"], read["iops"]
 
 
 class Redis:
@@ -82,11 +85,11 @@ class Redis:
         self(1)
 
     def __call__(self, seconds):
-        out = self.bench.output([self.tool, "-p", self.port, "-c", 10, "-n", int(self.requests * seconds), "-t", "get",
-                                 "--csv"], self.group)
+        pieces = int(self.requests * seconds)
+        out = self.bench.output([self.tool, "-p", self.port, "-c", 10, "-n", pieces, "-t", "get", "--csv"], self.group)
         rate = float(re.search(r'"GET","([0-9.]+)"', out)[1])
         self.requests = max(1000, rate)
-        return rate
+        return pieces, rate
 
 
 class Nginx:
@@ -99,7 +102,7 @@ class Nginx:
     def __call__(self, seconds):
         out = self.bench.output([self.tool, "-t", 1, "-c", 8, "-d", f"{seconds}s", f"http://127.0.0.1:{self.port}/page"],
                                 self.group)
-        return float(re.search(r"Requests/sec:\s+([0-9.]+)", out)[1])
+        return int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec:\s+([0-9.]+)", out)[1])
 
 
 class Postgres:
@@ -114,7 +117,8 @@ class Postgres:
     def __call__(self, seconds):
         out = self.server.load("-n", "-S", "-c", 4, "-T", seconds, group=self.group)
         self.bench._ends.pop()
-        return float(re.search(r"tps = ([0-9.]+)", out)[1])
+        return (int(re.search(r"transactions actually processed: (\d+)", out)[1]),
+                float(re.search(r"tps = ([0-9.]+)", out)[1]))
 
 
 class Build:
@@ -132,7 +136,7 @@ class Build:
                 part.unlink()
             self.bench.output([self.make, "-rR", "-j2", "-s"], self.group, cwd=self.directory)
             builds += 1
-        return builds / (time.monotonic() - begin)
+        return builds, builds / (time.monotonic() - begin)
 
 
 LOADS = {"fio": Fio, "redis": Redis, "nginx": Nginx, "postgres": Postgres, "build": Build}
@@ -167,9 +171,15 @@ def measured(bench, asked):
         sonde.stop()
 
 
+def cpu_us():
+    """Of all processes of the loads, since they were started."""
+    stat = (machine.cgroup_root() / PARENT / "cpu.stat").read_text()
+    return int(re.search(r"usage_usec (\d+)", stat)[1])
+
+
 def run(bench, loads, wanted, rounds, seconds):
-    """{load: {variant: [pieces per second]}}"""
-    rates = {load: {name: [] for name in wanted} for load in loads}
+    """{load: {variant: [(pieces per second, us of CPU per piece)]}}"""
+    found = {load: {name: [] for name in wanted} for load in loads}
     names = list(wanted)
     for work in loads.values():
         work(seconds)
@@ -178,38 +188,56 @@ def run(bench, loads, wanted, rounds, seconds):
         for name in names[turn:] + names[:turn]:
             with measured(bench, wanted[name]):
                 for load, work in loads.items():
-                    rates[load][name].append(work(seconds))
+                    before = cpu_us()
+                    pieces, rate = work(seconds)
+                    found[load][name].append((rate, (cpu_us() - before) / pieces))
         if sys.stderr.isatty():
             print(f"\r  round {i + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
-    return rates
+    return found
 
 
 def upper(values):
     return sorted(values)[-1 - len(values) // 4]
 
 
-def losses(rates):
-    """{variant: (loss in percent, its 5th and 95th percentile over rounds drawn again)} of one load"""
-    found, draw = {}, random.Random(1)
-    bases = [upper(draw.choices(rates["nothing"], k=len(rates["nothing"]))) for _ in range(1000)]
-    for name, values in rates.items():
-        lost = sorted(100 * (1 - upper(draw.choices(values, k=len(values))) / base) for base in bases)
-        found[name] = (100 * (1 - upper(values) / upper(rates["nothing"])), lost[50], lost[-51])
-    return found
+def lower(values):
+    return sorted(values)[len(values) // 4]
 
 
-def report(loads, rates):
+def beside(values, nothing, quartile, percent):
+    """What `percent` says of the quartiles of both, and its 5th and 95th percentile over rounds drawn again."""
+    draw = random.Random(1)
+
+    def again(rounds):
+        return quartile(draw.choices(rounds, k=len(rounds)))
+
+    drawn = sorted(percent(again(values), again(nothing)) for _ in range(1000))
+    return {"percent": percent(quartile(values), quartile(nothing)), "nine_in_ten": [drawn[50], drawn[-51]]}
+
+
+def described(name, rounds, nothing):
+    rates, costs = zip(*rounds)
+    base_rates, base_costs = zip(*nothing)
+    return {"variant": name, "per_second": upper(rates), "cpu_us": lower(costs),
+            "lost": beside(rates, base_rates, upper, lambda value, base: 100 * (1 - value / base)),
+            "more_cpu": beside(costs, base_costs, lower, lambda value, base: 100 * (value / base - 1)),
+            "rounds": [[round(rate, 2), round(cost, 4)] for rate, cost in rounds]}
+
+
+def report(loads, found):
     answer = {}
     for load, work in loads.items():
-        print(f"\n{work.title}: {upper(rates[load]['nothing']):,.1f} a second with nothing attached")
-        print(f"{'':24}{'% lost':>10}{'nine in ten':>20}")
-        answer[load] = {"work": work.title, "variants": []}
-        for name, (middle, low, high) in losses(rates[load]).items():
-            values = [round(value, 2) for value in rates[load][name]]
-            answer[load]["variants"].append({"variant": name, "per_second": upper(values), "lost_percent": middle,
-                                             "nine_in_ten": [low, high], "rounds": values})
-            if name != "nothing":
-                print(f"{name:24}{middle:>10.1f}{f'{low:.1f} .. {high:.1f}':>20}")
+        rows = [described(name, rounds, found[load]["nothing"]) for name, rounds in found[load].items()]
+        print(f"\n{work.title}: {rows[0]['per_second']:,.1f} a second, {rows[0]['cpu_us']:,.1f} us of CPU each, "
+              "with nothing attached")
+        print(f"{'':24}{'% lost':>10}{'nine in ten':>20}{'% more CPU':>14}{'nine in ten':>20}")
+        for row in rows[1:]:
+            line = f"{row['variant']:24}"
+            for key, width in (("lost", 10), ("more_cpu", 14)):
+                low, high = row[key]["nine_in_ten"]
+                line += f"{row[key]['percent']:>{width}.1f}{f'{low:.1f} .. {high:.1f}':>20}"
+            print(line)
+        answer[load] = {"work": work.title, "variants": rows}
     return answer
 
 
