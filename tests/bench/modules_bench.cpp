@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each probe adds to the work that it watches: empty programs on the very hooks of the probe, the probe for a subject
 // that is measured and for one that is not. Levels that ask for the same hooks as the one before are measured too; levels
-// that ask for nothing are left out.
+// that ask for nothing are left out. Then the same with the kernel's statistics on: what a run of each program takes.
 //   bench_modules [--rounds N] [--json FILE] [--module NAME]
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -108,9 +108,11 @@ int main(int argc, char** argv) {
         continue;
       }
       const Load& load = load_of(module);
-      measure(variants, Worker(load.kind, boxes.worker(), cpu), load.n, rounds);
+      const Worker worker(load.kind, boxes.worker(), cpu);
+      measure(variants, worker, load.n, rounds);
       json["modules"][module] = {{"work", load.title},
                                  {"variants", report(fmt::format("{}: {}", module, load.title), variants)}};
+      json["modules"][module]["programs"] = report_programs(variants, worker, load.n, rounds / 4 + 1);
     }
   }
   if (!json_file.empty()) std::ofstream(json_file) << json.dump(2) << "\n";

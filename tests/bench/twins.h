@@ -9,7 +9,8 @@
 
 namespace sonde::bench {
 
-// Is it a hook that an empty program can be attached to here: tracepoints with BTF or raw, fentry, fexit.
+// Is it a hook that an empty program can be attached to here: tracepoints of all kinds, fentry, fexit, packets of
+// cgroups, perf events.
 bool has_twin(const std::string& hook);
 
 // Empty programs on these hooks, two on one that is named twice. Hooks without a twin are left out.

@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 
+#include <bpf/bpf.h>
 #include <spdlog/fmt/fmt.h>
 
+#include "agent/base/fd.h"
 #include "agent/identity/cgroup_root.h"
 #include "agent/policy/resolve.h"
 
@@ -65,6 +68,45 @@ Json report(const std::string& title, const std::vector<Variant>& variants) {
   return rows;
 }
 
+Json report_programs(std::vector<Variant>& variants, const Worker& worker, uint64_t n, int rounds) {
+  struct Figures {
+    uint64_t runs = 0;
+    std::vector<double> ns;
+  };
+  std::vector<std::map<std::string, Figures>> figures(variants.size());
+  const Fd statistics(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  if (!statistics) return Json::array();
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < variants.size(); ++i) {
+      Variant& variant = variants[i];
+      if (!variant.programs || !variant.attach()) continue;
+      worker.run(n / 10);
+      const auto before = variant.programs();
+      worker.run(n);
+      const auto after = variant.programs();
+      variant.detach();
+      for (std::size_t j = 0; j < after.size() && j < before.size(); ++j) {
+        const uint64_t runs = after[j].runs - before[j].runs;
+        if (runs * 10 < n) continue;  // of something else that went on
+        Figures& program = figures[i][after[j].program];
+        program.runs += runs;
+        program.ns.push_back(static_cast<double>(after[j].run_time_ns - before[j].run_time_ns) /
+                             static_cast<double>(runs));
+      }
+    }
+  }
+  Json rows = Json::array();
+  fmt::print("{:<44}{:>34}{:>8}{:>8}\n", "", "program", "runs", "ns each");
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    for (const auto& [name, program] : figures[i]) {
+      const double runs = static_cast<double>(program.runs) / static_cast<double>(n * program.ns.size());
+      fmt::print("{:<44}{:>34}{:>8.2f}{:>8.1f}\n", variants[i].name, name, runs, quartile(program.ns));
+      rows.push_back({{"variant", variants[i].name}, {"program", name}, {"runs", runs}, {"ns", quartile(program.ns)}});
+    }
+  }
+  return rows;
+}
+
 Boxes::Boxes() {
   const auto root = find_cgroup_root();
   if (!root || geteuid() != 0) {
@@ -110,7 +152,10 @@ Variant Probes::variant(const std::string& name, const std::string& probe, Level
             selected ? ask(wanted, {}) : ask({}, wanted);
             return true;
           },
-          [this] { ask({}, {}); }};
+          [this] { ask({}, {}); },
+          false,
+          false,
+          [this] { return engine_->program_stats(); }};
 }
 
 std::vector<std::string> Probes::hooks(const std::string& probe, Level level, bool opt_in) {

@@ -22,8 +22,9 @@ struct Variant {
   std::string name;
   std::function<bool()> attach;  // false: not on this machine
   std::function<void()> detach;
-  bool slow = false;       // another process: attached once, for all its rounds
-  bool reference = false;  // ratios of those after it refer to it
+  bool slow = false;                                     // another process: attached once, for all its rounds
+  bool reference = false;                                // ratios of those after it refer to it
+  std::function<std::vector<ProgramRuns>()> programs{};  // what the kernel counts of its programs; none: not known
   std::vector<double> ns{};
 };
 
@@ -31,6 +32,10 @@ Variant nothing();
 
 // `n` calls or switches for each variant in each round; their nanoseconds go to Variant::ns.
 void measure(std::vector<Variant>& variants, const Worker& worker, uint64_t n, int rounds);
+
+// What a run of each program takes by the kernel's own statistics, which add a clock read to it (an empty program shows
+// how much), and how many runs a piece of work is. Prints a table and returns its rows; leaves out programs that do not run.
+Json report_programs(std::vector<Variant>& variants, const Worker& worker, uint64_t n, int rounds);
 
 // The lower quartile; negative if there is none.
 double quartile(std::vector<double> ns);
