@@ -27,7 +27,7 @@ SEC("tp_btf/mm_filemap_add_to_page_cache")
 int BPF_PROG(cache_added, struct folio *folio)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct sonde_task *state = sonde_task_of(task);
+	struct sonde_task *state = cache_task(task);
 	struct address_space *mapping;
 	uint32_t pages;
 	uint8_t flags;
@@ -56,9 +56,9 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 	uint32_t slot;
 
 	if (cgroup) {
-		slot = sonde_slot_of_cgroup(cgroup, &flags);
+		slot = sonde_answer(&cache_answers, cgroup, &flags);
 	} else {
-		state = sonde_task_of(bpf_get_current_task_btf());
+		state = cache_task(bpf_get_current_task_btf());
 		if (!state)
 			return 0;
 		flags = state->flags[SONDE_MODULE_ID];
@@ -72,7 +72,7 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 SEC("tp_btf/writeback_dirty_folio")
 int BPF_PROG(cache_dirtied, struct folio *folio)
 {
-	struct sonde_task *state = sonde_task_of(bpf_get_current_task_btf());
+	struct sonde_task *state = cache_task(bpf_get_current_task_btf());
 
 	if (state && (state->flags[SONDE_MODULE_ID] & CACHE_FLAG_DIRTIED))
 		sonde_count(&cache_counters, state->slot, CACHE_DIRTIED, cache_bytes(folio_pages(folio)));

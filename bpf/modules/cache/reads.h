@@ -8,7 +8,7 @@
 /* The running task's state if its reads are measured, else 0. */
 sonde_inline struct sonde_task *cache_reader(struct task_struct *task)
 {
-	struct sonde_task *state = sonde_task_of(task);
+	struct sonde_task *state = cache_task(task);
 
 	return state && (state->flags[SONDE_MODULE_ID] & CACHE_FLAG_READ) ? state : 0;
 }

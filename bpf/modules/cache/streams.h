@@ -9,8 +9,16 @@
 #include "cache.h"
 #include "folio.h"
 
+#include <sonde/answers.h>
 #include <sonde/rows.h>
-#include <sonde/who.h>
+
+SONDE_ANSWERS(cache);
+
+/* The task's state, or 0 if its container is measured for nothing here. */
+sonde_inline struct sonde_task *cache_task(struct task_struct *task)
+{
+	return sonde_is_idle(&cache_answers, task) ? 0 : sonde_task_of(task);
+}
 
 /* Set before loading. */
 const volatile uint32_t cache_page_shift = 12;

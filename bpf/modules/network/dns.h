@@ -172,16 +172,26 @@ sonde_slow int network_dns_stream(struct __sk_buff *skb, uint32_t header, uint32
 	return 0;
 }
 
+/* To or from port 53? Asked of every packet, so without a call where the header lies in one piece, as it nearly always does. */
+sonde_inline bool network_dns_port(struct __sk_buff *skb, const struct network_packet *packet, bool out)
+{
+	uint8_t *ports = (uint8_t *)(long)skb->data + (packet->header & 63);
+	uint16_t port;
+
+	if (ports + 4 <= (uint8_t *)(long)skb->data_end)
+		port = ((uint16_t *)ports)[out];
+	else if (bpf_skb_load_bytes(skb, packet->header + (out ? 2 : 0), &port, sizeof(port)))
+		return false;
+	return port == bpf_htons(DNS_PORT);
+}
+
 sonde_inline void network_dns_packet(struct __sk_buff *skb, bool out)
 {
 	struct network_packet packet = network_parse(skb);
-	uint16_t ports[2];
 
 	if (packet.protocol != IPPROTO_UDP && packet.protocol != IPPROTO_TCP)
 		return;
-	if (bpf_skb_load_bytes(skb, packet.header, ports, sizeof(ports)))
-		return;
-	if (ports[out] != bpf_htons(DNS_PORT))
+	if (!network_dns_port(skb, &packet, out))
 		return;
 	if (packet.protocol == IPPROTO_UDP)
 		network_dns_message(skb, packet.header + UDP_HEADER, out);
