@@ -36,7 +36,7 @@ class Nginx(Counted):
         settled = self.settled(group)
         for one in servers:
             program.run(self, [wrk, "-t", 1, "-c", nginx_test.CLIENTS, "-d", "1s", f"http://127.0.0.1:{one.port}/page"],
-                        cgroup=self.cgroup("client"))
+                        cgroup=self.client)
         _, requests, _, _ = servers[0].status()
         for one in servers:
             one.program.stop()
@@ -90,7 +90,7 @@ class Postgres(Counted):
         question = "select sum(xact_commit) from pg_stat_database"
         (told,), before = server.ask(question), self.settled(group)
         for one in (server, second):
-            out = one.load("-n", "-c", postgres_test.CLIENTS, "-t", postgres_test.TRANSACTIONS, group=self.cgroup("client"))
+            out = one.load("-n", "-c", postgres_test.CLIENTS, "-t", postgres_test.TRANSACTIONS, group=self.client)
         done = int(re.search(r"actually processed: (\d+)", out)[1])
         (now,), after = server.ask(question), self.settled(group)
         server.stop(), second.stop()

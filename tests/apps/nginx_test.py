@@ -79,7 +79,7 @@ class Nginx(AppCase):
         self.measure(group)
         servers = [Server(self, one, sendfile) for one in (group, other)]
         told = [program.run(self, [wrk, "-t", 1, "-c", CLIENTS, "-d", "1s", "-s", script, f"http://127.0.0.1:{one.port}/page"],
-                            cgroup=self.cgroup("client")) for one in servers]
+                            cgroup=self.client) for one in servers]
         server = servers[0]
         accepted, _, reply, request = server.status()
         for one in servers:

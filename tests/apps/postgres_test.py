@@ -82,10 +82,10 @@ class Postgres(AppCase):
         server.start(group), second.start(other)
         # Caches filled and files of the log in place: a first round that is not looked at.
         for one in (server, second):
-            one.load("-n", "-c", CLIENTS, "-t", TRANSACTIONS, group=self.cgroup("client"))
+            one.load("-n", "-c", CLIENTS, "-t", TRANSACTIONS, group=self.client)
         told, before = server.ask(STATISTICS), self.settled(group)
         for one in (server, second):
-            out = one.load("-n", "-c", CLIENTS, "-t", TRANSACTIONS, group=self.cgroup("client"))
+            out = one.load("-n", "-c", CLIENTS, "-t", TRANSACTIONS, group=self.client)
             self.assertIn(f"number of transactions actually processed: {CLIENTS * TRANSACTIONS}/", out)
         now, after = server.ask(STATISTICS), self.settled(group)
         server.stop(), second.stop()

@@ -48,7 +48,7 @@ class Redis(AppCase):
 
     def load(self, port, *options):
         program.run(self, [self.need("redis-benchmark"), "-h", "127.0.0.1", "-p", port, "-q", *options],
-                    cgroup=self.cgroup("client"))
+                    cgroup=self.client)
 
     def test_sockets(self):
         self.need("redis-check-rdb", "redis-benchmark")

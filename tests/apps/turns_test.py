@@ -42,6 +42,8 @@ class Turns(AppCase):
                      env={"SONDE_PMU_EVENTS": "software"})
         _, did = self.turns(group)
         self.turns(other)
-        metrics = self.finish(other)
+        # Right after it was attached there may be no memory at hand for two tasks at once, and some machines hide a switch
+        # from BPF now and then: of each stretch on a CPU that is lost so, the clock lacks the time.
+        metrics = self.finish(other, lossy=("losses cpu_pmu task_storage", "losses cpu_pmu unseen_entry"))
         seconds = (metrics.total("sonde.cpu.cycles", group.path) or 0) / 1e9
         self.between(metrics, "seconds of the clock", seconds, did.cpu_seconds * 0.9 - 0.01, did.cpu_seconds * 1.1 + 0.01)
