@@ -315,6 +315,36 @@ TEST_F(CacheTest, TheOneWhoMissesIsChargedAndNobodyElse) {
   EXPECT_EQ(everything(unwatched), 0U);
 }
 
+// Whether a cgroup is measured is remembered: not beyond a change of that, nor for a process that has left it.
+TEST_F(CacheTest, WhoIsMeasuredFollowsSelectionAndMoves) {
+  auto& box = cgroup("changing");
+  auto& always = cgroup("always");  // so the programs are attached all the time
+  auto& never = cgroup("never");
+  select(always, {{"cache", kEverything}});
+  DataFile file(64);
+  file.fill();
+  HeldProcess process(box, {[&] { read_through(file, kPage); }});
+  const auto move_to = [&](const Cgroup& to) {
+    std::ofstream(to.directory() + "/cgroup.procs") << process.pid() << std::flush;
+  };
+  for (int round = 0; round < 3; ++round) {
+    select(box, {});
+    const Counts unselected = step(box, process, 0);
+    EXPECT_EQ(unselected.hit + unselected.miss, 0) << round;
+    select(box, {{"cache", CACHE_FLAG_READ}});
+    EXPECT_EQ(step(box, process, 0).hit, file.bytes()) << round;
+    move_to(never);
+    const Counts before = counted(always);
+    EXPECT_EQ(step(box, process, 0).hit, 0) << round;
+    EXPECT_EQ((counted(always) - before).hit, 0) << round;
+    move_to(always);
+    EXPECT_EQ(step(always, process, 0).hit, file.bytes()) << round;
+    move_to(box);
+  }
+  EXPECT_EQ(everything(never), 0U);
+  EXPECT_EQ(losses("cache"), 0U);
+}
+
 TEST_F(CacheTest, WhatAnotherThrowsOutWasTheOwners) {
   if (!memory_is_v2())
     GTEST_SKIP() << "the memory controller is not in the v2 tree: whose memory a page is is not known";
