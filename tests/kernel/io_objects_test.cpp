@@ -196,6 +196,9 @@ int64_t files_open() {
 
 TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   Cgroup& box = selected("box", IO_OPEN_COUNT);
+  Cgroup& idle = selected("idle", IO_OPEN_COUNT);
+  Cgroup& other = cgroup("other");
+  select(other, {});
   int ready[2], end[2];
   ASSERT_EQ(pipe(ready), 0);
   ASSERT_EQ(pipe(end), 0);
@@ -211,16 +214,24 @@ TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
     MUST(read(end[0], &byte, 1) == 0);
     if (grandchild != 0) MUST(waitpid(grandchild, nullptr, 0) == grandchild);
   });
+  const pid_t elsewhere = other.start([&] {
+    ::close(end[1]);
+    char byte;
+    MUST(scratch_file(0) >= 0 && read(end[0], &byte, 1) == 0);
+  });
   int64_t each = 0;
   ASSERT_EQ(read(ready[0], &each, sizeof(each)), static_cast<ssize_t>(sizeof(each)));
   EXPECT_GE(each, 100);
   for (int i = 0; i < 2; i++) {  // not added up
     collect(true);
     EXPECT_EQ(total(box, "sonde.file.open.count"), 2 * each);
+    EXPECT_EQ(everything(idle) + everything(other), 0U);
   }
   ::close(end[1]);
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ASSERT_EQ(waitpid(elsewhere, &status, 0), elsewhere);
   EXPECT_EQ(status, 0);
   collect(true);
   EXPECT_EQ(total(box, "sonde.file.open.count"), 0);

@@ -56,9 +56,12 @@ TEST_F(MemoryTest, WhoHitsItsLimitStallsAndReclaimsAndNobodyElse) {
 
 TEST_F(MemoryTest, TasksInReclaimAreThereWhileTheyAre) {
   auto& box = cgroup("reclaims");
+  auto& other = cgroup("other");
   MemoryLimit limit(box, 16 * kMiB);
   if (!limit.usable()) GTEST_SKIP() << kNoController;
   select(box, {{"memory", MEMORY_FLAG_STALL}});
+  select(other, {{"memory", MEMORY_FLAG_STALL}});
+  HeldProcess sleeps(other, {[] {}});
   ColdFile file(64 * kMiB);
   const pid_t child = box.start([&] {
     limit.enter();
@@ -68,6 +71,7 @@ TEST_F(MemoryTest, TasksInReclaimAreThereWhileTheyAre) {
   for (int i = 0; i < 20'000 && most == 0; ++i) {
     collect(true);
     most = total(box, "sonde.memory.reclaim.tasks");
+    EXPECT_EQ(total(other, "sonde.memory.reclaim.tasks"), 0);
   }
   EXPECT_EQ(most, 1);
   kill(child, SIGKILL);

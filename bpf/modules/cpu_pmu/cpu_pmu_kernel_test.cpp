@@ -151,6 +151,25 @@ TEST_F(CpuPmuSoftwareTest, AClockCountsTheTimeOnTheCpu) {
   EXPECT_EQ(total(box, kFaults), 0) << "not asked for";
 }
 
+// Clocks stand for what has no software event of its own: each of them is the one that stands for cycles.
+TEST_F(CpuPmuSoftwareTest, EachEventHasItsOwnMetric) {
+  auto& box = cgroup("box");
+  auto& other = cgroup("other");
+  select(box, {{"cpu_pmu", CPU_PMU_FLAG(CPU_PMU_CYCLES) | CPU_PMU_FLAG(CPU_PMU_L1D_REFERENCES) |
+                               CPU_PMU_FLAG(CPU_PMU_L1D_MISSES) | CPU_PMU_FLAG(CPU_PMU_TLB_MISSES)}});
+  select(other, {{"cpu_pmu", CPU_PMU_ALL}});
+  box.run([] { burn_ms(300); });
+  const int64_t clock = counted(box, kClock);
+  EXPECT_GT(clock, 10'000'000);
+  for (const int64_t one : {total(box, "sonde.cpu.cache.references", {"l1d"}),
+                            total(box, "sonde.cpu.cache.misses", {"l1d"}), total(box, "sonde.cpu.tlb.misses")}) {
+    EXPECT_GE(one, clock * 98 / 100);
+    EXPECT_LE(one, clock * 102 / 100);
+  }
+  EXPECT_EQ(total(box, kFaults), 0) << "not asked for";
+  EXPECT_EQ(everything(other), 0U) << "it did nothing";
+}
+
 TEST_F(CpuPmuSoftwareTest, AThreadThatNeverLeavesItsCpuIsSeenAtACollection) {
   const auto cpus = usable_cpus();
   if (cpus.size() < 2) GTEST_SKIP() << "needs two CPUs";

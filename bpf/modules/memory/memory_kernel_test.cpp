@@ -70,8 +70,9 @@ TEST_F(MemoryTest, EveryFaultCountsAndHasADuration) {
 TEST_F(MemoryTest, APageThatMustBeReadIsAMajorFault) {
   auto& box = cgroup("major");
   auto& other = cgroup("other");
-  select(box, {{"memory", MEMORY_FLAG_MAJOR}});
+  select(box, {{"memory", MEMORY_FLAG_MAJOR | MEMORY_FLAG_FAULT_TIME}});
   select(other, {{"memory", kFaults}});
+  const auto timed = [&](const Cgroup& of) { return histogram(of, "sonde.memory.fault.duration", {"major"}); };
   ColdFile file(1 << 20);
   const auto work = [&] {
     char* memory = static_cast<char*>(mmap(nullptr, 1 << 20, PROT_READ, MAP_SHARED, file.fd(), 0));
@@ -85,18 +86,24 @@ TEST_F(MemoryTest, APageThatMustBeReadIsAMajorFault) {
   collect();
   const Faults before = faults_of(process.pid());
   const int64_t major = faults(box, "major");
+  const auto time = timed(box);
   process.step(0);
   const Faults truth = faults_of(process.pid());
   const Faults neighbour_before = faults_of(neighbour.pid());
   collect();
   const int64_t neighbour_major = faults(other, "major");
+  const uint64_t neighbour_times = timed(other).count;
   neighbour.step(0);  // finds them cached
   const Faults neighbour_truth = faults_of(neighbour.pid());
   collect();
   EXPECT_GE(truth.major - before.major, (1 << 20) / kPage);
   EXPECT_EQ(faults(box, "major") - major, truth.major - before.major);
+  EXPECT_EQ(timed(box).count - time.count, static_cast<uint64_t>(truth.major - before.major));
+  EXPECT_GT(timed(box).sum, time.sum);
   EXPECT_EQ(faults(box, "minor"), 0) << "not asked for";
   EXPECT_EQ(faults(other, "major") - neighbour_major, neighbour_truth.major - neighbour_before.major);
+  EXPECT_EQ(timed(other).count - neighbour_times,
+            static_cast<uint64_t>(neighbour_truth.major - neighbour_before.major));
   EXPECT_LE(neighbour_truth.major - neighbour_before.major, 1);
 }
 

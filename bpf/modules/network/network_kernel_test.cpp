@@ -122,6 +122,13 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   ASSERT_TRUE(network.ok());
   auto& server = selected("server", kNetworkDetailed);
   auto& client = selected("client", kNetworkDetailed);
+  auto& other = selected("other", kNetworkDetailed);
+  const pid_t listens = other.start([&] {  // a socket, but no connection
+    NET_MUST(listen_at(loopback(AF_INET, kPort + 1)) >= 0);
+    steps().reach(1, 1);
+    steps().await(3, 1);
+  });
+  ASSERT_TRUE(steps().wait(1, 1));
   const pid_t server_child = server.start([&] {
     const int listener = listen_at(loopback(AF_INET, kPort));
     steps().reach(0, 1);
@@ -161,6 +168,7 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   EXPECT_EQ(tcp(server, "receive"), 1000);
   EXPECT_EQ(total(client, "sonde.tcp.connection.count"), 1);
   EXPECT_EQ(total(server, "sonde.tcp.connection.count"), 1);
+  EXPECT_EQ(everything(other), 0U);
   EXPECT_EQ(total(server, "sonde.tcp.segments", {"transmit"}), steps().figures[0]);
   EXPECT_EQ(total(server, "sonde.tcp.segments", {"receive"}), steps().figures[1]);
   EXPECT_EQ(total(client, "sonde.tcp.segments", {"transmit"}), steps().figures[2]);
@@ -171,6 +179,7 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   steps().reach(3, 1);
   finish(server_child);
   finish(client_child);
+  finish(listens);
   collect(true);
   EXPECT_EQ(total(client, "sonde.tcp.connection.count"), 0);
   EXPECT_EQ(total(server, "sonde.tcp.connection.count"), 0);

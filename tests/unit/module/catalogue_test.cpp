@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -75,6 +76,33 @@ TEST_P(Tables, EveryFlagOfASeriesAttachesAProgram) {
   for (const SeriesSpec& series : info().series) {
     if (series.source == Source::Read || series.source == Source::ReadKeyed) continue;
     EXPECT_NE(series.flag & attached, 0) << info().metrics[series.metric].name << ": nobody counts it";
+  }
+}
+
+// What the tests that count in a kernel say.
+const std::string& kernel_tests() {
+  static const std::string all = [] {
+    const std::filesystem::path top = SONDE_SOURCE_DIR;
+    std::stringstream text;
+    const auto add = [&text](const std::filesystem::path& file) { text << std::ifstream(file).rdbuf(); };
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(top / "tests/kernel")) {
+      if (entry.is_regular_file()) add(entry.path());
+    }
+    for (const ModuleEntry& entry : modules()) {
+      const std::string name(entry.module->info().name);
+      add(top / "bpf/modules" / name / (name + "_kernel_test.cpp"));
+    }
+    return text.str();
+  }();
+  return all;
+}
+
+TEST_P(Tables, EveryMetricIsCountedInAKernelTest) {
+  for (const MetricSpec& metric : info().metrics) {
+    const std::string name = '"' + std::string(metric.name);  // with its attributes behind it or without
+    EXPECT_TRUE(kernel_tests().find(name + '"') != std::string::npos ||
+                kernel_tests().find(name + '|') != std::string::npos)
+        << metric.name << ": no test that knows the truth asks for it";
   }
 }
 
