@@ -9,6 +9,7 @@
 
 #include "agent/base/text.h"
 #include "agent/config/policy_reader.h"
+#include "agent/policy/label_syntax.h"
 #include "agent/policy/resolve.h"
 
 namespace sonde {
@@ -21,9 +22,21 @@ constexpr std::string_view kApiVersion = "sonde.dev/v1alpha1";
 constexpr std::array<Words, 2> kKinds{"MonitorPolicy", "ClusterMonitorPolicy"};
 constexpr std::array<Words, 5> kTop{"apiVersion", "kind", "metadata", "spec", "status"};
 // What the API server adds is read over, so that `kubectl get -o yaml` gives a file.
-constexpr std::array<Words, 12> kMetadata{"name",          "namespace",       "labels",     "annotations",
-                                          "uid",           "resourceVersion", "generation", "creationTimestamp",
-                                          "managedFields", "ownerReferences", "finalizers", "selfLink"};
+constexpr std::array<Words, 15> kMetadata{"name",
+                                          "namespace",
+                                          "labels",
+                                          "annotations",
+                                          "uid",
+                                          "resourceVersion",
+                                          "generation",
+                                          "creationTimestamp",
+                                          "managedFields",
+                                          "ownerReferences",
+                                          "finalizers",
+                                          "selfLink",
+                                          "generateName",
+                                          "deletionTimestamp",
+                                          "deletionGracePeriodSeconds"};
 constexpr std::array<Words, 16> kSpec{
     "mode",    "priority",  "activeForSeconds", "nodeSelector", "namespaceSelector", "podSelector", "containers",
     "cgroups", "commands",  "preset",           "probes",       "functions",         "collection",  "limits",
@@ -81,6 +94,13 @@ void read_attributes(MapReader& spec, Policy& policy) {
   if (!attributes) return;
   attributes->allow(kFields);
   policy.pod_labels = attributes->texts("podLabels", kMostEntries);
+  for (const std::string& key : policy.pod_labels.value_or(std::vector<std::string>())) {
+    if (is_label_key(key)) continue;
+    attributes->problems().add(*attributes->find("podLabels"),
+                               fmt::format("spec.attributes.podLabels: '{}' is no key of a label; name one, like "
+                                           "app.kubernetes.io/name (there are no patterns)",
+                                           one_line(key)));
+  }
   policy.pod_annotations = attributes->texts("podAnnotations", kMostEntries);
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/base/text.h"
 #include "agent/config/policy_reader.h"
+#include "agent/policy/label_syntax.h"
 
 namespace sonde {
 
@@ -16,17 +17,43 @@ using Words = std::string_view;
 
 constexpr std::size_t kCommLength = 15;  // TASK_COMM_LEN - 1
 
+void check_key(MapReader& reader, const YamlNode& at, std::string_view where) {
+  if (is_label_key(at.text)) return;
+  reader.problems().add(at, fmt::format("{}: {} is no key of a label; write letters, digits, '-', '_' and '.', perhaps "
+                                        "behind a domain and '/', like app.kubernetes.io/name",
+                                        where, describe(at)));
+}
+
+void check_value(MapReader& reader, const YamlNode& at, std::string_view where) {
+  if (is_label_value(at.text)) return;
+  reader.problems().add(at, fmt::format("{}: {} is no value of a label; write at most 63 letters, digits, '-', '_' and "
+                                        "'.', a letter or digit at both ends",
+                                        where, describe(at)));
+}
+
+// Of a label, which may be empty.
+std::vector<std::string> read_values(MapReader& reader) {
+  std::vector<std::string> values;
+  const std::string where = reader.name_of("values");
+  for (const YamlNode* item : reader.items("values", kMostEntries, true)) {
+    check_value(reader, *item, where);
+    values.push_back(item->text);
+  }
+  return values;
+}
+
 LabelRequirement read_requirement(MapReader& reader) {
   static constexpr std::array<Words, 3> kFields{"key", "operator", "values"};
   static constexpr std::array<Words, 4> kOperators{"In", "NotIn", "Exists", "DoesNotExist"};
   LabelRequirement requirement;
   reader.allow(kFields);
   if (!reader.missing("key", "name the label")) requirement.key = reader.text("key").value_or("");
+  if (!requirement.key.empty()) check_key(reader, *reader.find("key"), reader.name_of("key"));
   if (reader.missing("operator", "write In, NotIn, Exists or DoesNotExist")) return requirement;
   auto word = reader.word("operator", kOperators);
   if (!word) return requirement;
   requirement.op = static_cast<SelectorOperator>(*word);
-  requirement.values = reader.texts("values", kMostEntries).value_or(std::vector<std::string>());
+  requirement.values = read_values(reader);
   bool wants_values = requirement.op == SelectorOperator::In || requirement.op == SelectorOperator::NotIn;
   if (wants_values == requirement.values.empty()) {
     reader.problems().add(reader.node(), fmt::format("{} with operator {} {}", reader.path(), kOperators[*word],
@@ -41,7 +68,16 @@ std::optional<LabelSelector> read_labels(MapReader& spec, std::string_view field
   if (!reader) return {};
   reader->allow(kFields);
   LabelSelector selector;
-  if (auto labels = reader->labels("matchLabels")) selector.match_labels = std::move(*labels);
+  if (auto labels = reader->labels("matchLabels")) {
+    const std::string where = reader->name_of("matchLabels");
+    static const std::vector<YamlEntry> kNone;
+    const YamlNode* written = reader->find("matchLabels");
+    for (const auto& [key, value] : written ? written->entries : kNone) {
+      check_key(*reader, key, where);
+      if (value.kind == YamlNode::Kind::Scalar) check_value(*reader, value, where + "." + key.text);
+    }
+    selector.match_labels = std::move(*labels);
+  }
   for (MapReader& expression : reader->maps("matchExpressions", kMostEntries)) {
     selector.match_expressions.push_back(read_requirement(expression));
   }
@@ -54,7 +90,15 @@ void read_containers(MapReader& spec, Policy& policy) {
   auto containers = spec.map("containers");
   if (!containers) return;
   containers->allow(kFields);
-  policy.container_names = containers->texts("names", kMostEntries).value_or(std::vector<std::string>());
+  for (const YamlNode* item : containers->items("names", kMostEntries)) {
+    if (!is_container_name(item->text)) {
+      containers->problems().add(*item,
+                                 fmt::format("spec.containers.names: {} is no container's name; write at most 63 "
+                                             "lower-case letters, digits and '-'",
+                                             describe(*item)));
+    }
+    policy.container_names.push_back(item->text);
+  }
   for (const YamlNode* item : containers->items("types", kTypes.size())) {
     if (std::ranges::find(kTypes, std::string_view(item->text)) == kTypes.end()) {
       containers->problems().add(*item, fmt::format("spec.containers.types must be {}, not {}{}", join_or(kTypes),

@@ -145,10 +145,10 @@ const std::vector<YamlNode>& MapReader::list(std::string_view field, std::size_t
   return value->items;
 }
 
-std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_t most) {
+std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_t most, bool empty_too) {
   std::vector<const YamlNode*> result;
   for (const YamlNode& item : list(field, most)) {
-    if (item.kind == YamlNode::Kind::Scalar && !item.text.empty()) {
+    if (item.kind == YamlNode::Kind::Scalar && (empty_too || !item.text.empty())) {
       result.push_back(&item);
     } else {
       problems_->add(item, fmt::format("{} must be a list of texts, not of {}", name_of(field), describe(item)));

@@ -55,7 +55,8 @@ class MapReader {
   std::optional<std::map<std::string, std::string>> labels(std::string_view field);
   std::vector<MapReader> maps(std::string_view field, std::size_t most);
   std::optional<MapReader> map(std::string_view field);
-  std::vector<const YamlNode*> items(std::string_view field, std::size_t most);  // scalars, not empty
+  // Scalars; empty ones only if they are allowed.
+  std::vector<const YamlNode*> items(std::string_view field, std::size_t most, bool empty_too = false);
 
   std::string name_of(std::string_view field) const;
   const YamlNode& node() const { return *node_; }

@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -20,7 +21,10 @@ using Json = nlohmann::json;
 constexpr uint64_t kNamespaceTimeout = 10 * kSecond;
 constexpr uint64_t kNamespaceAge = 60 * kSecond;  // so old labels of a namespace may be
 constexpr uint64_t kToldEvery = 30 * kSecond;
+constexpr uint64_t kRemovalEvery = 10 * kSecond;
 constexpr auto kTurn = std::chrono::milliseconds(200);
+constexpr int kForbidden = 403;
+constexpr int kNotFound = 404;
 constexpr std::size_t kMostCache = 16 << 20;
 
 std::map<std::string, std::string> labels_of(const std::string& object) {
@@ -188,6 +192,7 @@ void Cluster::look_after() {
   for (;;) {
     read_namespaces();
     write_cache();
+    remove_old_report();
     std::unique_lock lock(mutex_);
     if (wake_.wait_for(lock, kTurn, [this] { return stopping_; })) return;
   }
@@ -213,6 +218,15 @@ void Cluster::read_namespaces() {
     pods.set_namespace(name, labels_of(answer.body));
     if (pods.version() != before) options_.changed();
   }
+}
+
+// Once; again only while the API server has no time for it.
+void Cluster::remove_old_report() {
+  const uint64_t now = boottime_ns();
+  if (options_.report || report_removed_ || now < next_removal_ns_) return;
+  const ApiAnswer answer = remove_report(client_, options_.node_name);
+  report_removed_ = answer.ok() || answer.status == kForbidden || answer.status == kNotFound;
+  next_removal_ns_ = now + std::max(kRemovalEvery, answer.retry_after_ns);
 }
 
 void Cluster::write_cache() {

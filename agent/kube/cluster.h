@@ -30,7 +30,7 @@ struct ClusterOptions {
   PodTable* pods = nullptr;       // told the labels of the namespaces that its pods are in; null: nobody wants them
   std::string cache_file;         // policies are kept here for a start without API server; empty: not kept
   uint64_t first_delay_ns = 0;    // see ReflectorOptions
-  bool report = true;             // write the SondeNode
+  bool report = true;             // write the SondeNode; else one of before is removed
   std::function<void()> changed;  // something new; from any thread
 };
 
@@ -92,6 +92,7 @@ class Cluster {
   void read_namespaces();
   void write_cache();
   void read_cache();
+  void remove_old_report();
   uint64_t nodes_told() const;
 
   ClusterOptions options_;
@@ -102,6 +103,8 @@ class Cluster {
   uint64_t cache_written_ = 0;  // policies_version() of the file
   std::vector<Followed> followed_;
   std::unique_ptr<ReportWriter> writer_;
+  bool report_removed_ = false;
+  uint64_t next_removal_ns_ = 0;
   uint64_t nodes_told_ = 0;  // by the loop
   uint64_t next_told_ns_ = 0;
   mutable std::mutex mutex_;

@@ -11,6 +11,7 @@ using Json = nlohmann::ordered_json;
 
 // As crds/sondenodes.yaml admits.
 constexpr std::size_t kMostProbes = 16;
+constexpr std::size_t kMostConditions = 4;
 constexpr std::size_t kMostPolicies = 64;
 constexpr std::size_t kMostFailures = 4;  // of one policy
 constexpr std::size_t kMostWord = 128;
@@ -31,6 +32,15 @@ void put(Json& object, const char* key, const std::string& value, std::size_t mo
 Json json_of(const ProbeProblem& probe) {
   Json json{{"name", probe.name}, {"state", probe.state}, {"reason", cut(probe.reason, kMostWord)}};
   put(json, "message", probe.message, kMostMessage);
+  return json;
+}
+
+Json json_of(const NodeCondition& condition) {
+  Json json{{"type", condition.type},
+            {"status", condition.value ? "True" : "False"},
+            {"reason", cut(condition.reason, kMostWord)},
+            {"lastTransitionTime", condition.since}};
+  put(json, "message", condition.message, kMostMessage);
   return json;
 }
 
@@ -63,12 +73,14 @@ std::string text_of(const NodeReport& report) {
   json["series"] = report.series;
   json["containers"] = report.containers;
   if (report.omitted_policies) json["omittedPolicies"] = report.omitted_policies;
+  for (const NodeCondition& condition : report.conditions) json["conditions"].push_back(json_of(condition));
   for (const ProbeProblem& probe : report.probes) json["probes"].push_back(json_of(probe));
   for (const PolicyEntry& policy : report.policies) json["policies"].push_back(json_of(policy));
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 void shorten_messages(NodeReport& report, std::size_t most) {
+  for (NodeCondition& condition : report.conditions) condition.message = cut(condition.message, most);
   for (ProbeProblem& probe : report.probes) probe.message = cut(probe.message, most);
   for (PolicyEntry& policy : report.policies) {
     policy.message = cut(policy.message, most);
@@ -130,6 +142,7 @@ PolicyEntry policy_of(const Tree& json) {
 }  // namespace
 
 std::string status_json(NodeReport report) {
+  if (report.conditions.size() > kMostConditions) report.conditions.resize(kMostConditions);
   if (report.probes.size() > kMostProbes) report.probes.resize(kMostProbes);
   keep_policies(report, kMostPolicies);
   keep_failures(report, kMostFailures);
@@ -172,6 +185,10 @@ Result<NamedReport> parse_node_report(std::string_view object) {
   report.series = number_in<uint64_t>(status, "series");
   report.containers = number_in<uint32_t>(status, "containers");
   report.omitted_policies = number_in<uint32_t>(status, "omittedPolicies");
+  for (const Tree& one : member(status, "conditions")) {
+    report.conditions.push_back({text_in(one, "type"), text_in(one, "status") == "True", text_in(one, "reason"),
+                                 text_in(one, "message"), text_in(one, "lastTransitionTime")});
+  }
   for (const Tree& probe : member(status, "probes")) {
     report.probes.push_back(
         {text_in(probe, "name"), text_in(probe, "state"), text_in(probe, "reason"), text_in(probe, "message")});

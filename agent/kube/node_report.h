@@ -32,6 +32,16 @@ struct PolicyFailure {
   friend bool operator==(const PolicyFailure&, const PolicyFailure&) = default;
 };
 
+// What is so of the node as a whole, or is not.
+struct NodeCondition {
+  std::string type;  // MapsNearlyFull
+  bool value = false;
+  std::string reason;  // a word in CamelCase
+  std::string message;
+  std::string since;  // RFC 3339: since when it is as it is
+  friend bool operator==(const NodeCondition&, const NodeCondition&) = default;
+};
+
 struct PolicyEntry {
   std::string namespace_name;  // empty: a ClusterMonitorPolicy
   std::string name;
@@ -51,6 +61,7 @@ struct NodeReport {
   uint32_t probes_degraded = 0;
   uint64_t series = 0;
   uint32_t containers = 0;  // that are measured
+  std::vector<NodeCondition> conditions;
   std::vector<ProbeProblem> probes;
   std::vector<PolicyEntry> policies;  // in order of precedence
   uint32_t omitted_policies = 0;      // for which there was no room

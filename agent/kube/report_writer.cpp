@@ -17,17 +17,32 @@ using Json = nlohmann::ordered_json;
 constexpr uint64_t kTimeout = 10 * kSecond;
 constexpr uint64_t kTurn = kSecond;
 constexpr const char* kApply = "application/apply-patch+yaml";  // of which JSON is a part
+constexpr int kForbidden = 403;
 constexpr int kNotFound = 404;
 
 Json head(const std::string& node) {
   return {{"apiVersion", "sonde.dev/v1alpha1"}, {"kind", "SondeNode"}, {"metadata", {{"name", node}}}};
 }
 
+std::string object_path(const std::string& node) { return "/apis/sonde.dev/v1alpha1/sondenodes/" + node; }
+
 std::string path_of(const std::string& node, const char* part) {
-  return "/apis/sonde.dev/v1alpha1/sondenodes/" + node + part + "?force=true&fieldManager=" + kAgentManager;
+  return object_path(node) + part + "?force=true&fieldManager=" + kAgentManager;
 }
 
 }  // namespace
+
+ApiAnswer remove_report(ApiClient& client, const std::string& node_name) {
+  ApiAnswer answer = client.send("DELETE", object_path(node_name), "", "", kTimeout);
+  if (answer.ok()) spdlog::info("SondeNode {} is removed: kubernetes.report is off", node_name);
+  if (answer.status == kForbidden) {
+    spdlog::warn(
+        "kubernetes.report is off; a SondeNode {} of before stays, grant `delete` of sondenodes or `kubectl delete "
+        "sondenode {}`: {}",
+        node_name, node_name, answer.error);
+  }
+  return answer;
+}
 
 ReportWriter::ReportWriter(ApiClient& client, std::string node_name)
     : client_(client),

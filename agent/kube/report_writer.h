@@ -26,6 +26,10 @@ struct ReportWriterStats {
   std::string last_error;  // empty while all is well
 };
 
+// For an agent that does not report: what one before it left is removed, or the operator would take the node for outdated.
+// Needs: delete of sondenodes. Also good if there is none.
+ApiAnswer remove_report(ApiClient& client, const std::string& node_name);
+
 class ReportWriter {
  public:
   ReportWriter(ApiClient& client, std::string node_name);

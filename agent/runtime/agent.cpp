@@ -382,7 +382,7 @@ void Agent::add_self_metrics() {
   self_->add_source([this](SelfSink& sink) {
     const Now now = Now::read();
     const KernelStats kernel = kernel_stats(*engine_, *overhead_, *failures_, functions_->missed());
-    fullness_.note(kernel);
+    fullness_.note(kernel, realtime_ns());
     report(sink, kernel);
     report(sink, aggregator_->stats());
     report(sink, names_stats(), now);
@@ -410,6 +410,7 @@ StatusSources Agent::status_sources() const {
   sources.pods = pods_.get();
   sources.pod_sources = pod_sources_.get();
   sources.warnings = fullness_.warnings();
+  sources.conditions = {fullness_.condition()};
   return sources;
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/clock.h"
 #include "agent/base/fd.h"
 #include "agent/base/result.h"
 #include "agent/config/config.h"
@@ -113,7 +114,7 @@ class Agent {
   std::unique_ptr<Policies> policies_;
   SeriesLimit series_limit_;
   std::unique_ptr<Failures> failures_;
-  Fullness fullness_;
+  Fullness fullness_{realtime_ns()};
   std::unique_ptr<Servers> servers_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/base/text.h"
+#include "agent/kube/lease.h"
+
 namespace sonde {
 namespace {
 
@@ -24,29 +27,42 @@ constexpr Limit kLimits[] = {
 
 bool is_full(const MapStats& map) { return map.capacity > 0 && map.entries * 100 >= map.capacity * kPercent; }
 
-std::string sentence(const std::string& module, const MapStats& map) {
-  std::string_view advice = "what finds no room is counted as lost";
+std::string_view advice_for(const MapStats& map) {
   for (const Limit& limit : kLimits) {
-    if (limit.map == map.name) advice = limit.advice;
+    if (limit.map == map.name) return limit.advice;
   }
+  return "what finds no room is counted as lost";
+}
+
+std::string sentence(const std::string& module, const MapStats& map) {
   return fmt::format("map {} of {} is {} % full ({} of {}): {}", map.name, module, map.entries * 100 / map.capacity,
-                     map.entries, map.capacity, advice);
+                     map.entries, map.capacity, advice_for(map));
 }
 
 }  // namespace
 
-void Fullness::note(const KernelStats& stats) {
+void Fullness::note(const KernelStats& stats, uint64_t now_ns) {
+  const bool was_full = !warnings_.empty();
   warnings_.clear();
+  advice_.clear();
   std::vector<std::string> full;
   for (const ModuleStats& module : stats.modules) {
     for (const MapStats& map : module.maps) {
       if (!is_full(map)) continue;
       warnings_.push_back(sentence(module.name, map));
       if (std::ranges::find(told_, map.name) == told_.end()) spdlog::warn("{}", warnings_.back());
+      advice_.push_back(fmt::format("{} of {}: {}", map.name, module.name, advice_for(map)));
       full.push_back(map.name);
     }
   }
   told_ = std::move(full);
+  if (was_full == warnings_.empty()) since_ns_ = now_ns;
+}
+
+kube::NodeCondition Fullness::condition() const {
+  const bool full = !advice_.empty();
+  return {"MapsNearlyFull", full, full ? "EightyPercentReached" : "RoomLeft", join(advice_, "; "),
+          kube::time_text(since_ns_)};
 }
 
 }  // namespace sonde

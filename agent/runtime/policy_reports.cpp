@@ -167,6 +167,7 @@ kube::NodeReport node_report(const StatusSources& sources) {
   report.identity_source = sources.pod_sources ? sources.pod_sources->last_used() : "cgroup";
   report.series = sources.aggregator.stats().series;
   report.containers = static_cast<uint32_t>(sources.control.stats().selected);
+  report.conditions = sources.conditions;
   add_probes(sources.engine.modules(), report);
   report.policies = refused_entries(sources.policies);
   std::set<std::string> refused;

@@ -34,7 +34,8 @@ struct StatusSources {
   std::string cgroup_root;
   uint64_t started_ns = 0;  // CLOCK_BOOTTIME
   CollectStats last_collect;
-  std::vector<std::string> warnings;       // sentences about what is nearly used up
+  std::vector<std::string> warnings;  // sentences about what is nearly used up
+  std::vector<kube::NodeCondition> conditions;
   const kube::Cluster* cluster = nullptr;  // none outside Kubernetes
   const kube::PodTable* pods = nullptr;    // none where names come from the cgroups' paths alone
   const kube::PodSources* pod_sources = nullptr;

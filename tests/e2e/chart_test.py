@@ -101,8 +101,9 @@ class Helm(Case):
         text = self.template("operator.enabled=false", "agent.tracefs=false", "rbac.apiServerPods=false", "agent.stateDirectory=",
                              "agent.capabilities={SYSLOG}", "config.kubernetes.report=false",
                              "image.digest=sha256:" + "0" * 64, "global.imageRegistry=mirror.example/m")
-        for gone in ("sonde-operator", "/sys/kernel/tracing", "resources: [pods]", "path: /var/lib/sonde", "sondenodes"):
+        for gone in ("sonde-operator", "/sys/kernel/tracing", "resources: [pods]", "path: /var/lib/sonde", "sondenodes/status"):
             self.assertNotIn(gone, text)
+        self.assertRegex(text, r"resources: \[sondenodes\]\n +verbs: \[delete\]")
         self.assertIn('add: ["BPF","PERFMON","SYSLOG"]', text)
         self.assertIn('add: ["BPF","PERFMON"]', self.template("agent.capabilities=null"))
         self.assertRegex(text, r"policyCache: /var/lib/sonde/policies.jsonl\n +report: false")

@@ -2,25 +2,41 @@
 """Pods and policies of a real API server (no kubelet: the pods' cgroups and statuses are made here)."""
 
 import json
+import time
 
 from support import cluster, in_cluster, otlp
 from support.case import Case
 from support.in_cluster import NODE, FakePod, policy
-from support.machine import wait_for
+from support.machine import PATIENCE, wait_for
+from support.receivers import Prometheus
+
+
+MAY_DELETE = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: without-reports}
+rules: [{apiGroups: [sonde.dev], resources: [sondenodes], verbs: [delete]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: without-reports}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: without-reports}
+subjects: [{kind: ServiceAccount, name: sonde-agent, namespace: sonde}]
+"""
 
 
 class InCluster(in_cluster.InCluster):
     def test_policies_and_labels(self):
-        """Two pods selected by label, a third nowhere; a label that goes; a policy that goes."""
-        a, b, c = (FakePod(self, n, {"app": app}) for n, app in (("pod-a", "db"), ("pod-b", "db"), ("pod-c", "web")))
-        for pod in (a, b, c):
+        """Pods selected by label, another nowhere; labels that come and go; a policy that goes; maps that are nearly full."""
+        a, b, c, d = (FakePod(self, f"pod-{n}", {"app": app}) for n, app in zip("abcd", ("db", "db", "web", "db")))
+        for pod in (a, b, c, d):
             pod.tell()
-        sonde = self.start_agent()
+        sonde = self.start_agent("--max-histograms", "16")
         self.cluster.apply(policy("dbs", {
             "podSelector": {"matchLabels": {"app": "db"}}, "nodeSelector": {"matchLabels": {"disk": "ssd"}},
-            "preset": "Standard", "collection": {"periodSeconds": 1}, "attributes": {"podLabels": ["app"]}}))
-        self.cluster.apply(policy("elsewhere", {"nodeSelector": {"matchLabels": {"disk": "hdd"}}}))
-        self.in_force(sonde, "dbs", "elsewhere")
+            "preset": "Detailed", "collection": {"periodSeconds": 1}, "attributes": {"podLabels": ["app", "rev"]}}))
+        elsewhere = self.create_odd()
+        self.in_force(sonde, "dbs", elsewhere)
         for pod in (a, b, c):
             pod.work(500)
         self.expect("pod-a", 500, "a is counted")
@@ -32,6 +48,19 @@ class InCluster(in_cluster.InCluster):
             {"k8s.namespace.name": "default", "k8s.container.name": "main", "k8s.pod.uid": a.uid, "k8s.pod.label.app": "db",
              "k8s.node.name": NODE, "service.instance.id": "default.pod-a.main"})
 
+        self.wait_nearly_full("True")
+        d.work(10)
+        self.expect("pod-d", 10, "d is counted")
+        d.label("rev=second")
+        wait_for(lambda: otlp.Metrics.read(self.file).resource("second"), 10, "a label that is new shows on the Resource")
+        self.assertEqual(otlp.Metrics.read(self.file).resource("second")["k8s.pod.label.rev"], "second")
+        prometheus = self.start(Prometheus(self.directory, sonde.local))
+        d.work(7)
+        self.expect("pod-d", 17, "under both labels together it is all that was done")
+        by_label = 'sum by (k8s_pod_name) (sonde_file_io_bytes_total{k8s_pod_label_rev="second",disk_io_direction="read"})'
+        filtered = [({"k8s_pod_name": "pod-d"}, str(7 * 4096))]
+        wait_for(lambda: prometheus.query(by_label) == filtered, 30, "Prometheus filters by it")
+        self.assert_in_force_at_once(sonde, d)
         b.label("app=web")
         wait_for(lambda: otlp.Metrics.read(self.file).has_ended("pod-b"), 20, "b is not watched any more")
         for pod in (a, b):
@@ -42,13 +71,48 @@ class InCluster(in_cluster.InCluster):
         self.cluster.kubectl("delete", "cmpol", "dbs")
         wait_for(lambda: otlp.Metrics.read(self.file).has_ended("pod-a"), 20, "nobody is watched any more")
         a.work(100)
-        self.in_force(sonde, "elsewhere")
+        self.in_force(sonde, elsewhere)
         self.assertEqual(self.read_bytes("pod-a"), 600 * 4096)
         self.assertIsNone(self.read_bytes("pod-c"))
+        self.wait_nearly_full("False")
         self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
 
+    def wait_nearly_full(self, status):
+        """What the SondeNode says of maps of the kernel side."""
+        def said():
+            nodes = self.cluster.get("sondenodes")["items"]
+            conditions = nodes[0].get("status", {}).get("conditions", []) if nodes else []
+            return [c for c in conditions if (c["type"], c["status"]) == ("MapsNearlyFull", status)]
+        condition = wait_for(said, 60, f"MapsNearlyFull is {status}")[0]
+        self.assertEqual("raise limits.histograms" in condition.get("message", ""), status == "True", condition)
+
+    def create_odd(self):
+        """A policy that asks nothing here; all of it is legal, if odd. Its name, which the API server makes up."""
+        odd = policy("", {"nodeSelector": {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["", "hdd"]}],
+                                           "matchLabels": {"example.com/Odd_key.1": ""}}})
+        odd["metadata"] = {"generateName": "odd.one-", "annotations": {"example.com/a": "- {b: *c} # \u2028 \x7f \U0001f600 \\"}}
+        made = self.cluster.kubectl("create", "-f", "-", "-o", "name", stdin=json.dumps(odd, ensure_ascii=False))
+        return made.stdout.strip().split("/")[1]
+
+    def selected(self, sonde, pod):
+        containers = json.loads(sonde.get(f"/explain?pod={pod.namespace}/{pod.name}", local=True)[1])["containers"]
+        return bool(containers) and containers[0]["selected"]
+
+    def assert_in_force_at_once(self, sonde, pod):
+        """A label that goes and comes is obeyed within two seconds; the best of three, others use this machine too."""
+        for labels, selected in (("app=web", False), ("app=db", True)):
+            took = []
+            for _ in range(3):
+                pod.label("app=db" if labels == "app=web" else "app=web")
+                wait_for(lambda: self.selected(sonde, pod) != selected, 20, "the other label is obeyed")
+                pod.label(labels)
+                begin = time.monotonic()
+                wait_for(lambda: self.selected(sonde, pod) == selected, 20, f"{labels} is obeyed")
+                took.append(time.monotonic() - begin)
+            self.assertLessEqual(min(took), 2 * PATIENCE, f"{labels}: {took}")
+
     def test_reports_can_be_switched_off_alone(self):
-        """kubernetes.report: false: no SondeNode is written, policies are followed all the same."""
+        """kubernetes.report: false: no SondeNode is written, one of before goes, policies are followed all the same."""
         for report, written in (("false", False), ("true", True)):
             sonde = self.start_agent("--node-report", report)
             self.cluster.apply(policy(f"all-{report}", {"preset": "Minimal"}))
@@ -59,6 +123,14 @@ class InCluster(in_cluster.InCluster):
             else:
                 self.assertEqual(self.cluster.get("sondenodes")["items"], [])
             self.assertEqual(sonde.stop(), 0)
+        # Without the right the agent says what to do, with that of the chart's config.kubernetes.report=false it does it.
+        sonde = self.start_agent("--node-report", "false")
+        wait_for(lambda: f"kubectl delete sondenode {NODE}" in sonde.log(), 30, "the agent says that one stays")
+        self.assertEqual(sonde.stop(), 0)
+        self.cluster.apply(MAY_DELETE)
+        sonde = self.start_agent("--node-report", "false")
+        wait_for(lambda: not self.cluster.get("sondenodes")["items"], 30, "it is removed")
+        wait_for(lambda: f"SondeNode {NODE} is removed" in sonde.log(), 10, "the agent says so")
 
     def test_work_before_the_name_is_known(self):
         """A container that ran and ended before its pod's status named it: counted and named. Another is not selected."""
@@ -133,6 +205,13 @@ WRONG = [
      "In and NotIn need values"),
     ("selector with values", {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
      "Exists and DoesNotExist have none"),
+    ("value of a label", {"podSelector": {"matchLabels": {"app": "my db"}}}, "a label's value has letters, digits"),
+    ("value of an expression", {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b/c"]}]}},
+     "a label's value has letters, digits"),
+    ("key of an expression", {"namespaceSelector": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}},
+     "a label's key has letters, digits"),
+    ("pattern for labels", {"attributes": {"podLabels": ["app*"]}}, "a label's key has letters, digits"),
+    ("container name", {"containers": {"names": ["my_app"]}}, "a container's name has lower-case letters"),
     ("probe name", {"probes": [{"name": "IO"}]}, "a probe's name has lower-case letters"),
     ("probe twice", {"probes": [{"name": "io"}, {"name": "io"}]}, "Duplicate value"),
     ("metric in and out", {"probes": [{"name": "io", "includeMetrics": ["m"], "excludeMetrics": ["m"]}]},

@@ -19,6 +19,8 @@ NodeReport usual() {
   report.probes_degraded = 1;
   report.series = 812;
   report.containers = 31;
+  report.conditions = {{"MapsNearlyFull", true, "EightyPercentReached", "sonde_subjects of core: raise limits.subjects",
+                        "2026-01-01T00:00:00Z"}};
   report.probes = {{"io", "Degraded", "HooksMissing", "fentry is refused"}};
   PolicyEntry policy{
       "", "databases", 3, "Degraded", 4, {"Degraded", "Overridden"}, "periodSeconds 60 gives way to 10 of all"};
@@ -56,6 +58,7 @@ TEST(NodeReport, LosesMessagesBeforeAnythingElse) {
 
 TEST(NodeReport, NeverHasMoreThanItMayWhateverItIsGiven) {
   NodeReport report = usual();
+  report.conditions[0].message = std::string(1000, 'c');
   for (int i = 0; i < 100; ++i) {
     PolicyEntry policy{std::string(63, 'n'), std::string(253, 'p'), 1'000'000, "Degraded", 1'000'000, {"Degraded"}};
     const PolicyFailure failure{std::string(300, 'f'), std::string(300, 'r'), "\xff\xfe" + std::string(9, 'm')};
@@ -69,10 +72,12 @@ TEST(NodeReport, NeverHasMoreThanItMayWhateverItIsGiven) {
   ASSERT_TRUE(read);
   EXPECT_EQ(read->report.policies.size() + read->report.omitted_policies, report.policies.size());
   EXPECT_EQ(read->report.policies.at(0).name, "databases");
+  EXPECT_TRUE(read->report.conditions.at(0).value);
 }
 
 TEST(NodeReport, OfAStrangeObjectIsEmptyAndOfANamelessOneNone) {
   for (const char* status : {"null", "7", "[]", R"({"policies":{"a":1},"probes":7,"btf":"yes","series":-4})",
+                             R"({"conditions":{"type":1}})", R"({"conditions":["full",{"status":true}]})",
                              R"({"policies":[7,{"name":7,"failures":"x","conditions":[1]}]})"}) {
     EXPECT_TRUE(parse_node_report(object("n1", status))) << status;
   }
@@ -87,6 +92,9 @@ TEST(NodeReport, CountsAreNoNews) {
   b.policies[0].matched = 9;
   EXPECT_TRUE(same_substance(a, b));
   b.policies[0].matched = 0;
+  EXPECT_FALSE(same_substance(a, b));
+  b = usual();
+  b.conditions[0].value = false;
   EXPECT_FALSE(same_substance(a, b));
   b = usual();
   b.policies[0].generation = 4;

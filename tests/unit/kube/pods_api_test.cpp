@@ -75,6 +75,22 @@ TEST(PodProto, FieldNumbers) {
   EXPECT_EQ(read->containers[0].name + "=" + read->containers[0].id, "web=y");
 }
 
+// As the api.proto of k8s.io/kubelet 0.36 has it; earlier alphas counted from zero and had no end of the list.
+TEST(PodsApi, IsThatOfKubernetes) {
+  EXPECT_STREQ(v1alpha1::Pods::service_full_name(), "v1alpha1.Pods");
+  const std::pair<std::string, v1alpha1::EventType> types[] = {{"\x08\x01", v1alpha1::ADDED},
+                                                               {"\x08\x02", v1alpha1::MODIFIED},
+                                                               {"\x08\x03", v1alpha1::DELETED},
+                                                               {"\x08\x04", v1alpha1::INITIAL_SYNC_COMPLETE}};
+  for (const auto& [bytes, type] : types) {
+    v1alpha1::WatchPodsEvent event;
+    ASSERT_TRUE(event.ParseFromString(bytes + "\x12\x03pod"));
+    EXPECT_EQ(event.type(), type);
+    EXPECT_EQ(event.pod(), "pod");
+  }
+  EXPECT_EQ(v1alpha1::WatchPodsRequest().SerializeAsString(), "");
+}
+
 TEST(PodProto, BadOnesAreSentences) {
   EXPECT_FALSE(parse_pod_proto("\xff\xff\xff"));
   EXPECT_FALSE(parse_pod_proto(""));

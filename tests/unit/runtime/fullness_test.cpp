@@ -20,8 +20,8 @@ KernelStats with(uint64_t entries, uint64_t capacity, const std::string& name = 
 }
 
 std::vector<std::string> warnings_of(const KernelStats& stats) {
-  Fullness fullness;
-  fullness.note(stats);
+  Fullness fullness(0);
+  fullness.note(stats, 1);
   return fullness.warnings();
 }
 
@@ -48,16 +48,36 @@ TEST(Fullness, IsLoggedOnceUntilThereIsRoomAgain) {
   spdlog::set_default_logger(
       std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said)));
   const auto lines = [&] { return std::ranges::count(said.str(), '\n'); };
-  Fullness fullness;
-  fullness.note(with(90, 100));
-  fullness.note(with(95, 100));
+  Fullness fullness(0);
+  fullness.note(with(90, 100), 1);
+  fullness.note(with(95, 100), 2);
   EXPECT_EQ(lines(), 1);
   EXPECT_NE(fullness.warnings().front().find("95 %"), std::string::npos);
-  fullness.note(with(10, 100));
+  fullness.note(with(10, 100), 3);
   EXPECT_TRUE(fullness.warnings().empty());
-  fullness.note(with(90, 100));
+  fullness.note(with(90, 100), 4);
   EXPECT_EQ(lines(), 2);
   spdlog::set_default_logger(before);
+}
+
+TEST(Fullness, IsAConditionThatChangesOnlyWithWhatIsFull) {
+  constexpr uint64_t kSecond = 1'000'000'000, kStart = 1'767'225'600 * kSecond;
+  Fullness fullness(kStart);
+  EXPECT_EQ(fullness.condition(),
+            (kube::NodeCondition{"MapsNearlyFull", false, "RoomLeft", "", "2026-01-01T00:00:00Z"}));
+  fullness.note(with(79, 100), kStart + kSecond);
+  EXPECT_EQ(fullness.condition().since, "2026-01-01T00:00:00Z") << "nothing has changed";
+  fullness.note(with(80, 100), kStart + 2 * kSecond);
+  const kube::NodeCondition full = fullness.condition();
+  EXPECT_TRUE(full.value);
+  EXPECT_EQ(full.reason, "EightyPercentReached");
+  EXPECT_EQ(full.since, "2026-01-01T00:00:02Z");
+  EXPECT_EQ(full.message.find("sonde_subjects of core: raise limits.subjects"), 0U) << full.message;
+  fullness.note(with(99, 100), kStart + 3 * kSecond);
+  EXPECT_EQ(fullness.condition(), full) << "only a number is another";
+  fullness.note(with(10, 100), kStart + 4 * kSecond);
+  EXPECT_FALSE(fullness.condition().value);
+  EXPECT_EQ(fullness.condition().since, "2026-01-01T00:00:04Z");
 }
 
 }  // namespace
