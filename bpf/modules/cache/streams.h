@@ -39,6 +39,7 @@ struct cache_range {
 
 struct cache_stream {
 	struct cache_range range[CACHE_RANGES];
+	struct cache_range around; /* what was taken out of them by the last fault-around */
 	uint32_t front;   /* the range that grew last */
 	uint32_t owed;    /* pages that were counted as hits before they were brought in: taken off those to come */
 	uint64_t settled; /* of the present request: what is before this page has been counted */
@@ -122,6 +123,16 @@ sonde_slow uint64_t cache_take(struct cache_stream *stream, uint64_t from, uint6
 	return taken;
 }
 
+/* Fault-around leaves out a page that is not read in yet, or that has readahead's mark (next_uptodate_folio, mm/filemap.c).
+ * It was taken with the others, but its own fault is its first use. */
+sonde_inline bool cache_left_out(struct cache_stream *stream, uint64_t index)
+{
+	if (index < stream->around.from || index >= stream->around.to)
+		return false;
+	stream->around.from = index + 1;
+	return true;
+}
+
 /* A fault on a page that is there brings nothing in: known when the task asks for something else. */
 sonde_inline void cache_settle_fault(struct sonde_task *state, struct cache_stream *stream, uint64_t before)
 {
@@ -186,7 +197,7 @@ sonde_inline int cache_faulted(struct sonde_task *state, struct task_struct *tas
 		now |= before & (CACHE_COUNTED | CACHE_FRESH);
 	else
 		cache_settle_fault(state, stream, before);
-	if (stream && cache_take(stream, index, index + 1)) {
+	if (stream && (cache_take(stream, index, index + 1) || (kind == CACHE_MAP && cache_left_out(stream, index)))) {
 		stream->owed += !!(now & CACHE_COUNTED);
 		now = (now & ~CACHE_COUNTED) | CACHE_FRESH;
 	}
@@ -204,6 +215,10 @@ sonde_inline int cache_mapped(struct sonde_task *state, struct task_struct *task
 		     cache_covers(now, cache_first_of(before));
 	bool fresh = cache_take(stream, first, last + 1);
 
+	if (fresh && stream) {
+		stream->around.from = first;
+		stream->around.to = last + 1;
+	}
 	if (!again)
 		cache_settle_fault(state, stream, before);
 	else
