@@ -177,17 +177,6 @@ uint64_t largest_request(const std::string& disk) {
   return std::stoull("0" + first_line("/sys/block/" + disk + "/queue/max_sectors_kb")) << 10;
 }
 
-TracepointCount unseen_ends() {
-  if (std::getenv("SONDE_TEST_VM") || geteuid() != 0) return {};
-  std::string filter;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/1/task")) {
-    filter += (filter.empty() ? "common_pid == " : " || common_pid == ") + thread.path().filename().string();
-  }
-  TracepointCount ends("block:block_rq_complete", filter);
-  EXPECT_TRUE(ends) << errno;
-  return ends;
-}
-
 void BlockTest::TearDown() {
   if (HasFailure()) {
     std::string facts;

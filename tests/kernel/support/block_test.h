@@ -95,10 +95,6 @@ class NullDisk {
   std::string name_;
 };
 
-// Requests end in interrupts, and there are machines that run no BPF program in one that comes over a thread of their process
-// 1. How many ended there perf says; in the virtual machines programs see those too.
-TracepointCount unseen_ends();  // of whomever; counts nothing in a virtual machine
-
 class BlockTest : public KernelTest {
  protected:
   // Never one too many; missing may be what ended unseen since the test began, each at most `request` large.
@@ -123,7 +119,7 @@ class BlockTest : public KernelTest {
   uint64_t unseen() const { return unseen_.count(); }  // since the test began
 
  private:
-  TracepointCount unseen_ = unseen_ends();
+  TracepointCount unseen_ = hits_unseen("block:block_rq_complete");
 };
 
 }  // namespace sonde::test

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/kernel/support/held_process.h"
@@ -41,6 +44,17 @@ uint64_t TracepointCount::count() const {
     sum += count;
   }
   return sum;
+}
+
+TracepointCount hits_unseen(const std::string& tracepoint) {
+  if (std::getenv("SONDE_TEST_VM") || geteuid() != 0) return {};
+  std::string filter;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/1/task")) {
+    filter += (filter.empty() ? "common_pid == " : " || common_pid == ") + thread.path().filename().string();
+  }
+  TracepointCount hits(tracepoint, filter);
+  EXPECT_TRUE(hits) << errno;
+  return hits;
 }
 
 }  // namespace sonde::test

@@ -24,4 +24,8 @@ class TracepointCount {
   std::vector<Fd> events_;  // one a CPU
 };
 
+// There are machines that run no BPF program in an interrupt that comes over a thread of their process 1: where requests end and
+// timers fire. Those hits, of whomever; counts nothing in a virtual machine, where programs see them too.
+TracepointCount hits_unseen(const std::string& tracepoint);
+
 }  // namespace sonde::test
