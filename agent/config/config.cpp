@@ -87,6 +87,19 @@ void check_loopback(Loading& loading, std::string_view setting, const std::strin
       setting, address, address.substr(address.rfind(':'))));
 }
 
+// In a cluster the pod's own token is taken, if none is named: that is the cluster's own server, by HTTPS.
+void check_api_server(Loading& loading, std::string_view setting, const KubernetesConfig& kubernetes) {
+  const std::string& url = kubernetes.api_server;
+  if (url == "auto" || url == "none" || url.starts_with("https://")) return;
+  if (!url.starts_with("http://")) {
+    loading.refuse(
+        fmt::format("{} must be auto, none or a URL like https://host:6443, not '{}'", setting, one_line(url)));
+  } else if (!kubernetes.token_file.empty()) {
+    loading.refuse(
+        fmt::format("{}: a token is not sent over plain HTTP: write https:// or remove kubernetes.tokenFile", setting));
+  }
+}
+
 }  // namespace
 
 void check_together(Loading& loading) {
@@ -122,6 +135,7 @@ void check_together(Loading& loading) {
   check_directory(loading, said("policies"), config.policies);
   check_directory(loading, said("cgroupRoot"), config.cgroup_root);
   check_proc(loading, said("procRoot"), config.proc_root);
+  check_api_server(loading, said("kubernetes.apiServer"), config.kubernetes);
   check_loopback(loading, said("listen.httpLocal"), config.listen.http_local);
   check_loopback(loading, said("listen.grpc"), config.listen.grpc);
   if (config.target.pid != 0 && !config.target.comm.empty()) {

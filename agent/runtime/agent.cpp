@@ -240,13 +240,12 @@ void Agent::wait(uint64_t timeout_ns) {
 // Where the names of pods come from, where policies do, as far as there is a cluster.
 Result<void> Agent::join_cluster() {
   auto options = cluster_options(config_, options_.inputs.env);
-  if (!options) return options.error();
-  if (options->api.url.empty()) return follow_pods(node_name(config_), {});
-  options->changed = [this] { ring(); };
+  if (options.api.url.empty()) return follow_pods(node_name(config_), {});
+  options.changed = [this] { ring(); };
   limit_http_pool();
-  if (auto followed = follow_pods(options->node_name, options->api); !followed) return followed.error();
-  options->pods = pods_.get();
-  cluster_ = std::make_unique<kube::Cluster>(std::move(*options));
+  if (auto followed = follow_pods(options.node_name, options.api); !followed) return followed.error();
+  options.pods = pods_.get();
+  cluster_ = std::make_unique<kube::Cluster>(std::move(options));
   cluster_->start();
   policies_->set_objects(cluster_->policies());  // of the last run
   return {};

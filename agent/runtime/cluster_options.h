@@ -15,7 +15,7 @@ std::string host_name();
 // Who this node is in the cluster.
 std::string node_name(const Config& config);
 
-// `api.url` is empty where there is no cluster; pods and changed are left to the caller. Errors are of the configuration.
-Result<kube::ClusterOptions> cluster_options(const Config& config, const GetEnv& env);
+// `api.url` is empty where there is no cluster; pods and changed are left to the caller.
+kube::ClusterOptions cluster_options(const Config& config, const GetEnv& env);
 
 }  // namespace sonde

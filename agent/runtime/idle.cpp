@@ -43,11 +43,10 @@ Result<void> Idle::begin() {
   if (!policies) return policies.error();
   policies_ = std::move(*policies);
   auto cluster = cluster_options(options_.config, options_.env);
-  if (!cluster) return cluster.error();
-  if (!cluster->api.url.empty()) {
-    cluster->changed = [this] { ring(); };
+  if (!cluster.api.url.empty()) {
+    cluster.changed = [this] { ring(); };
     limit_http_pool();
-    cluster_ = std::make_unique<kube::Cluster>(std::move(*cluster));
+    cluster_ = std::make_unique<kube::Cluster>(std::move(cluster));
     cluster_->start();
     policies_->set_objects(cluster_->policies());  // of the last run
   }

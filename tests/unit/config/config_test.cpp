@@ -257,6 +257,11 @@ TEST_F(Configuration, WrongFilesAreToldWithThePlace) {
       {"export: {otlp: {tls: {ca: /nonexistent.pem}}}\n",
        "export.otlp.tls.ca (sonde.yaml:1): cannot read /nonexistent.pem: No such file or directory"},
       {"export: {otlp: {tls: {key: /etc/passwd}}}\n", "export.otlp.tls.key needs export.otlp.tls.certificate as well"},
+      {"kubernetes: {apiServer: 'ftp://x'}\n",
+       "kubernetes.apiServer (sonde.yaml:1) must be auto, none or a URL like https://host:6443, not 'ftp://x'"},
+      {"kubernetes: {apiServer: 'http://x', tokenFile: /t}\n",
+       "kubernetes.apiServer (sonde.yaml:1): a token is not sent over plain HTTP: write https:// or remove "
+       "kubernetes.tokenFile"},
       {"target: {pid: 1, comm: init}\n",
        "target.pid and target.comm exclude each other: name the process by one of them"},
   };
