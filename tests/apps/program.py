@@ -4,6 +4,7 @@
 import os
 import pathlib
 import pwd
+import shutil
 import signal
 import struct
 import subprocess
@@ -87,9 +88,14 @@ class Program:
         self.directory = pathlib.Path(case.directory)
         case.programs += 1
         self.out_path, self.log_path = (self.directory / f"{self.name}-{case.programs}.{kind}" for kind in ("out", "log"))
+        held = HELD
+        if user:  # to whom the way to the build may be closed, as in a clone below /root
+            held = self.directory / "held"
+            if not held.exists():
+                shutil.copy(HELD, held)
         with open(self.out_path, "wb") as out, open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [str(HELD), *self.argv], stdin=subprocess.DEVNULL, stdout=out, stderr=log, cwd=cwd or case.directory,
+                [str(held), *self.argv], stdin=subprocess.DEVNULL, stdout=out, stderr=log, cwd=cwd or case.directory,
                 env={**os.environ, "LC_ALL": "C", **(env or {})}, process_group=0,
                 **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}))
         case.ending(self, self.kill)
