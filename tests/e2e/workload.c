@@ -2,8 +2,11 @@
 // Known work. Everything is made ready, then the process stops itself (SIGSTOP) so that it can be put into a cgroup;
 // after SIGCONT it makes exactly the system calls that are asked for, and prints what it did.
 //   workload io FILE ROUNDS SIZE FAILS FSYNCS PIPE_READS
+//   workload hold FILE ROUNDS SIZE FAILS FSYNCS PIPE_READS      the same, and then nothing until SIGTERM
+//   workload armed FILE ROUNDS SIZE FAILS FSYNCS PIPE_READS     the same, all ready at the start, the calls after SIGUSR1
 //   workload latencies FILE ROUNDS       reads of 64 KiB, one in twenty of 16 MiB, timed by itself
 //   workload load FILE                   reads and writes of 4 KiB until SIGTERM
+//   workload ticks FILE MILLISECONDS     one read of 4 KiB each time until SIGTERM, and when each of them was
 //   workload tour FILE                   one read of FILE, and one call of many other kinds, in each cgroup whose
 //                                        cgroup.procs is named on stdin
 #define _GNU_SOURCE
@@ -45,16 +48,22 @@ static int open_file(const char *path, size_t size)
 	return file;
 }
 
-static void do_io(char **argv)
+static void do_io(char **argv, int armed)
 {
 	int rounds = atoi(argv[1]), fails = atoi(argv[3]), fsyncs = atoi(argv[4]), pipe_reads = atoi(argv[5]);
 	size_t size = (size_t)atoi(argv[2]);
-	int file = open_file(argv[0], size), ends[2], i;
+	int file = open_file(argv[0], size), ends[2], i, got;
+	sigset_t usr1;
 
 	MUST(pipe(ends) == 0);
 	for (i = 0; i < pipe_reads; i++)
 		MUST(write(ends[1], "p", 1) == 1);
-	raise(SIGSTOP);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	if (armed)
+		MUST(sigwait(&usr1, &got) == 0);
+	else
+		raise(SIGSTOP);
 	for (i = 0; i < rounds; i++)
 		MUST(pread(file, block, size, 0) == (ssize_t)size);
 	for (i = 0; i < rounds; i++)
@@ -65,6 +74,22 @@ static void do_io(char **argv)
 		MUST(fsync(file) == 0);
 	for (i = 0; i < pipe_reads; i++)
 		MUST(read(ends[0], block, 1) == 1);
+}
+
+static void do_hold(char **argv, int armed)
+{
+	struct sigaction action = {.sa_handler = end};
+	sigset_t none, both;
+
+	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&none);
+	sigemptyset(&both);
+	sigaddset(&both, SIGTERM);
+	sigaddset(&both, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &both, NULL);
+	do_io(argv, armed);
+	while (!ended)
+		sigsuspend(&none);
 }
 
 static unsigned long now_ns(void)
@@ -120,6 +145,29 @@ static void do_load(char **argv)
 	printf("{\"rounds\": %lu}\n", rounds);
 }
 
+/* Prints CLOCK_MONOTONIC before the first read, and for each read the microseconds since then. */
+static void do_ticks(char **argv)
+{
+	const struct timespec pause = {.tv_nsec = atoi(argv[1]) * 1000000L};
+	struct sigaction action = {.sa_handler = end};
+	int file = open_file(argv[0], 4096), n = 0, i;
+	static unsigned long at[1 << 16];
+	unsigned long begin;
+
+	sigaction(SIGTERM, &action, NULL);
+	raise(SIGSTOP);
+	begin = now_ns();
+	while (!ended && n < (int)(sizeof(at) / sizeof(at[0]))) {
+		at[n++] = now_ns();
+		MUST(pread(file, block, 4096, 0) == 4096);
+		nanosleep(&pause, NULL);
+	}
+	printf("{\"begin\": %lu, \"at\": [", begin);
+	for (i = 0; i < n; i++)
+		printf("%s%lu", i ? "," : "", (at[i] - begin) / 1000);
+	printf("]}\n");
+}
+
 /* So that a cgroup has about as many streams as one of a busy container. */
 static void other_calls(const char *path, int file, int *ends)
 {
@@ -162,11 +210,17 @@ static void do_tour(char **argv)
 int main(int argc, char **argv)
 {
 	if (argc == 8 && !strcmp(argv[1], "io"))
-		do_io(argv + 2);
+		do_io(argv + 2, 0);
+	else if (argc == 8 && !strcmp(argv[1], "hold"))
+		do_hold(argv + 2, 0);
+	else if (argc == 8 && !strcmp(argv[1], "armed"))
+		do_hold(argv + 2, 1);
 	else if (argc == 4 && !strcmp(argv[1], "latencies"))
 		do_latencies(argv + 2);
 	else if (argc == 3 && !strcmp(argv[1], "load"))
 		do_load(argv + 2);
+	else if (argc == 4 && !strcmp(argv[1], "ticks"))
+		do_ticks(argv + 2);
 	else if (argc == 3 && !strcmp(argv[1], "tour"))
 		do_tour(argv + 2);
 	else

@@ -19,6 +19,7 @@ class Case(unittest.TestCase):
         self._groups = 0
 
     def run(self, result=None):
+        self.result = result
         before = len(result.failures) + len(result.errors)
         super().run(result)
         if len(result.failures) + len(result.errors) == before:

@@ -157,6 +157,7 @@ class Workload:
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.process.stdin.write(stdin)
         self.process.stdin.close()
+        self.process.stdin = None
         _, status = os.waitpid(self.process.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             raise AssertionError(f"workload {args}: {self.process.stderr.read()}")
@@ -174,10 +175,8 @@ class Workload:
 
     def finish(self, seconds=300):
         """What it printed."""
-        code = self.process.wait(seconds)
-        out, err = self.process.stdout.read(), self.process.stderr.read()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        out, err = self.process.communicate(timeout=seconds)  # what it prints may be more than a pipe takes
+        code = self.process.returncode
         if code != 0:
             raise AssertionError(f"the workload ended with {code}: {err}")
         return json.loads(out) if out else None

@@ -24,10 +24,13 @@ class Metrics:
         self.points = 0
 
     @staticmethod
-    def read(path):
+    def read(path, offset=0):
+        """offset: bytes of the file that are of no concern."""
         metrics = Metrics()
         try:
-            text = open(path, encoding="utf-8").read()
+            with open(path, "rb") as file:
+                file.seek(offset)
+                text = file.read().decode()
         except FileNotFoundError:
             return metrics
         for line in text.splitlines(keepends=True):
