@@ -103,15 +103,26 @@ sonde_inline struct function_instance *function_wanted(struct sonde_task *state,
 	return bpf_map_lookup_elem(&function_instances, &instance);
 }
 
-/* False if the goroutine's own record cannot be read. */
-sonde_inline bool function_key_of(struct pt_regs *ctx, uint64_t sp, bool go, struct function_key *key)
-{
-	uint64_t upper_end = 0;
+/* How a program is called, a constant in each: with the registers of a function of C or Go, or with the arguments alone (fentry
+ * and fexit). */
+enum function_way { FUNCTION_OF_C, FUNCTION_OF_GO, FUNCTION_TRACED };
 
-	key->frame = sp;
-	if (!go)
+/* `pops`: bytes by which the stack pointer is above that of the entry. Arguments without registers stand on the stack of the
+ * trampoline, and both programs of one call get that one address: so it is the frame. False if the goroutine's own
+ * record cannot be read. */
+sonde_inline bool function_key_of(void *ctx, enum function_way way, uint32_t pops, struct function_key *key)
+{
+	uint64_t sp, upper_end = 0;
+
+	if (way == FUNCTION_TRACED) {
+		key->frame = (uint64_t)ctx;
 		return true;
-	key->owner = function_goroutine(ctx);
+	}
+	sp = PT_REGS_SP((struct pt_regs *)ctx) - pops;
+	key->frame = sp;
+	if (way == FUNCTION_OF_C)
+		return true;
+	key->owner = function_goroutine((struct pt_regs *)ctx);
 	if (bpf_probe_read_user(&upper_end, sizeof(upper_end), (void *)(key->owner + 8))) /* runtime.g.stack.hi */
 		return false;
 	key->frame = upper_end - sp;
@@ -178,7 +189,7 @@ sonde_inline void function_put(struct function_key *key, uint32_t slot)
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 }
 
-sonde_inline void function_begin(struct pt_regs *ctx, bool go)
+sonde_inline void function_begin(void *ctx, enum function_way way)
 {
 	uint64_t cookie = bpf_get_attach_cookie(ctx), value = 0;
 	struct function_key key = {};
@@ -191,12 +202,15 @@ sonde_inline void function_begin(struct pt_regs *ctx, bool go)
 	if (what->measure & FUNCTION_CALLS)
 		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
 	if (what->measure & FUNCTION_BYTES) {
-		failed = function_argument(ctx, cookie, &value);
+		if (way == FUNCTION_TRACED)
+			failed = bpf_get_func_arg(ctx, FUNCTION_COOKIE_ARGUMENT(cookie), &value);
+		else
+			failed = function_argument(ctx, cookie, &value);
 		function_count_bytes(cookie, value, failed, slot, what->name);
 	}
 	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
 		return;
-	if (function_key_of(ctx, PT_REGS_SP(ctx), go, &key))
+	if (function_key_of(ctx, way, 0, &key))
 		function_put(&key, slot);
 	else
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
@@ -241,10 +255,9 @@ sonde_inline void function_take(struct function_key *key, bool known, struct fun
 		function_count(slot, what->name, FUNCTION_COUNT_ERRORS, 1);
 }
 
-/* `pops`: bytes by which the stack pointer is above that of the entry. */
-sonde_inline void function_end(struct pt_regs *ctx, bool go, uint32_t pops)
+sonde_inline void function_end(void *ctx, enum function_way way, uint32_t pops)
 {
-	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx);
+	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx), returned = 0;
 	struct function_key key = {};
 	uint32_t slot = 0;
 	struct function_instance *what = function_hit(cookie, false, &key, &slot);
@@ -252,46 +265,12 @@ sonde_inline void function_end(struct pt_regs *ctx, bool go, uint32_t pops)
 
 	if (!what)
 		return;
-	known = function_key_of(ctx, PT_REGS_SP(ctx) - pops, go, &key);
-	function_take(&key, known, what, slot, end, PT_REGS_RC(ctx));
-}
-
-/* By fentry and fexit there are no registers, but the arguments, which stand on the trampoline's stack. Both programs of one
- * call get that one address, so it is the frame. */
-sonde_inline void function_traced_begin(void *ctx)
-{
-	uint64_t cookie = bpf_get_attach_cookie(ctx), value = 0;
-	struct function_key key = {};
-	uint32_t slot = 0;
-	struct function_instance *what = function_hit(cookie, true, &key, &slot);
-	long failed;
-
-	if (!what)
-		return;
-	if (what->measure & FUNCTION_CALLS)
-		function_count(slot, what->name, FUNCTION_COUNT_CALLS, 1);
-	if (what->measure & FUNCTION_BYTES) {
-		failed = bpf_get_func_arg(ctx, FUNCTION_COOKIE_ARGUMENT(cookie), &value);
-		function_count_bytes(cookie, value, failed, slot, what->name);
-	}
-	if (!(what->measure & (FUNCTION_DURATION | FUNCTION_ERRORS)))
-		return;
-	key.frame = (uint64_t)ctx;
-	function_put(&key, slot);
-}
-
-sonde_inline void function_traced_end(void *ctx)
-{
-	uint64_t end = bpf_ktime_get_ns(), cookie = bpf_get_attach_cookie(ctx), returned = 0;
-	struct function_key key = {};
-	uint32_t slot = 0;
-	struct function_instance *what = function_hit(cookie, false, &key, &slot);
-
-	if (!what)
-		return;
-	key.frame = (uint64_t)ctx;
-	bpf_get_func_ret(ctx, &returned);
-	function_take(&key, true, what, slot, end, returned);
+	known = function_key_of(ctx, way, pops, &key);
+	if (way == FUNCTION_TRACED)
+		bpf_get_func_ret(ctx, &returned);
+	else
+		returned = PT_REGS_RC((struct pt_regs *)ctx);
+	function_take(&key, known, what, slot, end, returned);
 }
 
 #endif

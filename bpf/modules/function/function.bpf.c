@@ -24,39 +24,39 @@ const volatile bool function_guard SEC(".rodata.function") = false;
 SEC("uprobe")
 int function_enter(struct pt_regs *ctx)
 {
-	FUNCTION_GUARDED(function_begin(ctx, false));
+	FUNCTION_GUARDED(function_begin(ctx, FUNCTION_OF_C));
 }
 
 SEC("uprobe")
 int function_return(struct pt_regs *ctx)
 {
-	FUNCTION_GUARDED(function_end(ctx, false, FUNCTION_RETURN_POPS));
+	FUNCTION_GUARDED(function_end(ctx, FUNCTION_OF_C, FUNCTION_RETURN_POPS));
 }
 
 SEC("uprobe")
 int function_go_enter(struct pt_regs *ctx)
 {
-	FUNCTION_GUARDED(function_begin(ctx, true));
+	FUNCTION_GUARDED(function_begin(ctx, FUNCTION_OF_GO));
 }
 
 /* On each return instruction: the return address is still on the stack. */
 SEC("uprobe")
 int function_go_return(struct pt_regs *ctx)
 {
-	FUNCTION_GUARDED(function_end(ctx, true, 0));
+	FUNCTION_GUARDED(function_end(ctx, FUNCTION_OF_GO, 0));
 }
 
 SEC("kprobe")
 int function_kernel_enter(struct pt_regs *ctx)
 {
-	function_begin(ctx, false);
+	function_begin(ctx, FUNCTION_OF_C);
 	return 0;
 }
 
 SEC("kretprobe")
 int function_kernel_return(struct pt_regs *ctx)
 {
-	function_end(ctx, false, FUNCTION_RETURN_POPS);
+	function_end(ctx, FUNCTION_OF_C, FUNCTION_RETURN_POPS);
 	return 0;
 }
 
@@ -65,13 +65,13 @@ int function_kernel_return(struct pt_regs *ctx)
 SEC("fentry/bpf_fentry_test1")
 int function_traced_enter(void *ctx)
 {
-	function_traced_begin(ctx);
+	function_begin(ctx, FUNCTION_TRACED);
 	return 0;
 }
 
 SEC("fexit/bpf_fentry_test1")
 int function_traced_return(void *ctx)
 {
-	function_traced_end(ctx);
+	function_end(ctx, FUNCTION_TRACED, 0);
 	return 0;
 }
