@@ -25,11 +25,13 @@ class Metrics:
 
     @staticmethod
     def read(path, offset=0):
-        """offset: bytes of the file that are of no concern."""
+        """offset: lines that begin before it are of no concern."""
         metrics = Metrics()
         try:
             with open(path, "rb") as file:
-                file.seek(offset)
+                if offset > 0:
+                    file.seek(offset - 1)
+                    file.readline()
                 text = file.read().decode()
         except FileNotFoundError:
             return metrics
@@ -100,6 +102,25 @@ class Metrics:
 
     def resources(self):
         return {resource for resource, _, _ in self.streams}
+
+
+class Following:
+    """A file that grows; each line of it is read once."""
+
+    def __init__(self, path):
+        self.path, self.offset, self.metrics = path, 0, Metrics()
+
+    def now(self):
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                for line in file:
+                    if line.endswith(b"\n"):
+                        self.metrics.add(json.loads(line))
+                        self.offset += len(line)
+        except FileNotFoundError:
+            pass
+        return self.metrics
 
 
 def number(point):
