@@ -21,11 +21,13 @@
 namespace sonde::test {
 namespace {
 
-constexpr const char* kName = "sonde-spins";  // of the tasks that are measured
+// Of the tasks that are measured and no others, also where these tests run twice at once: the kernel counts for the whole
+// machine.
+std::string name() { return "spins-" + std::to_string(getpid()); }
 
 // Waits of the tasks of that name whose flags are these (include/trace/events/lock.h).
 TracepointCount contention(const std::string& flags) {
-  return {"lock:contention_begin", "(" + flags + ") && COMM == \"" + kName + "\""};
+  return {"lock:contention_begin", "(" + flags + ") && COMM == \"" + name() + "\""};
 }
 
 constexpr const char* kSpinlock = "flags == 1";
@@ -87,7 +89,9 @@ class SpinningTest : public KernelTest {
   // before: what it waits for at once counts too.
   void expect_truth(Cgroup& box, const std::function<void()>& work) {
     Cgroup& other = cgroup("other");
-    HeldProcess process(other, {[] { prctl(PR_SET_NAME, kName); }, work});  // it comes into the box under its name
+    const std::string own = name();
+    HeldProcess process(other,
+                        {[&] { prctl(PR_SET_NAME, own.c_str()); }, work});  // it comes into the box under its name
     HeldProcess rival(other, {[] {}, work});
     process.step(0);
     rival.step(0);

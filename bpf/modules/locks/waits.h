@@ -84,7 +84,7 @@ sonde_inline void locks_spin_begin(uint64_t lock, uint32_t kind)
 	if (!spins)
 		return;
 	for (i = 0; i < LOCKS_SPINS; i++) {
-		if (spins->wait[i].lock)
+		if (spins->wait[i].lock && spins->wait[i].lock != lock) /* the same: the end of that wait was not seen */
 			continue;
 		spins->wait[i].lock = lock;
 		spins->wait[i].kind = kind;

@@ -30,45 +30,58 @@ class SpinnerAndWaiterTest : public SchedTest {
   Cgroup* waiting_ = nullptr;
 };
 
-// Nobody preempts a SCHED_FIFO spinner, so its histogram stands still to the last sample while the waiter waits.
+// Nobody preempts a SCHED_FIFO spinner, so its histogram stands still to the last sample while the waiter waits. What is of
+// higher priority, or the kernel's brake on realtime tasks, may: then that was not what this is about, and it is done again.
 TEST_F(SpinnerAndWaiterTest, TheWaitersHistogramMovesAndTheSpinnersDoesNot) {
-  SharedNumber spins, end;
-  HeldProcess spinner(*spinning_, {[&] { pin_to(cpu_); },
-                                   [&] {
-                                     EXPECT_TRUE(be_realtime(10));
-                                     spins.set(1);
-                                     while (!end.get()) {
-                                     }
-                                   }});
-  HeldProcess waiter(*waiting_, {[&] { pin_to(cpu_); }, [] { burn_ms(5); }});
-  spinner.step(0);
-  waiter.step(0);
-  spinner.begin(1);
-  ASSERT_TRUE(spins.wait_for(1));
-  const auto spinner_before = spinner.figures();
-  const auto waiter_before = waiter.figures();
-  const auto spinner_counted = counted(*spinning_);
-  const auto waiter_counted = counted(*waiting_);
-  waiter.begin(1);
-  const auto begin = std::chrono::steady_clock::now();
-  sleep_ms(60);  // the length of the wait; the kernel stops a realtime task after 950 ms in a second
-  const std::chrono::nanoseconds waited = std::chrono::steady_clock::now() - begin;
-  const auto spinner_counts = counted(*spinning_) - spinner_counted;
-  const auto spinner_truth = spinner.figures() - spinner_before;
-  end.set(1);
-  spinner.finish();
-  waiter.finish();
-  const auto waiter_counts = counted(*waiting_) - waiter_counted;
-  const auto waiter_truth = waiter.figures() - waiter_before;
-  if (spinner_truth.involuntary) GTEST_SKIP() << "something of higher priority took the spinner's CPU";
-  EXPECT_EQ(spinner_truth.arrivals, 0U);
-  EXPECT_EQ(spinner_counts.waits, 0U);
-  EXPECT_EQ(spinner_counts.wait_ns, 0U);
-  EXPECT_EQ(waiter_counts.waits, waiter_truth.arrivals);
-  EXPECT_EQ(waiter_counts.wait_ns, waiter_truth.wait_ns);
-  EXPECT_GE(waiter_counts.waits, 1U);
-  EXPECT_GE(waiter_counts.wait_ns, static_cast<uint64_t>(waited.count()));
-  EXPECT_EQ(waiter_counts.oncpu_ns + waiter_counts.voluntary + waiter_counts.wakeups, 0) << "not asked for";
+  struct Window {
+    Counted spinner, waiter;
+    TaskFigures spinner_truth, waiter_truth;
+    std::chrono::nanoseconds waited{};
+  };
+  const auto window = [&] {
+    SharedNumber spins, end;
+    HeldProcess spinner(*spinning_, {[&] { pin_to(cpu_); },
+                                     [&] {
+                                       EXPECT_TRUE(be_realtime(10));
+                                       spins.set(1);
+                                       while (!end.get()) {
+                                       }
+                                     }});
+    HeldProcess waiter(*waiting_, {[&] { pin_to(cpu_); }, [] { burn_ms(5); }});
+    spinner.step(0);
+    waiter.step(0);
+    spinner.begin(1);
+    EXPECT_TRUE(spins.wait_for(1));
+    const auto spinner_before = spinner.figures();
+    const auto waiter_before = waiter.figures();
+    const auto spinner_counted = counted(*spinning_);
+    const auto waiter_counted = counted(*waiting_);
+    waiter.begin(1);
+    const auto begin = std::chrono::steady_clock::now();
+    sleep_ms(60);  // the length of the wait; the kernel stops a realtime task after 950 ms in a second
+    Window seen;
+    seen.waited = std::chrono::steady_clock::now() - begin;
+    seen.spinner = counted(*spinning_) - spinner_counted;
+    seen.spinner_truth = spinner.figures() - spinner_before;
+    end.set(1);
+    spinner.finish();
+    waiter.finish();
+    seen.waiter = counted(*waiting_) - waiter_counted;
+    seen.waiter_truth = waiter.figures() - waiter_before;
+    return seen;
+  };
+  Window seen;
+  ASSERT_TRUE(eventually([&] {
+    seen = window();
+    EXPECT_EQ(seen.waiter.waits, seen.waiter_truth.arrivals);
+    EXPECT_EQ(seen.waiter.wait_ns, seen.waiter_truth.wait_ns);
+    return seen.spinner_truth.involuntary == 0 && seen.spinner_truth.arrivals == 0;
+  })) << "again and again something of higher priority took the spinner's CPU";
+  EXPECT_EQ(seen.spinner.waits, 0U);
+  EXPECT_EQ(seen.spinner.wait_ns, 0U);
+  EXPECT_GE(seen.waiter.waits, 1U);
+  EXPECT_GE(seen.waiter.wait_ns, static_cast<uint64_t>(seen.waited.count()));
+  EXPECT_EQ(seen.waiter.oncpu_ns + seen.waiter.voluntary + seen.waiter.wakeups, 0) << "not asked for";
 }
 
 // The fair scheduler takes turns, so a spinner of it really waits as well: both are what the kernel says of them.
