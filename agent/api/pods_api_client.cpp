@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "kubelet/pods.grpc.pb.h"
@@ -16,8 +17,8 @@ namespace {
 
 using Clock = std::chrono::system_clock;  // gRPC's deadlines are of this one
 
-constexpr int kMostMessage = 4 << 20;
-constexpr int kNoBackoff = 100;  // ms: who calls watch() again waits by itself
+constexpr int kMostMessage = 32 << 20;  // all pods of a node
+constexpr int kNoBackoff = 100;         // ms: who calls watch() again waits by itself
 
 PodsApiEvent event_of(v1alpha1::EventType type) {
   switch (type) {
@@ -37,6 +38,7 @@ std::string sentence_of(const grpc::Status& status) {
       return "the kubelet ended the stream of pods, which was read too slowly or opened too often: " + said;
     case grpc::StatusCode::UNIMPLEMENTED: return "the kubelet's socket does not speak the Pods API v1alpha1: " + said;
     case grpc::StatusCode::UNAVAILABLE: return "the kubelet does not answer on its socket: " + said;
+    case grpc::StatusCode::DEADLINE_EXCEEDED: return "the kubelet did not list its pods in time on its socket";
     default: return "the kubelet's stream of pods failed: " + said;
   }
 }
@@ -55,77 +57,108 @@ class PodsApiClient::Impl {
         grpc::CreateCustomChannel("unix:" + options_.socket, grpc::InsecureChannelCredentials(), arguments));
   }
 
-  Error watch(const std::function<void(PodsApiEvent, std::string_view)>& take, const std::function<void()>& tick);
+  using Take = std::function<void(PodsApiEvent, std::string_view)>;
+  Error watch(const Take& take, const std::function<void()>& tick);
 
   void stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
-    if (context_) context_->TryCancel();
+    for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
 
  private:
+  // A call that stop() ends.
+  class Call {
+   public:
+    explicit Call(Impl& impl) : impl_(impl) {
+      const std::lock_guard lock(impl_.mutex_);
+      impl_.calls_.insert(&context);
+      if (impl_.stopped_) context.TryCancel();
+    }
+    ~Call() {
+      const std::lock_guard lock(impl_.mutex_);
+      impl_.calls_.erase(&context);
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    grpc::ClientContext context;
+
+   private:
+    Impl& impl_;
+  };
+
   enum class Next : uint8_t { Done, Failed, TimedOut };
-  Next next(grpc::CompletionQueue& queue, uint64_t timeout_ns) {
+  static Next next(grpc::CompletionQueue& queue, Clock::time_point deadline) {
     void* tag = nullptr;
     bool ok = false;
-    const auto deadline = Clock::now() + std::chrono::nanoseconds(timeout_ns);
     if (queue.AsyncNext(&tag, &ok, deadline) == grpc::CompletionQueue::TIMEOUT) return Next::TimedOut;
     return ok ? Next::Done : Next::Failed;
   }
-  bool begin(grpc::ClientContext& context) {
-    const std::lock_guard lock(mutex_);
-    context_ = &context;
-    return !stopped_;
-  }
-  void finish() {
-    const std::lock_guard lock(mutex_);
-    context_ = nullptr;
-  }
+  grpc::Status list(const Take& take);
 
   const PodsApiOptions options_;
   std::unique_ptr<v1alpha1::Pods::Stub> stub_;
   std::mutex mutex_;
-  grpc::ClientContext* context_ = nullptr;
+  std::set<grpc::ClientContext*> calls_;
   bool stopped_ = false;
 };
 
-Error PodsApiClient::Impl::watch(const std::function<void(PodsApiEvent, std::string_view)>& take,
-                                 const std::function<void()>& tick) {
+// While it runs nothing is read from the stream, so what the stream says next is not older than the list or is said again.
+grpc::Status PodsApiClient::Impl::list(const Take& take) {
+  Call call(*this);
+  call.context.set_deadline(Clock::now() + std::chrono::nanoseconds(options_.list_timeout_ns));
+  v1alpha1::ListPodsResponse list;
+  grpc::Status status = stub_->ListPods(&call.context, v1alpha1::ListPodsRequest(), &list);
+  if (!status.ok()) return status;
+  take(PodsApiEvent::Listing, {});
+  for (const std::string& pod : list.pods()) take(PodsApiEvent::Added, pod);
+  take(PodsApiEvent::Synced, {});
+  return status;
+}
+
+Error PodsApiClient::Impl::watch(const Take& take, const std::function<void()>& tick) {
   grpc::CompletionQueue queue;
-  grpc::ClientContext context;
-  if (!begin(context)) return Error("stopped");
-  const auto give_up = Clock::now() + std::chrono::nanoseconds(options_.first_timeout_ns);
-  bool synced = false, late = false;
+  Call call(*this);
+  bool synced = false;
+  grpc::Status failure;  // of a list; the stream is ended for it
+  auto list_by = Clock::now() + std::chrono::nanoseconds(options_.list_timeout_ns);
+  const auto look = [&] {
+    if (!failure.ok() || Clock::now() < list_by) return;
+    failure = synced ? list(take) : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "");
+    if (!failure.ok()) call.context.TryCancel();
+    list_by = Clock::now() + std::chrono::nanoseconds(options_.list_every_ns);
+  };
   // One operation at a time, so the queue has one tag at most.
   const auto wait = [&] {
     for (;;) {
-      const Next what = next(queue, synced ? options_.tick_ns : std::min(options_.tick_ns, options_.first_timeout_ns));
+      const auto next_tick = Clock::now() + std::chrono::nanoseconds(options_.tick_ns);
+      const Next what = next(queue, std::min(next_tick, list_by));
       if (what != Next::TimedOut) return what == Next::Done;
-      if (synced) tick();
-      if (!synced && !late && Clock::now() >= give_up) {
-        late = true;
-        context.TryCancel();
-      }
+      if (synced && failure.ok()) tick();
+      look();
     }
   };
-  auto reader = stub_->AsyncWatchPods(&context, v1alpha1::WatchPodsRequest(), &queue, this);
+  auto reader = stub_->AsyncWatchPods(&call.context, v1alpha1::WatchPodsRequest(), &queue, this);
   v1alpha1::WatchPodsEvent event;
   bool going = wait();
+  take(PodsApiEvent::Listing, {});
   while (going) {
     reader->Read(&event, this);
     going = wait();
     if (!going) break;
     const PodsApiEvent kind = event_of(event.type());
-    synced = synced || kind == PodsApiEvent::Synced;
+    if (!synced && kind == PodsApiEvent::Synced) {
+      synced = true;
+      list_by = Clock::now() + std::chrono::nanoseconds(options_.list_every_ns);
+    }
     take(kind, event.pod());
+    if (synced) look();
   }
   grpc::Status status;
   reader->Finish(&status, this);
   wait();
-  finish();
   queue.Shutdown();
-  if (late) return Error("the kubelet did not list its pods in time on its socket");
-  return Error(sentence_of(status));
+  return Error(sentence_of(failure.ok() ? status : failure));
 }
 
 PodsApiClient::PodsApiClient(PodsApiOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}

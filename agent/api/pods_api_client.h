@@ -13,12 +13,19 @@
 
 namespace sonde {
 
-enum class PodsApiEvent : uint8_t { Added, Modified, Deleted, Synced };
+enum class PodsApiEvent : uint8_t {
+  Listing,  // what follows, up to Synced, is every pod that there is
+  Added,
+  Modified,
+  Deleted,
+  Synced,
+};
 
 struct PodsApiOptions {
-  std::string socket;                          // path
-  uint64_t first_timeout_ns = 10'000'000'000;  // until Synced
-  uint64_t tick_ns = 5'000'000'000;            // how often tick() is called while nothing happens
+  std::string socket;                         // path
+  uint64_t list_timeout_ns = 10'000'000'000;  // until Synced
+  uint64_t list_every_ns = 10'000'000'000;    // the stream says nothing of labels that change
+  uint64_t tick_ns = 5'000'000'000;           // how often tick() is called while nothing happens
 };
 
 class PodsApiClient {

@@ -33,7 +33,7 @@ void PodsApiSource::run() {
     if (stopping_) return;
     lock.unlock();
     sink_.failed(ended.message());
-    if (synced_) wait_ns = options_.shortest_wait_ns;
+    if (worked_) wait_ns = options_.shortest_wait_ns;
     lock.lock();
     const uint64_t wait =
         std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
@@ -43,8 +43,7 @@ void PodsApiSource::run() {
 }
 
 Error PodsApiSource::follow() {
-  synced_ = false;
-  listed_.clear();
+  worked_ = false;
   struct stat info {};
   if (::stat(options_.api.socket.c_str(), &info) != 0) {
     return Error("there is no socket " + options_.api.socket +
@@ -56,11 +55,16 @@ Error PodsApiSource::follow() {
 }
 
 void PodsApiSource::take(PodsApiEvent event, std::string_view bytes) {
+  if (event == PodsApiEvent::Listing) {
+    listed_.clear();
+    synced_ = false;
+    return;
+  }
   if (event == PodsApiEvent::Synced) {
     std::vector<Pod> pods;
     for (auto& [uid, pod] : listed_) pods.push_back(std::move(pod));
     listed_.clear();
-    synced_ = true;
+    synced_ = worked_ = true;
     return sink_.all(std::move(pods));
   }
   if (event == PodsApiEvent::Deleted) {

@@ -36,8 +36,9 @@ class PodsApiSource final : public PodSource {
   const PodsApiSourceOptions options_;
   PodSink& sink_;
   PodsApiClient client_;
-  bool synced_ = false;                // the stream that stands has listed all pods
-  std::map<std::string, Pod> listed_;  // until then, by UID
+  bool worked_ = false;                // the stream that stands, or stood last, has listed all pods
+  bool synced_ = false;                // no list is under way
+  std::map<std::string, Pod> listed_;  // while one is, by UID
   uint64_t skipped_ = 0;
   std::mt19937_64 random_{std::random_device{}()};
   std::mutex mutex_;

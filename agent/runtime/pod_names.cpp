@@ -30,6 +30,7 @@ kube::KubeletTls tls_of(KubeletTlsMode mode) {
 PodSourceEntry pods_api(const Config& config) {
   kube::PodsApiSourceOptions options;
   options.api.socket = config.kubernetes.pods_api_socket;
+  options.api.list_every_ns = config.kubernetes.kubelet_period_ns;
   return {"podsApi", [options](PodSink& sink) -> std::unique_ptr<PodSource> {
             return std::make_unique<kube::PodsApiSource>(options, sink);
           }};

@@ -149,6 +149,16 @@ class Cgroup:
             return False
 
 
+class ForeignCgroup:
+    """A directory of somebody else, to work in."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def add(self, pid):
+        (self.directory / "cgroup.procs").write_text(str(pid))
+
+
 class Workload:
     """workload.c, stopped before its first call, then moved into the cgroup."""
 

@@ -68,6 +68,7 @@ class Node:
         self.group = f"sonde-e2e-{os.getpid()}-node-{self.port}"
         self.kubelet = self.containerd = None
         self.serving = None  # certificate and key; None: the kubelet signs its own
+        self.gates = {}  # of features
 
     # The kubelet wants its root cgroup in every hierarchy.
     def _groups(self):
@@ -130,7 +131,8 @@ state = "{d}/run"
             "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{self.group}", "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{self.socket}", "podLogsDir": str(d / "logs"),
             "localStorageCapacityIsolation": False, "makeIPTablesUtilChains": False, "fileCheckFrequency": "1s",
-            "evictionHard": {"memory.available": "1Mi"}, "syncFrequency": "10s", "enforceNodeAllocatable": ["pods"],
+            "featureGates": self.gates, "evictionHard": {"memory.available": "1Mi"}, "syncFrequency": "10s",
+            "enforceNodeAllocatable": ["pods"],
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True, "cacheTTL": "0s"},
                                "x509": {"clientCAFile": self.cluster.ca}},
             "authorization": {"mode": "Webhook", "webhook": {"cacheAuthorizedTTL": "1s", "cacheUnauthorizedTTL": "1s"}}}
@@ -141,6 +143,10 @@ state = "{d}/run"
             machine.tool("kubelet"), "--config", str(d / "kubelet.json"), "--kubeconfig", str(self._kubeconfig()),
             "--root-dir", str(d / "state"), "--cert-dir", str(d / "pki"), "--hostname-override", self.name])
         self.kubelet.wait_until(lambda: machine.listens(self.port), 90, "the kubelet listens")
+
+    @property
+    def pods_api_socket(self):
+        return str(self.directory / "state/pods-api/pods-api.sock")
 
     @property
     def own_certificate(self):
@@ -157,6 +163,14 @@ state = "{d}/run"
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def cgroup_of(self, pod):
+        """Of the container of this pod, which the API server tells of; None while it does not run."""
+        started = [s for s in pod.get("status", {}).get("containerStatuses", []) if "running" in s["state"]]
+        if not started:
+            return None
+        found = machine.cgroup_root().glob(f"{self.group}/**/{started[0]['containerID'].rpartition('/')[2]}")
+        return machine.ForeignCgroup(next(found))
 
     def static_pod(self, name, command, labels=None, **spec):
         """Its manifest; the kubelet runs it as <name>-<node>."""

@@ -135,6 +135,25 @@ class Kubelet final : public v1alpha1::Pods::Service {
     refusal_ = std::move(status);
   }
 
+  // What ListPods answers from now on; `after`: once that long has gone by.
+  void list(std::vector<std::string> pods, std::chrono::milliseconds after = {}) {
+    const std::lock_guard lock(mutex_);
+    list_ = std::move(pods);
+    list_after_ = after;
+  }
+  int lists() {
+    const std::lock_guard lock(mutex_);
+    return lists_;
+  }
+  grpc::Status ListPods(grpc::ServerContext*, const v1alpha1::ListPodsRequest*,
+                        v1alpha1::ListPodsResponse* out) override {
+    std::unique_lock lock(mutex_);
+    ++lists_;
+    said_.wait_for(lock, list_after_, [this] { return ending_; });
+    for (const std::string& pod : list_) out->add_pods(pod);
+    return grpc::Status::OK;
+  }
+
   grpc::Status WatchPods(grpc::ServerContext* context, const v1alpha1::WatchPodsRequest*,
                          grpc::ServerWriter<v1alpha1::WatchPodsEvent>* out) override {
     std::unique_lock lock(mutex_);
@@ -158,6 +177,9 @@ class Kubelet final : public v1alpha1::Pods::Service {
   std::mutex mutex_;
   std::condition_variable said_;
   std::vector<v1alpha1::WatchPodsEvent> script_;
+  std::vector<std::string> list_;
+  std::chrono::milliseconds list_after_{0};
+  int lists_ = 0;
   grpc::Status refusal_;
   bool ending_ = false;
 };
@@ -208,6 +230,62 @@ TEST(PodsApiSource, AKubeletThatIsStartedAgainIsListedAnew) {
   EXPECT_TRUE(told.wait_for([](const Told& t) { return t.alls() == 2; })) << told.last();
 }
 
+// The stream is silent of a label that changes while the status does not.
+TEST(PodsApiSource, ListsAgainBesideTheStream) {
+  api_test::TemporaryDirectory directory;
+  Kubelet kubelet(directory.file("s"));
+  kubelet.say(v1alpha1::ADDED, pod("u1").SerializeAsString());
+  kubelet.say(v1alpha1::INITIAL_SYNC_COMPLETE);
+  kubernetes::Pod changed = pod("u1");
+  (*changed.mutable_metadata()->mutable_labels())["app"] = "new";
+  kubelet.list({changed.SerializeAsString(), pod("u2").SerializeAsString()});
+  PodsApiSourceOptions often = options(directory.file("s"));
+  often.api.list_every_ns = 50'000'000;
+  Told told;
+  const PodsApiSource source(often, told);
+  ASSERT_TRUE(told.wait_for([](const Told& t) { return t.alls() >= 2; })) << told.last();
+  ASSERT_EQ(told.pods().size(), 2U);
+  EXPECT_EQ(told.pods()[0].labels.at("app"), "new");
+  kubelet.say(v1alpha1::MODIFIED, pod("u2").SerializeAsString());
+  EXPECT_TRUE(told.wait_for([](const Told& t) { return t.ones().size() == 1; })) << "the stream goes on beside it";
+  const int before = kubelet.lists();
+  EXPECT_TRUE(told.wait_for([&](const Told&) { return kubelet.lists() > before + 1; }));
+  EXPECT_EQ(told.failures(), 0);
+}
+
+TEST(PodsApiSource, AListThatDoesNotComeEndsTheStream) {
+  api_test::TemporaryDirectory directory;
+  Kubelet kubelet(directory.file("s"));
+  kubelet.say(v1alpha1::ADDED, pod("u1").SerializeAsString());
+  kubelet.say(v1alpha1::INITIAL_SYNC_COMPLETE);
+  kubelet.list({}, std::chrono::minutes(10));
+  PodsApiSourceOptions often = options(directory.file("s"));
+  often.api.list_every_ns = 50'000'000;
+  often.api.list_timeout_ns = 500'000'000;
+  Told told;
+  const PodsApiSource source(often, told);
+  ASSERT_TRUE(told.wait_for([](const Told& t) { return t.failures() > 0; })) << told.last();
+  EXPECT_EQ(told.pods().size(), 1U) << "no list is not an empty one";
+  kubelet.list({pod("u1").SerializeAsString(), pod("u2").SerializeAsString()});
+  EXPECT_TRUE(told.wait_for([](const Told& t) { return t.pods().size() == 2; })) << told.last();
+}
+
+TEST(PodsApiSource, EndsWhileAListIsAwaited) {
+  api_test::TemporaryDirectory directory;
+  Kubelet kubelet(directory.file("s"));
+  kubelet.say(v1alpha1::INITIAL_SYNC_COMPLETE);
+  kubelet.list({}, std::chrono::minutes(10));
+  PodsApiSourceOptions often = options(directory.file("s"));
+  often.api.list_every_ns = 1'000'000;
+  often.api.list_timeout_ns = 3'600'000'000'000;
+  Told told;
+  {
+    const PodsApiSource source(often, told);
+    ASSERT_TRUE(told.wait_for([&](const Told&) { return kubelet.lists() == 1; }));
+  }
+  EXPECT_EQ(told.alls(), 1);
+}
+
 TEST(PodsApiSource, RefusalsAreSentences) {
   api_test::TemporaryDirectory directory;
   Kubelet kubelet(directory.file("s"));
@@ -228,7 +306,7 @@ TEST(PodsApiSource, OneThatNeverListsIsGivenUp) {
   Kubelet kubelet(directory.file("s"));
   kubelet.say(v1alpha1::ADDED, pod("u1").SerializeAsString());
   PodsApiSourceOptions impatient = options(directory.file("s"));
-  impatient.api.first_timeout_ns = 200'000'000;
+  impatient.api.list_timeout_ns = 200'000'000;
   Told told;
   const PodsApiSource source(impatient, told);
   ASSERT_TRUE(told.wait_for([](const Told& t) { return t.failures() > 0; }));
