@@ -4,7 +4,7 @@
  *
  *   SONDE_ANSWERS(cache)                      declares cache_answers
  *   sonde_answer(&cache_answers, id, &flags)  slot and flags of a cgroup, as sonde_slot_of_cgroup
- *   sonde_is_idle(&cache_answers, task)       is nothing of this task's container measured?
+ *   sonde_may_ask(&cache_answers, task, 4)    is one of these flags asked of this task's container?
  *
  * An entry is two words and valid only if they fit together: an interrupt that writes the same entry in between leaves a
  * pair that does not. It holds for one generation: no answer is older than the last policy change. */
@@ -74,10 +74,10 @@ sonde_inline uint32_t sonde_answer(void *answers, uint64_t cgroup_id, uint8_t *f
 	return (answer & ~SONDE_ANSWER_PROCESSES) >> 8;
 }
 
-/* True is final, as sonde_task_of would say it with no flags; else ask that. */
-sonde_inline bool sonde_is_idle(void *answers, struct task_struct *task)
+/* False is final: sonde_task_of would find none of these flags either. Else ask that: processes may have slots of their own. */
+sonde_inline bool sonde_may_ask(void *answers, struct task_struct *task, uint8_t flags)
 {
-	return !(sonde_ask(answers, sonde_cgroup_of(task)) & (0xff | SONDE_ANSWER_PROCESSES));
+	return sonde_ask(answers, sonde_cgroup_of(task)) & (flags | SONDE_ANSWER_PROCESSES);
 }
 
 #endif

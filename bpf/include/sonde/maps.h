@@ -123,6 +123,7 @@ struct sonde_task {
 	uint32_t thread_slot;   /* whose thread time it is since pending[] */
 	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
 	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */
+	uint64_t cache_files;   /* cache: of which files it has ever brought pages in, by hash; 0: of none */
 	uint64_t pending[SONDE_MAX_MODULES]; /* task-local scratch, one per module; 0: nothing */
 };
 

@@ -64,9 +64,7 @@ sonde_inline int cache_advised(struct sonde_task *state, struct task_struct *tas
 
 sonde_inline struct sonde_task *cache_adviser(struct task_struct *task)
 {
-	struct sonde_task *state = cache_task(task);
-
-	return state && (state->flags[SONDE_MODULE_ID] & (CACHE_FLAG_ADVICE | CACHE_FLAG_REQUESTED)) ? state : 0;
+	return cache_task(task, CACHE_FLAG_ADVICE | CACHE_FLAG_REQUESTED);
 }
 
 SEC("fexit/" CACHE_FADVISE_FUNCTION)

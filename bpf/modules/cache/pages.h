@@ -27,7 +27,7 @@ SEC("tp_btf/mm_filemap_add_to_page_cache")
 int BPF_PROG(cache_added, struct folio *folio)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct sonde_task *state = cache_task(task);
+	struct sonde_task *state = cache_task(task, CACHE_FLAG_READ | CACHE_FLAG_ADDED);
 	struct address_space *mapping;
 	uint32_t pages;
 	uint8_t flags;
@@ -35,8 +35,6 @@ int BPF_PROG(cache_added, struct folio *folio)
 	if (!state)
 		return 0;
 	flags = state->flags[SONDE_MODULE_ID];
-	if (!(flags & (CACHE_FLAG_READ | CACHE_FLAG_ADDED)))
-		return 0;
 	pages = folio_pages(folio);
 	if (flags & CACHE_FLAG_ADDED)
 		sonde_count(&cache_counters, state->slot, CACHE_ADDED, cache_bytes(pages));
@@ -58,7 +56,7 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 	if (cgroup) {
 		slot = sonde_answer(&cache_answers, cgroup, &flags);
 	} else {
-		state = cache_task(bpf_get_current_task_btf());
+		state = cache_task(bpf_get_current_task_btf(), CACHE_FLAG_EVICTED);
 		if (!state)
 			return 0;
 		flags = state->flags[SONDE_MODULE_ID];
@@ -72,9 +70,9 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 SEC("tp_btf/writeback_dirty_folio")
 int BPF_PROG(cache_dirtied, struct folio *folio)
 {
-	struct sonde_task *state = cache_task(bpf_get_current_task_btf());
+	struct sonde_task *state = cache_task(bpf_get_current_task_btf(), CACHE_FLAG_DIRTIED);
 
-	if (state && (state->flags[SONDE_MODULE_ID] & CACHE_FLAG_DIRTIED))
+	if (state)
 		sonde_count(&cache_counters, state->slot, CACHE_DIRTIED, cache_bytes(folio_pages(folio)));
 	return 0;
 }

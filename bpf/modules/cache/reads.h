@@ -8,9 +8,7 @@
 /* The running task's state if its reads are measured, else 0. */
 sonde_inline struct sonde_task *cache_reader(struct task_struct *task)
 {
-	struct sonde_task *state = cache_task(task);
-
-	return state && (state->flags[SONDE_MODULE_ID] & CACHE_FLAG_READ) ? state : 0;
+	return cache_task(task, CACHE_FLAG_READ);
 }
 
 SEC("tp_btf/mm_filemap_get_pages")

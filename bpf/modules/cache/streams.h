@@ -14,10 +14,12 @@
 
 SONDE_ANSWERS(cache);
 
-/* The task's state, or 0 if its container is measured for nothing here. */
-sonde_inline struct sonde_task *cache_task(struct task_struct *task)
+/* The task's state if one of these flags is asked of it, else 0. */
+sonde_inline struct sonde_task *cache_task(struct task_struct *task, uint8_t flags)
 {
-	return sonde_is_idle(&cache_answers, task) ? 0 : sonde_task_of(task);
+	struct sonde_task *state = sonde_may_ask(&cache_answers, task, flags) ? sonde_task_of(task) : 0;
+
+	return state && (state->flags[SONDE_MODULE_ID] & flags) ? state : 0;
 }
 
 /* Set before loading. */
@@ -77,10 +79,20 @@ sonde_inline uint64_t cache_request(uint32_t kind, struct address_space *mapping
 #define cache_key(mapping_, task_) \
 	{.mapping = (uint64_t)(mapping_), .task = (task_)->start_time ^ (uint64_t)(task_)->pid << 40}
 
-sonde_inline struct cache_stream *cache_stream_of(struct address_space *mapping, struct task_struct *task)
+/* The file's bit in sonde_task.cache_files. */
+sonde_inline uint64_t cache_file_bit(struct address_space *mapping)
+{
+	return 1ULL << (mapping->host->i_ino * 0x9e3779b97f4a7c15ULL >> 58);
+}
+
+/* The table is asked only of what this task may have a stream of: most reads find all of a file there, as ever. */
+sonde_inline struct cache_stream *cache_stream_of(struct sonde_task *state, struct address_space *mapping,
+						  struct task_struct *task)
 {
 	struct cache_stream_key key = cache_key(mapping, task);
 
+	if (!(state->cache_files & cache_file_bit(mapping)))
+		return 0;
 	return bpf_map_lookup_elem(&cache_streams, &key);
 }
 
@@ -145,7 +157,7 @@ sonde_inline void cache_settle_fault(struct sonde_task *state, struct cache_stre
 sonde_inline int cache_read(struct sonde_task *state, struct task_struct *task, struct address_space *mapping,
 			    uint64_t first, uint64_t last)
 {
-	struct cache_stream *stream = cache_stream_of(mapping, task);
+	struct cache_stream *stream = cache_stream_of(state, mapping, task);
 	uint64_t size = mapping->host->i_size, end, fresh, start = first;
 	uint64_t before = state->pending[SONDE_MODULE_ID], now;
 	struct cache_range *front;
@@ -187,7 +199,7 @@ sonde_inline int cache_read(struct sonde_task *state, struct task_struct *task, 
 sonde_inline int cache_faulted(struct sonde_task *state, struct task_struct *task, struct address_space *mapping,
 			       uint64_t index)
 {
-	struct cache_stream *stream = cache_stream_of(mapping, task);
+	struct cache_stream *stream = cache_stream_of(state, mapping, task);
 	uint64_t before = state->pending[SONDE_MODULE_ID], now = cache_request(CACHE_FAULT, mapping, index, index);
 	uint32_t kind = cache_same_file(before, now) && cache_covers(before, index) ? cache_kind_of(before) : CACHE_NOTHING;
 
@@ -209,7 +221,7 @@ sonde_inline int cache_faulted(struct sonde_task *state, struct task_struct *tas
 sonde_inline int cache_mapped(struct sonde_task *state, struct task_struct *task, struct address_space *mapping,
 			      uint64_t first, uint64_t last)
 {
-	struct cache_stream *stream = cache_stream_of(mapping, task);
+	struct cache_stream *stream = cache_stream_of(state, mapping, task);
 	uint64_t before = state->pending[SONDE_MODULE_ID], now = cache_request(CACHE_MAP, mapping, first, last);
 	bool again = cache_kind_of(before) == CACHE_FAULT && cache_same_file(before, now) &&
 		     cache_covers(now, cache_first_of(before));
@@ -267,6 +279,7 @@ sonde_inline int cache_missed(struct sonde_task *state, struct task_struct *task
 	if (!stream) {
 		struct cache_stream empty = {.settled = kind == CACHE_READ ? cache_last_of(before) + 1ULL : 0};
 
+		state->cache_files |= cache_file_bit(mapping);
 		if (bpf_map_update_elem(&cache_streams, &key, &empty, BPF_ANY))
 			sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 		stream = bpf_map_lookup_elem(&cache_streams, &key);

@@ -6,8 +6,11 @@
 
 #include "memory.h"
 
+#include <sonde/answers.h>
 #include <sonde/rows.h>
 #include <sonde/who.h>
+
+SONDE_ANSWERS(memory);
 
 /* Set before loading. */
 const volatile uint32_t memory_page_shift = 12;
@@ -18,7 +21,8 @@ const volatile uint32_t memory_page_shift = 12;
 /* The running task's state if one of these is asked of it, else 0. */
 sonde_inline struct sonde_task *memory_measured(uint8_t flags)
 {
-	struct sonde_task *state = sonde_task_of(bpf_get_current_task_btf());
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sonde_task *state = sonde_may_ask(&memory_answers, task, flags) ? sonde_task_of(task) : 0;
 
 	return state && (state->flags[SONDE_MODULE_ID] & flags) ? state : 0;
 }
