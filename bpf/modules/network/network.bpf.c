@@ -12,3 +12,5 @@
 #include "segments.h"
 
 SONDE_LICENSE;
+
+const volatile bool sonde_have_cast = false;

@@ -76,7 +76,7 @@ int BPF_PROG(network_probe, struct sock *sk)
 
 	if (!(flags & NETWORK_RTT))
 		return 0;
-	tcp = bpf_skc_to_tcp_sock(sk);
+	tcp = sonde_have_cast ? sonde_cast(sk, struct tcp_sock) : bpf_skc_to_tcp_sock(sk); /* this hook has no others */
 	if (!tcp)
 		return 0;
 	srtt = tcp->srtt_us;
