@@ -12,6 +12,7 @@ SONDE_LICENSE;
 SONDE_ROWS(block, BLOCK_COUNTERS, BLOCK_OPERATIONS);
 SONDE_CELL_ROWS(block);
 SONDE_KEYED_HISTOGRAM_ROWS(block);
+SONDE_ANSWERS(block);
 
 #define BLOCK_FLAG_TIMES (BLOCK_FLAG_DURATION | BLOCK_FLAG_PHASES)
 
@@ -69,7 +70,7 @@ int BPF_PROG(block_issue, struct request *rq)
 	owner = owner_of(rq);
 	note = note_of(rq);
 	cgroup = note && note->cgroup ? note->cgroup : owner.cgroup;
-	sonde_slot_of_cgroup(cgroup, &flags);
+	sonde_answer(&block_answers, cgroup, &flags);
 	if (!(flags & BLOCK_FLAG_PHASES))
 		return 0;
 	if (note)
@@ -165,7 +166,7 @@ int BPF_PROG(block_complete, struct request *rq, int error, unsigned int bytes)
 	ends = !in_sequence && bytes >= rq->__data_len;
 	if (!owner.exact || block_unstamped)
 		note = note_of(rq);
-	slot = sonde_slot_of_cgroup(note && note->cgroup ? note->cgroup : owner.cgroup, &flags);
+	slot = sonde_answer(&block_answers, note && note->cgroup ? note->cgroup : owner.cgroup, &flags);
 	if (!note && (flags & BLOCK_FLAG_PHASES))
 		note = note_of(rq);
 

@@ -5,7 +5,7 @@
 
 #include "block.h"
 
-#include <sonde/who.h>
+#include <sonde/answers.h>
 
 #define BLOCK_LOOP_MAJOR 7  /* include/uapi/linux/major.h */
 #define BLOCK_MD_MAJOR 9
