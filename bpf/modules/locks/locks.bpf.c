@@ -40,6 +40,8 @@ int BPF_PROG(locks_contention_begin, void *lock, unsigned int lock_flags)
 	before = state->pending[SONDE_MODULE_ID];
 	if (before >> LOCKS_HASH_SHIFT == locks_hash((uint64_t)lock)) /* a mutex first spins, then sleeps, then spins */
 		return 0;
+	if (before) /* a wait within a wait, or one whose end was not seen: only one is kept */
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 	state->pending[SONDE_MODULE_ID] = locks_pack((uint64_t)lock, kind, bpf_ktime_get_ns());
 	if ((flags & LOCKS_INVERSIONS) && (kind == LOCKS_MUTEX || kind == LOCKS_RWSEM) &&
 	    locks_closes_cycle(bpf_get_current_task(), (uint64_t)lock, kind))

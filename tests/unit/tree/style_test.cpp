@@ -19,6 +19,7 @@ constexpr std::size_t kMaxColumns = 130;  // we write 120; a few more are not wo
 // What runs in the kernel or is shared with it has the kernel's choice of licenses.
 bool is_kernel_side(const SourceFile& file) {
   if (file.path.ends_with(".bpf.c") || file.under("bpf/include/") || file.under("bpf/core/")) return true;
+  if (file.under("tests/vm/held_locks/")) return true;
   return file.under("bpf/modules/") && file.kind() == "h";
 }
 
