@@ -61,6 +61,8 @@ e2e   | python3                  | python3               | python3
 e2e   | golang-go                | golang                | go
 e2e   | containerd               | containerd            | containerd
 e2e   | runc                     | runc                  | runc
+e2e   | containernetworking-plugins | containernetworking-plugins | cni-plugins
+e2e   | iproute2                 | iproute               | iproute2
 fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
 apps  | python3                  | python3               | python3
 apps  | fio                      | fio                   | fio

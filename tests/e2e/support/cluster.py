@@ -8,15 +8,19 @@ import subprocess
 from . import certificates, machine
 
 CRDS = machine.REPOSITORY / "crds"
+ALONE = ("--bind-address=127.0.0.1", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.0.0.0/24")
 
 
 class Cluster:
     """Everything on loopback, in a directory of its own. Stop and start keep what etcd has."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, flags=ALONE, port=None, names="DNS:localhost,IP:127.0.0.1"):
+        """names: those of the API server in its certificate."""
         self.directory = pathlib.Path(directory) / "cluster"
         self.directory.mkdir()
+        self.flags, self.names = flags, names
         self.port, self.etcd_port, self.etcd_peer = (machine.free_port() for _ in range(3))
+        self.port = port or self.port
         self.url = f"https://127.0.0.1:{self.port}"
         self._keys()
         self.etcd = self.apiserver = None
@@ -25,7 +29,7 @@ class Cluster:
         d = self.directory
         self.certificates = certificates.Authority(d, "cluster")
         self.ca = self.certificates.certificate
-        self.certificate, self.key = self.certificates.issue("apiserver", "DNS:localhost,IP:127.0.0.1")
+        self.certificate, self.key = self.certificates.issue("apiserver", self.names)
         self.admin, self.admin_key = self.certificates.issue("admin", "DNS:admin", subject="/O=system:masters/CN=admin")
         subprocess.run(["openssl", "genrsa", "-out", str(d / "sa.key"), "2048"], check=True, capture_output=True)
 
@@ -39,11 +43,10 @@ class Cluster:
             self.etcd.wait_until(lambda: machine.listens(self.etcd_port), 30, "etcd listens")
         self.apiserver = machine.Service(d, "kube-apiserver", [
             machine.tool("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
-            "--bind-address=127.0.0.1", f"--secure-port={self.port}", "--authorization-mode=Node,RBAC",
+            f"--secure-port={self.port}", "--authorization-mode=Node,RBAC", *self.flags,
             f"--tls-cert-file={self.certificate}", f"--tls-private-key-file={self.key}", f"--client-ca-file={self.ca}",
             f"--service-account-key-file={d / 'sa.key'}", f"--service-account-signing-key-file={d / 'sa.key'}",
-            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24",
-            "--disable-admission-plugins=ServiceAccount", f"--cert-dir={d}"])
+            "--service-account-issuer=https://kubernetes.default.svc", f"--cert-dir={d}"])
         self.apiserver.wait_until(self._ready, 90, "the API server is ready")
         return self
 
@@ -77,6 +80,16 @@ class Cluster:
         run = self.kubectl("apply", "--server-side", "--validate=strict", "-k", machine.REPOSITORY / "manifests/base")
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         return run.stderr
+
+    def kubeconfig(self, name, certificate, key):
+        """A file by which a program is who the certificate says."""
+        path = self.directory / f"{name}.kubeconfig"
+        path.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": self.url, "certificate-authority": self.ca}}],
+            "users": [{"name": "u", "user": {"client-certificate": certificate, "client-key": key}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
+        return str(path)
 
     def token(self, account, namespace):
         """A file with a token of this service account."""

@@ -23,14 +23,14 @@ def _static(source, binary):
     subprocess.run(["cc", "-O2", "-static", "-o", str(binary), "-x", "c", "-"], input=source, text=True, check=True)
 
 
-def _add(archive, name, data, mode=0o644):
+def add_file(archive, name, data, mode=0o644):
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), mode
     archive.addfile(info, io.BytesIO(data))
 
 
 def make_image(path, directory):
-    """One layer with two static programs: /pause, and /workload that runs as if it had been let go at once."""
+    """Two static programs: /pause, and /workload that runs as if it had been let go at once."""
     pause, work = directory / "pause", directory / "workload"
     _static("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n", pause)
     _static((machine.REPOSITORY / "tests/e2e/workload.c").read_text(), work)
@@ -40,18 +40,22 @@ def make_image(path, directory):
         tmp.type, tmp.mode = tarfile.DIRTYPE, 0o1777
         archive.addfile(tmp)
         for binary in (pause, work):
-            _add(archive, binary.name, binary.read_bytes(), 0o755)
-    layer = layer.getvalue()
+            add_file(archive, binary.name, binary.read_bytes(), 0o755)
+    write_image(path, IMAGE, layer.getvalue(), {"Entrypoint": ["/pause"]})
+
+
+def write_image(path, name, layer, config):
+    """An image of one layer, a tar, as `docker save` writes it."""
     digest = hashlib.sha256(layer).hexdigest()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-    config = json.dumps({"architecture": architecture, "os": "linux", "config": {"Entrypoint": ["/pause"]},
+    config = json.dumps({"architecture": architecture, "os": "linux", "config": config,
                          "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}, "history": [{}]}).encode()
-    name = hashlib.sha256(config).hexdigest() + ".json"
-    manifest = [{"Config": name, "RepoTags": [IMAGE], "Layers": [f"{digest}/layer.tar"]}]
+    file = hashlib.sha256(config).hexdigest() + ".json"
+    manifest = [{"Config": file, "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]}]
     with tarfile.open(path, "w") as archive:
-        _add(archive, name, config)
-        _add(archive, f"{digest}/layer.tar", layer)
-        _add(archive, "manifest.json", json.dumps(manifest).encode())
+        add_file(archive, file, config)
+        add_file(archive, f"{digest}/layer.tar", layer)
+        add_file(archive, "manifest.json", json.dumps(manifest).encode())
 
 
 class Node:
@@ -66,7 +70,9 @@ class Node:
         self.port = machine.free_port()
         self.socket = self.directory / "containerd.sock"
         self.group = f"sonde-e2e-{os.getpid()}-node-{self.port}"
+        self.address, self.plugins, self.networks = "127.0.0.1", self.directory / "cni", self.directory / "cni"
         self.kubelet = self.containerd = None
+        self.extra = ()      # words for the kubelet
         self.serving = None  # certificate and key; None: the kubelet signs its own
         self.gates = {}  # of features
 
@@ -101,13 +107,16 @@ state = "{d}/run"
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "native"
 [plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "{d}/cni"
-  conf_dir = "{d}/cni"
+  bin_dir = "{self.plugins}"
+  conf_dir = "{self.networks}"
 """)
         self.containerd = machine.Service(d, "containerd", ["containerd", "-c", str(d / "containerd.toml")])
         self.containerd.wait_until(lambda: self.ctr("version", check=False).returncode == 0, 60, "containerd answers")
         make_image(d / "image.tar", d)
-        self.ctr("images", "import", "--snapshotter", "native", str(d / "image.tar"))
+        self.add_image(d / "image.tar")
+
+    def add_image(self, path):
+        self.ctr("images", "import", "--snapshotter", "native", str(path))
 
     def ctr(self, *argv, check=True):
         return subprocess.run(["ctr", "-a", str(self.socket), "-n", "k8s.io", *argv], check=check, capture_output=True, text=True)
@@ -115,18 +124,12 @@ state = "{d}/run"
     def _kubeconfig(self):
         who = f"/O=system:nodes/CN=system:node:{self.name}"
         certificate, key = self.cluster.certificates.issue("node", "DNS:node", subject=who)
-        path = self.directory / "kubeconfig"
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": self.cluster.url, "certificate-authority": self.cluster.ca}}],
-            "users": [{"name": "u", "user": {"client-certificate": certificate, "client-key": key}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
-        return path
+        return self.cluster.kubeconfig("node", certificate, key)
 
     def start_kubelet(self):
         d = self.directory
         config = {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": "127.0.0.1",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": self.address,
             "port": self.port, "healthzPort": 0, "staticPodPath": str(self.manifests), "failCgroupV1": False,
             "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{self.group}", "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{self.socket}", "podLogsDir": str(d / "logs"),
@@ -141,7 +144,7 @@ state = "{d}/run"
         (d / "kubelet.json").write_text(json.dumps(config))
         self.kubelet = machine.Service(d, "kubelet", [
             machine.tool("kubelet"), "--config", str(d / "kubelet.json"), "--kubeconfig", str(self._kubeconfig()),
-            "--root-dir", str(d / "state"), "--cert-dir", str(d / "pki"), "--hostname-override", self.name])
+            "--root-dir", str(d / "state"), "--cert-dir", str(d / "pki"), "--hostname-override", self.name, *self.extra])
         self.kubelet.wait_until(lambda: machine.listens(self.port), 90, "the kubelet listens")
 
     @property

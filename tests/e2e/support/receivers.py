@@ -13,8 +13,8 @@ COLLECTOR = """
 receivers:
   otlp:
     protocols:
-      grpc: {{endpoint: "127.0.0.1:{grpc}"{limit}{tls}}}
-      http: {{endpoint: "127.0.0.1:{http}"{tls}}}
+      grpc: {{endpoint: "{address}:{grpc}"{limit}{tls}}}
+      http: {{endpoint: "{address}:{http}"{tls}}}
 exporters:
   file: {{path: "{file}", flush_interval: 200ms, append: true}}
 service:
@@ -27,9 +27,9 @@ service:
 class Collector:
     """A real Collector that writes what arrives into `file`."""
 
-    def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None):
+    def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None, address="127.0.0.1", ports=None):
         self.directory = pathlib.Path(directory)
-        self.grpc, self.http = machine.free_port(), machine.free_port()
+        self.grpc, self.http = ports or (machine.free_port(), machine.free_port())
         self.file = self.directory / "received.jsonl"
         tls = ""
         if certificate:
@@ -37,7 +37,7 @@ class Collector:
             tls = f', tls: {{cert_file: "{certificate}", key_file: "{key}"{ca}}}'
         limit = f", max_recv_msg_size_mib: {max_mib}" if max_mib else ""
         self.config = self.directory / "collector.yaml"
-        self.config.write_text(COLLECTOR.format(grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit))
+        self.config.write_text(COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit))
         self.service = None
 
     def start(self):
