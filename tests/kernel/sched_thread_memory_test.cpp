@@ -105,16 +105,18 @@ TEST_F(ThreadMemoryTest, HeldUpAboveMemoryHighIsMemory) {
   EXPECT_LE(memory, did.measured + kSlack) << did.time;
 }
 
-// Of a page that comes back from swap the kernel says that memory is short only if it was in use when it went (workingset);
-// for the others a thread waits as for any page of a disk.
-TEST_F(ThreadMemoryTest, WaitingForSwapIsMemoryOrDisk) {
-  if (!std::getenv("SONDE_TEST_VM")) GTEST_SKIP() << "it would change this machine's swap: only in a virtual one";
+constexpr const char* kNotHere = "it would change this machine's swap: only in a virtual one";
+constexpr const char* kNoSwap = "the kernel takes no swap file in /tmp";
+
+// The kernel itself says so only of pages that were in use when they went (workingset).
+TEST_F(ThreadMemoryTest, WaitingForSwapWhileMemoryIsShortIsMemory) {
+  if (!std::getenv("SONDE_TEST_VM")) GTEST_SKIP() << kNotHere;
   auto& box = cgroup("swaps");
   if (pressure_ns(box) < 0) GTEST_SKIP() << kNoPressure;
   const MemoryLimit limit(box, 16 * kMiB, true);
   if (!limit.usable()) GTEST_SKIP() << "there is no memory controller";
   const SwapFile swap(96 * kMiB);
-  if (!swap.on()) GTEST_SKIP() << "the kernel takes no swap file in /tmp";
+  if (!swap.on()) GTEST_SKIP() << kNoSwap;
   const Stalled did = stalled(
       box, &limit,
       [] {
@@ -123,12 +125,75 @@ TEST_F(ThreadMemoryTest, WaitingForSwapIsMemoryOrDisk) {
         for (int i = 0; i < 4; ++i) touch(memory, 40 * kMiB);
       },
       [] { touch(anonymous(8 * kMiB), 8 * kMiB); });
-  expect_truth(did);
   const auto& state = did.time.state;
-  EXPECT_GE(state[SCHED_THREAD_MEMORY] + state[SCHED_THREAD_DISK],
+  const int64_t memory = state[SCHED_THREAD_MEMORY];
+  EXPECT_GE(memory, did.kernel - did.time.on_or_waiting() - kSlack) << did.time;
+  EXPECT_GE(memory + state[SCHED_THREAD_DISK],
             did.measured - did.time.on_or_waiting() - state[SCHED_THREAD_LOCK] - kSlack)
       << did.time;
-  EXPECT_GT(state[SCHED_THREAD_MEMORY] + state[SCHED_THREAD_DISK], 0) << did.time;
+  EXPECT_LE(memory, did.measured + kSlack) << did.time;
+  EXPECT_GT(memory, 20 * state[SCHED_THREAD_DISK]) << did.time;
+  EXPECT_GT(memory, 0) << did.time;
+  expect_no_other(did.time);
+}
+
+// A process that was pushed out as a whole and touches its pages again waits for nothing but them: all the time that this
+// takes, less what it ran, is memory. The same bytes of a file, touched in the same way, are disk.
+TEST_F(ThreadMemoryTest, ComingBackFromSwapIsMemoryAndTheSameFromAFileIsDisk) {
+  if (!std::getenv("SONDE_TEST_VM")) GTEST_SKIP() << kNotHere;
+  auto& box = cgroup("returns");
+  auto& neighbour = cgroup("neighbour");
+  const MemoryLimit limit(box, 256 * kMiB, true);
+  if (!limit.usable() || !limit.v2()) GTEST_SKIP() << "there is no memory controller in the v2 tree";
+  const SwapFile swap(96 * kMiB);
+  if (!swap.on()) GTEST_SKIP() << kNoSwap;
+  constexpr int64_t kBytes = 24 * kMiB;
+  const ColdFile file(kBytes);
+  char *swapped = nullptr, *mapped = nullptr;
+  Measured from_swap, from_file;
+  const auto touch_scattered = [](char* memory) {
+    for (int64_t i = 0; i < kBytes / kPage; ++i) {
+      static_cast<void>(const_cast<volatile char*>(memory)[i * 1009 % (kBytes / kPage) * kPage]);
+    }
+  };
+  HeldProcess process(box, {[&] {
+                              swapped = anonymous(kBytes);
+                              touch(swapped, kBytes);
+                              mapped = static_cast<char*>(mmap(nullptr, kBytes, PROT_READ, MAP_SHARED, file.fd(), 0));
+                              MUST(mapped != MAP_FAILED && madvise(mapped, kBytes, MADV_RANDOM) == 0);
+                            },
+                            [] {},  // its own stack and code come back
+                            [&] { from_swap.during([&] { touch_scattered(swapped); }); },
+                            [&] { from_file.during([&] { touch_scattered(mapped); }); }});
+  HeldProcess bystander(neighbour, {[] { touch(anonymous(8 * kMiB), 8 * kMiB); }});
+  select(box, {{"sched", SCHED_FLAG_THREAD}});
+  select(neighbour, {{"sched", SCHED_FLAG_THREAD}});
+  process.step(0);
+  ASSERT_TRUE(eventually([&] {
+    write_to(box.directory() + "/memory.reclaim", std::to_string(kBytes));
+    return limit.stat("anon") + limit.stat("swapcached") < kMiB;
+  })) << limit.stat("anon");
+  process.step(1);
+  const ThreadTime before = thread_time(box), nothing = thread_time(neighbour);
+  const int64_t swapped_in = number_in("/proc/vmstat", "pswpin");
+  process.step(2);
+  const ThreadTime after_swap = thread_time(box);
+  EXPECT_GT((number_in("/proc/vmstat", "pswpin") - swapped_in) * kPage, kBytes - 2 * kMiB);
+  bystander.step(0);
+  process.step(3);
+  const ThreadTime swap_time = after_swap - before, file_time = thread_time(box) - after_swap;
+  std::cout << "from swap: " << swap_time << ", " << from_swap.ns() / 1000 << " us at work\n";
+  std::cout << "from a file: " << file_time << ", " << from_file.ns() / 1000 << " us at work\n";
+  expect_sum(swap_time, 1);
+  expect_sum(file_time, 1);
+  EXPECT_GE(swap_time.state[SCHED_THREAD_MEMORY], from_swap.ns() - swap_time.on_or_waiting() - kSlack) << swap_time;
+  EXPECT_LE(swap_time.state[SCHED_THREAD_MEMORY], from_swap.ns()) << swap_time;
+  EXPECT_GT(swap_time.state[SCHED_THREAD_MEMORY], from_swap.ns() / 20) << "it waited for nothing: " << swap_time;
+  EXPECT_LE(swap_time.state[SCHED_THREAD_DISK], kMillisecond) << swap_time;
+  EXPECT_GE(file_time.state[SCHED_THREAD_DISK], from_file.ns() - file_time.on_or_waiting() - kSlack) << file_time;
+  EXPECT_GT(file_time.state[SCHED_THREAD_DISK], from_file.ns() / 20) << "it waited for nothing: " << file_time;
+  EXPECT_LE(file_time.state[SCHED_THREAD_MEMORY], kMillisecond) << file_time;
+  EXPECT_EQ((thread_time(neighbour) - nothing).state[SCHED_THREAD_MEMORY], 0) << "nothing of it went to swap";
 }
 
 }  // namespace

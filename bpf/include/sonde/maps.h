@@ -121,6 +121,8 @@ struct sonde_task {
 	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
 	uint8_t in_lock;        /* which lock of the kernel it announced that it has to wait for; 0: none */
 	uint32_t thread_slot;   /* whose thread time it is since pending[] */
+	uint32_t swap_in;       /* sched: in which of its page faults it asked for a page of swap, swap_mark(); 0: in none */
+	uint32_t reserved;
 	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
 	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */
 	uint64_t cache_files;   /* cache: of which files it has ever brought pages in, by hash; 0: of none */

@@ -5,38 +5,9 @@
 
 #include "state.h"
 
-#define REQ_OP_MASK 0xffU /* include/linux/blk_types.h, as the next two */
-#define BIO_CLONED_BIT (1U << 1)
+#include <sonde/swap.h>
+
 #define MEMORY_POINTER_FLAGS 7UL /* MEMCG_DATA_*, include/linux/memcontrol.h */
-
-/* Since 6.18 a page's flags stand in a struct of their own. */
-typedef struct {
-	unsigned long f;
-} memdesc_flags_t___since_6_18;
-struct page___since_6_18 {
-	memdesc_flags_t___since_6_18 flags;
-} __attribute__((preserve_access_index));
-
-sonde_inline uint64_t memory_page_flags(struct page *page)
-{
-	struct page___since_6_18 *newer = (void *)page;
-
-	if (bpf_core_field_exists(newer->flags.f))
-		return newer->flags.f;
-	return page->flags;
-}
-
-#define MEMORY_PAGE_BIT(name) (1ULL << bpf_core_enum_value(enum pageflags, name))
-
-/* Reads are not marked. A page that is being swapped in is locked and has no content yet; no other page that belongs to no
- * file is read in that state: direct reads go to pages that have one. */
-sonde_inline bool memory_is_swapped_in(struct page *page)
-{
-	uint64_t flags = memory_page_flags(page);
-	uint64_t set = MEMORY_PAGE_BIT(PG_swapbacked) | MEMORY_PAGE_BIT(PG_locked);
-
-	return (flags & (set | MEMORY_PAGE_BIT(PG_uptodate))) == set;
-}
 
 /* The v2 cgroup whose memory the page is; 0: not known. */
 sonde_inline uint64_t memory_owner(struct page *page)
@@ -61,20 +32,16 @@ int BPF_PROG(memory_swap, struct bio *bio)
 {
 	uint32_t operation = bio->bi_opf & REQ_OP_MASK, slot;
 	struct sonde_task *state = 0;
-	struct page *page;
 	uint64_t cgroup = 0;
 	uint8_t flags;
 
 	if (operation == REQ_OP_WRITE ? !(bio->bi_opf & (1U << bpf_core_enum_value(enum req_flag_bits, __REQ_SWAP)))
-				      : operation != REQ_OP_READ)
+				      : !sonde_is_swap_in(bio))
 		return 0;
 	if ((bio->bi_flags & BIO_CLONED_BIT) || !bio->bi_iter.bi_size)
 		return 0;
-	page = bio->bi_io_vec->bv_page;
 	if (operation == REQ_OP_WRITE)
-		cgroup = memory_owner(page);
-	else if (!memory_is_swapped_in(page))
-		return 0;
+		cgroup = memory_owner(bio->bi_io_vec->bv_page);
 	if (cgroup) {
 		slot = sonde_slot_of_cgroup(cgroup, &flags);
 	} else {

@@ -24,6 +24,7 @@ SONDE_CELL_ROWS(sched);
 
 /* Set by sched_begin before the programs are attached. Epoch 0: it never ran, nothing may be counted. */
 uint32_t sched_epoch = 0;
+uint32_t sched_swaps = 0; /* a page has been swapped in */
 uint64_t sched_since = 0; /* CLOCK_MONOTONIC of the host */
 
 /* Several waits of which only the sum is known: each counts as the mean, the sum stays exact. */
@@ -205,7 +206,7 @@ sonde_inline uint32_t reason_to_leave(struct task_struct *task, struct sonde_tas
 		state->pending[SONDE_MODULE_ID] = 0;
 		return SCHED_THREAD_OTHER;
 	}
-	return wait_reason(task, asleep, state->in_lock);
+	return wait_reason(task, asleep, state->in_lock, state->swap_in);
 }
 
 SEC("tp_btf/sched_switch")
@@ -260,6 +261,28 @@ int BPF_PROG(sched_locked, void *lock)
 
 	if (state && state->in_lock && state->in_lock == mark_of_lock(lock))
 		state->in_lock = 0;
+	return 0;
+}
+
+/* A request for a block device, by who asks for it. If it is for a page of swap, what this thread waits for in the page fault
+ * that it is in is memory. Any other request after it takes that back, since a thread that reads swapped pages of tmpfs by
+ * system call is in no fault; but not what goes out in reclaim, to make room for the pages that come in. Where nobody swaps in,
+ * no request costs more than a look at the flags of its page. */
+SEC("tp_btf/block_bio_queue")
+int BPF_PROG(sched_swap, struct bio *bio)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sonde_task *state;
+	bool swap_in = sonde_is_swap_in(bio);
+
+	if ((!swap_in && (!sched_swaps || (task->flags & PF_MEMALLOC))) || (bio->bi_flags & BIO_CLONED_BIT))
+		return 0;
+	state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
+	if (!state)
+		return 0;
+	state->swap_in = swap_in ? swap_mark(task) : 0;
+	if (swap_in && !sched_swaps)
+		sched_swaps = 1;
 	return 0;
 }
 

@@ -270,7 +270,7 @@ constexpr std::array<Alternative, 2> kAlternatives = {{
 constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
                               SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS | SCHED_FLAG_THREAD;
 
-constexpr std::array<ProgramSpec, 15> kPrograms = {{
+constexpr std::array<ProgramSpec, 16> kPrograms = {{
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
@@ -289,6 +289,10 @@ constexpr std::array<ProgramSpec, 15> kPrograms = {{
      .hook = "tp_btf/contention_end",
      .flags = SCHED_FLAG_THREAD,
      .gap = "a wait after one for a lock of the kernel may be told as one more (Linux 5.19 has the hook)"},
+    {.program = "sched_swap",
+     .hook = "tp_btf/block_bio_queue",
+     .flags = SCHED_FLAG_THREAD,
+     .gap = "waits for pages of swap that were not in use when they went are state disk"},
     {.program = "sched_wakeup",
      .hook = "tp_btf/sched_wakeup",
      .flags = SCHED_FLAG_WAKEUPS,

@@ -124,7 +124,7 @@ sonde_inline int charge_sleeper(struct task_struct *task, struct sonde_task *sta
 		return 0;
 	asleep = sonde_task_state(task);
 	if (!known || reason == SCHED_THREAD_RUNNING)
-		reason = asleep ? wait_reason(task, asleep, 0) : SCHED_THREAD_RUNNABLE;
+		reason = asleep ? wait_reason(task, asleep, 0, state->swap_in) : SCHED_THREAD_RUNNABLE;
 	else if (reason != SCHED_THREAD_RUNNABLE && (!asleep || asleep == TASK_WAKING))
 		return 0; /* it waits for a CPU by now, since when is not known: all of it when it leaves that CPU */
 	now = bpf_ktime_get_ns();

@@ -8,6 +8,7 @@
 #include "calls.h"
 
 #include <sonde/inode.h>
+#include <sonde/swap.h>
 #include <sonde/who.h>
 
 /* include/linux/sched.h */
@@ -84,9 +85,16 @@ sonde_inline uint32_t reason_of_call(struct task_struct *task, uint32_t asleep)
 	return call;
 }
 
+/* Which of the task's page faults it is in: they are counted when they are done, so whatever it waits for until then belongs to
+ * the same. Never 0. */
+sonde_inline uint32_t swap_mark(struct task_struct *task)
+{
+	return ((uint32_t)task->maj_flt + (uint32_t)task->min_flt) | 1U << 31;
+}
+
 /* enum sched_thread_state of a thread that is blocked. `asleep`: its __state, not 0. `in_lock`: it announced that it has to
- * wait for a lock of the kernel, and does not have it yet. */
-sonde_slow uint32_t wait_reason(struct task_struct *task, uint32_t asleep, uint32_t in_lock)
+ * wait for a lock of the kernel, and does not have it yet. `swap_in`: sonde_task.swap_in. */
+sonde_slow uint32_t wait_reason(struct task_struct *task, uint32_t asleep, uint32_t in_lock, uint32_t swap_in)
 {
 	uint32_t flags;
 
@@ -104,7 +112,7 @@ sonde_slow uint32_t wait_reason(struct task_struct *task, uint32_t asleep, uint3
 	if (in_lock && (asleep & TASK_UNINTERRUPTIBLE)) /* most are; a note that is out of date must not colour a long sleep */
 		return SCHED_THREAD_LOCK;
 	if (BPF_CORE_READ_BITFIELD(task, in_iowait))
-		return SCHED_THREAD_DISK;
+		return swap_in && swap_in == swap_mark(task) ? SCHED_THREAD_MEMORY : SCHED_THREAD_DISK;
 	if (flags & (PF_IO_WORKER | PF_KTHREAD))
 		return SCHED_THREAD_SLEEP;
 	return reason_of_call(task, asleep);
