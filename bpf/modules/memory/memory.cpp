@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,11 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "memory_shrink",
      .hook = "tp_btf/mm_vmscan_lru_shrink_inactive",
      .flags = MEMORY_FLAG_RECLAIM,
-     .gap = "what reclaim scans and gets (sonde.memory.reclaim.scanned, .reclaimed) is not counted"},
+     .gap = "what reclaim gets (sonde.memory.reclaim.reclaimed) is not counted"},
+    {.program = "memory_scan",
+     .hook = "tp_btf/mm_vmscan_lru_isolate",
+     .flags = MEMORY_FLAG_RECLAIM,
+     .gap = "what reclaim looks at (sonde.memory.reclaim.scanned) is not counted"},
     {.program = "memory_fault_major",
      .hook = "perf_event/software/page-faults-maj",
      .flags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_FAULT_TIME,
@@ -143,6 +148,13 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
+// Is the multi-generational LRU on? Bit 0 of its switches (Documentation/admin-guide/mm/multigen_lru.rst).
+bool has_generations() {
+  unsigned switches = 0;
+  std::ifstream("/sys/kernel/mm/lru_gen/enabled") >> std::hex >> switches;
+  return switches & 1;
+}
+
 // The table of tasks that reclaim now; -1: not loaded.
 int reclaims(bpf_object* object) {
   const bpf_map* map = bpf_object__find_map_by_name(object, "memory_reclaims");
@@ -167,7 +179,9 @@ class MemoryModule final : public Module {
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    return set_constant(object, "memory_page_shift", static_cast<uint64_t>(std::countr_zero(page)));
+    const auto shift = static_cast<uint64_t>(std::countr_zero(page));
+    if (auto set = set_constant(object, "memory_page_shift", shift); !set) return set;
+    return set_constant(object, "memory_generations", has_generations());
   }
 
   // Whose end was not watched stayed in the table.

@@ -68,9 +68,11 @@ MEMORY_RECLAIM_PAIR(node, "mm_vmscan_node_reclaim", MEMORY_DIRECT) /* vm.zone_re
 
 #define PF_KSWAPD 0x00020000 /* include/linux/sched.h */
 
-/* Charged to who reclaims, whosever pages these are. */
-SEC("tp_btf/mm_vmscan_lru_shrink_inactive")
-int BPF_PROG(memory_shrink, int node, unsigned long scanned, unsigned long reclaimed)
+/* Has the multi-generational LRU (/sys/kernel/mm/lru_gen/enabled)? Set before loading. */
+const volatile bool memory_generations = false;
+
+/* Charged to who reclaims, whosever pages these are: to counter `first` + enum memory_reclaimer. */
+sonde_inline int memory_count_reclaim(uint32_t first, uint64_t pages)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state = sonde_task_of(task);
@@ -85,11 +87,48 @@ int BPF_PROG(memory_shrink, int node, unsigned long scanned, unsigned long recla
 		reclaimer = MEMORY_MEMCG;
 	slot = state->slot;
 	row = bpf_map_lookup_elem(&memory_counters, &slot);
-	if (!row)
-		return 0;
-	__sync_fetch_and_add(&row[MEMORY_SCANNED + reclaimer], memory_bytes(scanned));
-	__sync_fetch_and_add(&row[MEMORY_RECLAIMED + reclaimer], memory_bytes(reclaimed));
+	if (row)
+		__sync_fetch_and_add(&row[first + reclaimer], memory_bytes(pages));
 	return 0;
+}
+
+/* Until 6.6 it has a mode before the list. */
+struct trace_event_raw_mm_vmscan_lru_isolate___until_6_6 {
+	unsigned int isolate_mode;
+} __attribute__((preserve_access_index));
+
+/* enum lru_list: inactive and active of anonymous pages, then of files. What is taken from active lists is not scanned for
+ * reclaim, but moved (pgrefill). */
+sonde_inline int memory_isolated(uint64_t list, uint64_t scanned, uint64_t taken)
+{
+	if (list & 1)
+		return 0;
+	/* As the kernel counts them in pgscan: the generations' own count of what they looked at has also what was sorted into
+	 * another generation. */
+	return memory_count_reclaim(MEMORY_SCANNED, memory_generations ? taken : scanned);
+}
+
+/* Arguments: highest zone, order, requested, scanned, skipped, taken, (mode,) list. */
+SEC("tp_btf/mm_vmscan_lru_isolate")
+int memory_scan(unsigned long long *ctx)
+{
+	uint64_t list;
+
+	if (bpf_core_field_exists(((struct trace_event_raw_mm_vmscan_lru_isolate___until_6_6 *)0)->isolate_mode)) {
+		list = ctx[7];
+		asm volatile("" : "+r"(list) : "i"(7)); /* or the compiler makes one load of both, at an offset found at run time */
+	} else {
+		list = ctx[6];
+		asm volatile("" : "+r"(list) : "i"(6));
+	}
+	return memory_isolated(list, ctx[3], ctx[5]);
+}
+
+/* Not what it says was scanned: the generations tell that of the same pages twice where they try some of them again. */
+SEC("tp_btf/mm_vmscan_lru_shrink_inactive")
+int BPF_PROG(memory_shrink, int node, unsigned long scanned, unsigned long reclaimed)
+{
+	return memory_count_reclaim(MEMORY_RECLAIMED, reclaimed);
 }
 
 /* The victim's subject. The task that runs is the one whose allocation could not be met: it has reclaimed just before, and
