@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 preset=$1; shift
 
 groups=(build)
-[ "$preset" = fuzz ] && groups+=(fuzz)
+case $preset in asan | tsan | fuzz) groups+=(clang) ;; esac
 cmake/deps.sh "${groups[@]}"
 
 directory=build/$preset

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the packages that building and testing Sonde need; only those that are missing. Run it as often as you like.
-#   cmake/deps.sh [build|run|test|vm|fuzz|apps|e2e|bench|tools|all]…   groups, `all` without any; `run` is what the binary needs
+#   cmake/deps.sh [build|run|test|vm|clang|apps|e2e|bench|tools|all]…   groups, `all` without any; `run` is what the binary needs
 #   cmake/deps.sh --list [groups]                        only prints the names
 set -euo pipefail
 
@@ -63,7 +63,7 @@ e2e   | containerd               | containerd            | containerd
 e2e   | runc                     | runc                  | runc
 e2e   | containernetworking-plugins | containernetworking-plugins | cni-plugins
 e2e   | iproute2                 | iproute               | iproute2
-fuzz  | libclang-rt-14-dev       | compiler-rt           | compiler-rt
+clang | libclang-rt-14-dev       | compiler-rt           | compiler-rt
 apps  | python3                  | python3               | python3
 apps  | fio                      | fio                   | fio
 apps  | redis-tools              | redis                 | redis

@@ -75,8 +75,8 @@ std::size_t KernelNames::count(const std::string& symbol) {
     std::ranges::sort(hashes_);
   }
   if (hashes_.empty()) return 1;
-  const auto found = std::ranges::equal_range(hashes_, hash_of(symbol));
-  return static_cast<std::size_t>(found.size());
+  const auto [first, last] = std::equal_range(hashes_.begin(), hashes_.end(), hash_of(symbol));
+  return static_cast<std::size_t>(last - first);
 }
 
 uint64_t KernelNames::fingerprint() const {
