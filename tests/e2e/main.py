@@ -10,4 +10,4 @@ sys.dont_write_bytecode = True
 
 from support import machine, runner  # noqa: E402
 
-sys.exit(runner.run(HERE, machine.build_workload))
+sys.exit(runner.run(HERE, machine.build_workload, machine.JOBS))

@@ -14,6 +14,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 BUILD = REPOSITORY / "build"
 PATIENCE = int(os.environ.get("E2E_PATIENCE", "1"))  # times longer that everything may take, for emulated machines
 FULL = os.environ.get("E2E_FULL") == "1"
+JOBS = int(os.environ.get("E2E_JOBS") or min(2, os.cpu_count() or 1))  # most of a scenario is waiting
 
 
 def tool(name):

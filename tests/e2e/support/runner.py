@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs scenarios, one line each, and ends with the counts."""
 
+import concurrent.futures
+import dataclasses
+import multiprocessing
 import os
 import sys
 import time
@@ -11,47 +14,56 @@ from . import agent, machine
 MOST_AGAIN = 3  # more failures than this are no accident
 
 
+@dataclasses.dataclass
+class Outcome:
+    """Of one scenario, as it comes from the process that ran it."""
+    name: str
+    word: str  # ok, FAILED, or why it was skipped
+    seconds: float
+    texts: list  # of what went wrong
+    notes: list
+
+    @property
+    def failed(self):
+        return self.word == "FAILED"
+
+
 class Result(unittest.TestResult):
     def __init__(self):
         super().__init__()
-        self.passed, self.notes, self.failed_ids = 0, [], set()
+        self.notes = []
 
     def note(self, text):
         self.notes.append(text)
 
-    def startTest(self, test):
-        super().startTest(test)
-        self.begin = time.monotonic()
-        print(f"  {test.id():72} ", end="", flush=True)
 
-    def say(self, word):
-        print(f"{word} ({time.monotonic() - self.begin:.1f} s)", flush=True)
+def perform(name):
+    result, begin = Result(), time.monotonic()
+    unittest.defaultTestLoader.loadTestsFromName(name).run(result)
+    texts = [text for _, text in result.failures + result.errors]
+    word = "FAILED" if texts else f"skipped: {result.skipped[0][1]}" if result.skipped else "ok"
+    return Outcome(name, word, time.monotonic() - begin, texts, result.notes)
 
-    def addSuccess(self, test):
-        self.passed += 1
-        self.say("ok")
 
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self.failed_ids.add(test.id())
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        self.say(f"skipped: {reason}")
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        self.failed_ids.add(test.id())
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        self.failed_ids.add(test.id())
-
-    def stopTest(self, test):
-        if test.id() in self.failed_ids:
-            self.say("FAILED")
-        super().stopTest(test)
+def perform_all(names, jobs):
+    """So many at once; each line is printed when its scenario has ended."""
+    outcomes = []
+    # Processes and not threads: a scenario may enter a network namespace.
+    with concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        running = {pool.submit(perform, name): name for name in names}
+        for future in concurrent.futures.as_completed(running):
+            try:
+                outcome = future.result()
+            except concurrent.futures.process.BrokenProcessPool as broken:
+                outcome = Outcome(running[future], "FAILED", 0, [str(broken)], [])
+            outcomes.append(outcome)
+            print(f"  {outcome.name:72} {outcome.word} ({outcome.seconds:.1f} s)", flush=True)
+    for outcome in outcomes:
+        for text in outcome.texts:
+            print(f"\n== {outcome.name}\n{text}")
+        if outcome.notes:
+            print("\n".join([f"-- {outcome.name}", *outcome.notes]))
+    return outcomes
 
 
 def each(suite):
@@ -73,40 +85,29 @@ def missing():
     return None
 
 
-def tell(result):
-    for test, text in result.failures + result.errors:
-        print(f"\n== {test}\n{text}")
-    for note in result.notes:
-        print(note)
-
-
-def run(folder, prepare):
+def run(folder, prepare, jobs=1):
     """All *_test.py of a folder, or those whose name has one of the words on the command line; --list only names them."""
-    tests = list(each(unittest.TestLoader().discover(str(folder), pattern="*_test.py", top_level_dir=str(folder))))
+    tests = each(unittest.TestLoader().discover(str(folder), pattern="*_test.py", top_level_dir=str(folder)))
+    names = [test.id() for test in tests]
     words = [w for w in sys.argv[1:] if not w.startswith("-")]
     if words:
-        tests = [t for t in tests if any(w in t.id() for w in words)]
+        names = [name for name in names if any(w in name for w in words)]
     if "--list" in sys.argv:
-        print("\n".join(t.id() for t in tests))
+        print("\n".join(names))
         return 0
     reason = missing()
     if reason:
-        print(f"  skipped: {reason}\n0 passed, 0 failed, {len(tests)} skipped")
+        print(f"  skipped: {reason}\n0 passed, 0 failed, {len(names)} skipped")
         return 0
     if not os.access(agent.BINARY, os.X_OK):
         print(f"{agent.BINARY} is not there: `make build`\n0 passed, 1 failed, 0 skipped")
         return 1
     prepare()
-    first = Result()
-    unittest.TestSuite(tests).run(first)
-    tell(first)
-    passed, failed = first.passed, len(first.failed_ids)
-    if 0 < failed <= MOST_AGAIN:  # they share the machine with other work; what needed a second try is named
-        print("second try:", " ".join(sorted(first.failed_ids)), flush=True)
-        names = sorted(first.failed_ids)
-        again = Result()
-        unittest.defaultTestLoader.loadTestsFromNames(names).run(again)
-        tell(again)
-        passed, failed = passed + again.passed, len(again.failed_ids)
-    print(f"{passed} passed, {failed} failed, {len(first.skipped)} skipped")
+    outcomes = perform_all(names, jobs)
+    failed = sorted(outcome.name for outcome in outcomes if outcome.failed)
+    if 0 < len(failed) <= MOST_AGAIN:  # they share the machine with other work; what needed a second try is named
+        print("second try:", " ".join(failed), flush=True)
+        outcomes = [outcome for outcome in outcomes if not outcome.failed] + perform_all(failed, 1)
+    passed, failed = (sum(outcome.word == word for outcome in outcomes) for word in ("ok", "FAILED"))
+    print(f"{passed} passed, {failed} failed, {len(outcomes) - passed - failed} skipped")
     return 1 if failed else 0
