@@ -39,8 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     }
   }
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  parse_otlp_headers(text);
-  check_otlp_endpoint(text, OtlpProtocol::Grpc);
-  check_otlp_endpoint(text, OtlpProtocol::HttpProtobuf);
+  static_cast<void>(parse_otlp_headers(text));
+  static_cast<void>(check_otlp_endpoint(text, OtlpProtocol::Grpc));
+  static_cast<void>(check_otlp_endpoint(text, OtlpProtocol::HttpProtobuf));
   return 0;
 }
