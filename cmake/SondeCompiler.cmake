@@ -25,7 +25,7 @@ add_compile_definitions(SPDLOG_FMT_EXTERNAL SONDE_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/bpf/include ${CMAKE_BINARY_DIR}/generated)
 
 if(SONDE_SANITIZE)
-  add_compile_options(-fsanitize=${SONDE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+  add_compile_options(-fsanitize=${SONDE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SONDE_SANITIZE})
 endif()
 
