@@ -224,7 +224,7 @@ TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   EXPECT_GE(each, 100);
   for (int i = 0; i < 2; i++) {  // not added up
     collect(true);
-    EXPECT_EQ(total(box, "sonde.file.open.count"), 2 * each);
+    EXPECT_EQ(total(box, "sonde.file.open_descriptors"), 2 * each);
     EXPECT_EQ(everything(idle) + everything(other), 0U);
   }
   ::close(end[1]);
@@ -234,7 +234,7 @@ TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   ASSERT_EQ(waitpid(elsewhere, &status, 0), elsewhere);
   EXPECT_EQ(status, 0);
   collect(true);
-  EXPECT_EQ(total(box, "sonde.file.open.count"), 0);
+  EXPECT_EQ(total(box, "sonde.file.open_descriptors"), 0);
   for (const int fd : {ready[0], ready[1], end[0]}) ::close(fd);
 }
 

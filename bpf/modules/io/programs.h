@@ -83,7 +83,7 @@ inline constexpr ProgramSpec kPrograms[] = {
     {.program = "io_uring_complete", .hook = "tp_btf/io_uring_complete", .flags = IO_REQUEST,
      .gap = "bytes, durations and errors of io_uring requests are not counted"},
     {.program = "io_open_files", .hook = "iter/task_file", .flags = IO_OPEN_COUNT,
-     .gap = "open files are not counted (sonde.file.open.count)"},
+     .gap = "open files are not counted (sonde.file.open_descriptors)"},
 };
 
 #undef IO_PROGRAMS

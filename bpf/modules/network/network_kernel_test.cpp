@@ -166,8 +166,8 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   EXPECT_EQ(tcp(client, "receive"), 300);
   EXPECT_EQ(tcp(server, "transmit"), 300);
   EXPECT_EQ(tcp(server, "receive"), 1000);
-  EXPECT_EQ(total(client, "sonde.tcp.connection.count"), 1);
-  EXPECT_EQ(total(server, "sonde.tcp.connection.count"), 1);
+  EXPECT_EQ(total(client, "sonde.tcp.active_connections"), 1);
+  EXPECT_EQ(total(server, "sonde.tcp.active_connections"), 1);
   EXPECT_EQ(everything(other), 0U);
   EXPECT_EQ(total(server, "sonde.tcp.segments", {"transmit"}), steps().figures[0]);
   EXPECT_EQ(total(server, "sonde.tcp.segments", {"receive"}), steps().figures[1]);
@@ -181,8 +181,8 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   finish(client_child);
   finish(listens);
   collect(true);
-  EXPECT_EQ(total(client, "sonde.tcp.connection.count"), 0);
-  EXPECT_EQ(total(server, "sonde.tcp.connection.count"), 0);
+  EXPECT_EQ(total(client, "sonde.tcp.active_connections"), 0);
+  EXPECT_EQ(total(server, "sonde.tcp.active_connections"), 0);
   EXPECT_EQ(tcp(client, "transmit") + tcp(client, "receive"), 1300) << "the end of a connection is no payload";
   EXPECT_EQ(tcp(server, "transmit") + tcp(server, "receive"), 1300);
 }
@@ -316,7 +316,7 @@ TEST_F(NetworkTest, NothingIsLostOrDoubledWhileCollectionsGoOn) {
     EXPECT_EQ(tcp(*box, "transmit"), bytes);
     EXPECT_EQ(tcp(*box, "receive"), bytes);
     EXPECT_EQ(errors(*box), 0);
-    EXPECT_EQ(total(*box, "sonde.tcp.connection.count"), 0);
+    EXPECT_EQ(total(*box, "sonde.tcp.active_connections"), 0);
   }
   EXPECT_EQ(opened(client, "client"), kLines * rounds);
   EXPECT_EQ(opened(server, "server"), kLines * rounds);

@@ -69,7 +69,7 @@ constexpr MetricSpec kMetrics[] = {
      .unit = "s",
      .instrument = Instrument::Histogram,
      .description = "Smoothed round-trip time, one sample per segment received on an established connection."},
-    {.name = "sonde.tcp.connection.count",
+    {.name = "sonde.tcp.active_connections",
      .unit = "{connection}",
      .instrument = Instrument::UpDownCounter,
      .level = Level::Detailed,
@@ -246,7 +246,7 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "iter/task_file, run by the agent when subjects are selected",
      .flags = 0,
      .gap = "connections older than the agent or than their selection are not in sonde.tcp.io, .segments and "
-            ".connection.count"},
+            ".active_connections"},
     {.program = "network_flush", .hook = "iter/bpf_sk_storage_map, run by the agent before a collection", .flags = 0},
 };
 

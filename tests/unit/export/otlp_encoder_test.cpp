@@ -90,7 +90,7 @@ pb::ExportMetricsServiceRequest expected(bool promote) {
   promoted(seconds, "postgres-0");
   seconds->set_as_double(0.1);
   auto* open = sm->add_metrics();
-  open->set_name("sonde.file.open.count");
+  open->set_name("sonde.file.open_descriptors");
   open->set_unit("{file}");
   open->mutable_sum()->set_aggregation_temporality(pb::AGGREGATION_TEMPORALITY_CUMULATIVE);
   auto* files = open->mutable_sum()->add_data_points();

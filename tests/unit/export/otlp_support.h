@@ -22,7 +22,7 @@ inline const MetricSpec kBytesRead{.name = "sonde.file.io", .unit = "By", .descr
 inline const MetricSpec kOperations{.name = "sonde.test.operations", .unit = "{operation}"};
 inline const MetricSpec kSeconds{.name = "sonde.thread.time", .unit = "s", .integer = false};
 inline const MetricSpec kOpen{
-    .name = "sonde.file.open.count", .unit = "{file}", .instrument = Instrument::UpDownCounter};
+    .name = "sonde.file.open_descriptors", .unit = "{file}", .instrument = Instrument::UpDownCounter};
 inline const MetricSpec kDepth{
     .name = "sonde.block.queue.depth", .unit = "{operation}", .instrument = Instrument::Gauge};
 inline const MetricSpec kDuration{.name = "sonde.file.operation.duration",

@@ -29,7 +29,7 @@ inline constexpr MetricSpec kDuration{.name = "sonde.file.operation.duration",
                                       .description = "How long file operations took"};
 inline constexpr MetricSpec kTime{
     .name = "sonde.thread.time", .unit = "s", .description = "Thread time by \"state\"\nand \\ more", .integer = false};
-inline constexpr MetricSpec kConnections{.name = "sonde.tcp.connection.count",
+inline constexpr MetricSpec kConnections{.name = "sonde.tcp.active_connections",
                                          .unit = "{connection}",
                                          .instrument = Instrument::UpDownCounter,
                                          .description = "Open connections"};
