@@ -38,7 +38,6 @@ enum class SelfMetric : uint8_t {
   ModuleRunMean,
   ModuleMissedRuns,
   ModuleLosses,
-  ModuleRingLosses,
   ModuleCollectionFailures,
   ModuleStep,
   MapEntries,

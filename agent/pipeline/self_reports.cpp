@@ -13,7 +13,6 @@ void report(SelfSink& sink, const ModuleStats& module) {
   sink.value(SelfMetric::ModuleRunTime, static_cast<double>(module.run_ns) * 1e-9, {name});
   if (module.mean_run_ns > 0) sink.value(SelfMetric::ModuleRunMean, module.mean_run_ns * 1e-9, {name});
   sink.value(SelfMetric::ModuleMissedRuns, module.missed_runs, {name});
-  sink.value(SelfMetric::ModuleRingLosses, module.ring_losses, {name});
   sink.value(SelfMetric::ModuleCollectionFailures, module.collection_failures, {name});
   uint64_t other = 0;
   for (std::size_t reason = 0; reason < module.losses.size(); ++reason) {

@@ -53,7 +53,6 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.module.missed_runs", "{event}", kCounter,
           "Runs that the kernel skipped (nmissed, recursion): events that are in no metric.", kModule),
     whole("sonde.module.losses", "{event}", kCounter, "Events that could not be counted where they belong.", kLoss),
-    whole("sonde.module.ring.losses", "{event}", kCounter, "Events that found the ring buffer full.", kModule),
     whole("sonde.module.collection.failures", "{collection}", kCounter, "Collections of the probe that failed.",
           kModule),
     whole("sonde.module.overhead.step", "", kGauge,

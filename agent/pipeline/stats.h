@@ -32,7 +32,6 @@ struct ModuleStats {
   uint64_t run_ns = 0;       // in its programs; sampled, so an estimate
   double mean_run_ns = 0;    // per event, of the last sample; 0: not sampled yet
   uint64_t missed_runs = 0;  // nmissed and recursion_misses
-  uint64_t ring_losses = 0;  // events that found no room in the ring buffer
   uint64_t collection_failures = 0;
   uint64_t programs = 0;                        // attached now
   std::array<uint64_t, SONDE_LOSSES> losses{};  // by enum sonde_loss
