@@ -193,6 +193,29 @@ TEST(Crd, BothPoliciesAreOne) {
   EXPECT_TRUE(equal(at(properties(cluster), {"status"}), at(properties(tenant), {"status"})));
 }
 
+// `kubectl explain` shows the description of each field. Those of apiVersion, kind and metadata come from the API server.
+void expect_described(const YamlNode& schema, const std::string& path, std::size_t& fields) {
+  if (const YamlNode* properties = schema.find("properties")) {
+    for (const YamlEntry& field : properties->entries) {
+      const std::string name = path + "." + field.key.text;
+      const bool of_the_server = path.empty() && field.key.text != "spec" && field.key.text != "status";
+      EXPECT_TRUE(of_the_server || !text_at(field.value, "description").empty()) << name << " has no description";
+      expect_described(field.value, name, ++fields);
+    }
+  }
+  if (const YamlNode* items = schema.find("items")) expect_described(*items, path + "[]", fields);
+}
+
+TEST(Crd, EveryFieldIsDescribed) {
+  for (const char* file : {"clustermonitorpolicies.yaml", "monitorpolicies.yaml", "sondenodes.yaml"}) {
+    SCOPED_TRACE(file);
+    std::size_t fields = 0;
+    const YamlNode crd = parse_one(file);
+    expect_described(at(crd, {"spec", "versions", "0", "schema", "openAPIV3Schema"}), "", fields);
+    EXPECT_GT(fields, 30u);
+  }
+}
+
 TEST(Crd, ExamplesAreGood) {
   std::size_t seen = 0;
   for (const auto& entry : std::filesystem::directory_iterator(kCrds + "examples")) {
