@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 from support import agent, cluster, machine
@@ -32,7 +33,35 @@ WRONG = [
     ("memory", ["agent.resources.limits.memory=lots"], "'lots' does not match pattern"),
     ("replicas", ["operator.replicas=0"], "minimum: got 0, want 1"),
     ("a relative directory", ["agent.stateDirectory=var/lib"], "'var/lib' does not match pattern"),
+    ("an output that is none", ["config.export.to={otel}"], "value must be one of 'otlp', 'prometheus', 'file', 'none'"),
+    ("an output in a text", ["config.export.to=otel"], "'otel' does not match pattern"),
+    ("a port of an address", ["config.listen.httpLocal=127.0.0.1:99999"], "'127.0.0.1:99999' does not match pattern"),
+    ("an address for everybody", ["config.listen.grpc=0.0.0.0:19090"], "'0.0.0.0:19090' does not match pattern"),
+    ("a port of a receiver", ["config.export.otlp.endpoint=http://collector:99999"], "'/config/export/otlp/endpoint': 'not' failed"),
+    ("a probe", ["config.defaultPolicy.probes={io,disk}"], "'/config/defaultPolicy/probes/1': value must be one of 'all'"),
+    ("a unit of Kubernetes", ["config.export.otlp.queue.memory=64Mi"], "'64Mi' does not match pattern"),
 ]
+
+# Values that Helm itself or a parent chart puts there.
+NOT_OURS = ["global.other=1", "global.storageClass.name=x", "global.imagePullSecrets={one}", "enabled=true", "global=null"]
+
+# Whole numbers beyond a million, wherever the chart takes a number: in a values file Helm reads them as floating point.
+BIG = """
+config:
+  export: {otlp: {maxRequest: 10485760, queue: {memory: 33554432}}, file: {maxBytes: 104857600}}
+  limits: {seriesPerNode: 10000000}
+  overhead: {milliCpu: 1000000}
+agent:
+  terminationGracePeriodSeconds: 3600
+  resources: {requests: {memory: 167772160}, limits: {memory: 1073741824, ephemeral-storage: 10737418240}}
+  tolerations: [{operator: Exists, effect: NoExecute, tolerationSeconds: 10485760}]
+  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 2000000}}
+  extraVolumes: [{name: scratch, emptyDir: {sizeLimit: 10485760}}]
+operator:
+  resources: {limits: {memory: 134217728}}
+  podDisruptionBudget: {enabled: true, maxUnavailable: 3000000}
+resourceQuota: {enabled: true, pods: 5000000}
+"""
 
 # What `kubectl auth can-i --list` shows beside what everybody may: resource, and names it is limited to → verbs.
 AGENT_MAY = {
@@ -55,8 +84,8 @@ class Helm(Case):
         return subprocess.run([machine.tool("helm"), *map(str, argv)], capture_output=True, text=True,
                               env={**os.environ, **homes})
 
-    def template(self, *sets):
-        argv = [word for one in sets for word in ("--set", one)]
+    def template(self, *sets, files=()):
+        argv = [word for one in sets for word in ("--set", one)] + [f"--values={path}" for path in files]
         run = self.helm("template", "sonde", CHART, "--namespace", "sonde", *argv)
         self.assertEqual(run.returncode, 0, run.stderr)
         return run.stdout
@@ -81,11 +110,50 @@ class Helm(Case):
                 self.assertNotEqual(run.returncode, 0)
                 self.assertIn(message, run.stderr)
 
+    def test_values_that_are_not_ours(self):
+        """What a parent chart shares with all its charts is left alone."""
+        for one in NOT_OURS:
+            self.template(one)
+        text = self.template("global.imagePullSecrets={one}", "imagePullSecrets[0].name=two", "global.imageRegistry=mirror.example")
+        self.assertEqual(text.count("- name: one\n"), 2)
+        self.assertEqual(text.count("- name: two\n"), 2)
+        self.assertIn("image: mirror.example/ghcr.io/sonde/sonde:", text)
+
+    def test_as_part_of_another_chart(self):
+        """With a condition, and with global values of others; ours are checked as strictly there."""
+        parent = pathlib.Path(self.directory) / "parent"
+        shutil.copytree(CHART, parent / "charts/sonde")
+        (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 1.0.0\ndependencies:\n"
+                                           "  - {name: sonde, version: 0.1.0, condition: sonde.enabled}\n")
+        (parent / "values.yaml").write_text("global: {domain: example, imageRegistry: mirror.example}\n"
+                                            "sonde: {enabled: true, agent: {port: 18081}}\n")
+        for sets, there in (([], True), (["sonde.enabled=false"], False)):
+            run = self.helm("template", "release", parent, *[f"--set={one}" for one in sets])
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertEqual("image: mirror.example/ghcr.io/sonde/sonde:" in run.stdout, there)
+            self.assertEqual("containerPort: 18081" in run.stdout, there)
+        run = self.helm("template", "release", parent, "--set=sonde.agnet.port=1")
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("additional properties 'agnet' not allowed", run.stderr)
+
+    def big_numbers(self):
+        path = pathlib.Path(self.directory) / "big.yaml"
+        path.write_text(BIG)
+        return path
+
+    def test_whole_numbers_stay_whole(self):
+        text = self.template(files=[self.big_numbers()])
+        self.assertEqual(re.findall(r"(?m)^.*[ :\"][0-9.]+e[+-]?[0-9]+\b.*$", text), [])
+        for number in (10485760, 33554432, 104857600, 10000000, 1073741824, 10737418240, 2000000, 3000000, 5000000):
+            self.assertRegex(text, rf"\b{number}\b")
+
     def test_the_agent_reads_its_configuration(self):
         """What the ConfigMap holds is what the agent takes; here /host is not mounted."""
-        for sets in ([], ["config.export.otlp.endpoint=https://collector.example:4317", "config.export.to={otlp,prometheus}",
-                          "config.limits.subjects=8192", "config.identity.source=apiServer", "agent.port=9999"]):
-            text = self.template(*sets)
+        for sets, files in (([], []), ([], [self.big_numbers()]), (
+                ["config.export.otlp.endpoint=https://collector.example:4317", "config.export.to={otlp,prometheus}",
+                 "config.limits.subjects=8192", "config.identity.source=apiServer", "agent.port=9999",
+                 "config.defaultPolicy.outsideContainers=true", "config.defaultPolicy.probes=io\\,sched"], [])):
+            text = self.template(*sets, files=files)
             block = re.search(r"^  sonde\.yaml: \|\n((?:    .*\n|\n)*)", text, re.MULTILINE).group(1)
             config = re.sub("^    ", "", block, flags=re.MULTILINE).replace("/host/", "/")
             path = pathlib.Path(self.directory) / "sonde.yaml"
@@ -98,10 +166,10 @@ class Helm(Case):
 
     def test_options(self):
         """What is switched off is nowhere, what is added is there."""
-        text = self.template("operator.enabled=false", "agent.tracefs=false", "rbac.apiServerPods=false", "agent.stateDirectory=",
-                             "agent.capabilities={SYSLOG}", "config.kubernetes.report=false",
+        text = self.template("operator.enabled=false", "rbac.apiServerPods=false", "agent.stateDirectory=",
+                             "agent.podsApiDirectory=", "rbac.aggregate=false", "agent.capabilities={SYSLOG}", "config.kubernetes.report=false",
                              "image.digest=sha256:" + "0" * 64, "global.imageRegistry=mirror.example/m")
-        for gone in ("sonde-operator", "/sys/kernel/tracing", "resources: [pods]", "path: /var/lib/sonde", "sondenodes/status"):
+        for gone in ("sonde-operator", "/sys/kernel/tracing", "pods-api", "aggregate-to", "kind: ResourceQuota", "resources: [pods]", "path: /var/lib/sonde", "sondenodes/status"):
             self.assertNotIn(gone, text)
         self.assertRegex(text, r"resources: \[sondenodes\]\n +verbs: \[delete\]")
         self.assertIn('add: ["BPF","PERFMON","SYSLOG"]', text)
@@ -109,9 +177,30 @@ class Helm(Case):
         self.assertRegex(text, r"policyCache: /var/lib/sonde/policies.jsonl\n +report: false")
         self.assertIn("image: mirror.example/m/ghcr.io/sonde/sonde@sha256:000", text)
         self.assertIn("{path: /k/k.crt, type: File}", self.template("agent.kubeletCertificate=/k/k.crt"))
+        self.assertIn("mountPath: /sys/kernel/tracing, readOnly: true}", self.template("agent.tracefs=true"))
         self.assertIn("kind: PodDisruptionBudget", self.template("operator.podDisruptionBudget.enabled=true"))
         for word in ("privileged: true", "hostPID: true", "hostNetwork: true", "SYS_ADMIN"):
             self.assertNotIn(word, text)
+
+
+    def test_nothing_optional_keeps_a_pod_from_starting(self):
+        """Of the host only /proc and the cgroup tree must be there; what else is mounted is made where it is missing."""
+        volumes = re.findall(r"- name: (\S+)\n +hostPath: \{path: (\S+), type: (\w+)\}", self.template())
+        self.assertEqual({name for name, _, kind in volumes if kind != "DirectoryOrCreate"}, {"proc", "cgroup"})
+        self.assertEqual({name for name, _, kind in volumes if kind == "DirectoryOrCreate"}, {"state", "pods-api"})
+
+    def notes(self, *sets, namespace="sonde"):
+        argv = [word for one in sets for word in ("--set", one)]
+        run = self.helm("install", "sonde", CHART, "--namespace", namespace, "--dry-run=client", *argv)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return run.stdout.partition("NOTES:")[2]
+
+    def test_notes_claim_nothing_that_has_not_happened(self):
+        self.assertNotRegex(self.notes(), r"counts on every|is running|now")
+        self.assertIn("describe daemonset/sonde-agent", self.notes())
+        self.assertIn("resourceQuota.enabled=true", self.notes())
+        for there in (self.notes("resourceQuota.enabled=true"), self.notes("agent.priorityClassName="), self.notes(namespace="kube-system")):
+            self.assertNotIn("GKE", there)
 
 
 class Installed(Case):

@@ -43,16 +43,34 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* `global` belongs to the parent chart, which may set it to anything, null too. */}}
 {{- define "sonde.image" -}}
 {{- $repository := .Values.image.repository -}}
-{{- if .Values.global.imageRegistry -}}
-{{- $repository = printf "%s/%s" (trimSuffix "/" .Values.global.imageRegistry) $repository -}}
+{{- with (default dict .Values.global).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
 {{- end -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Other charts write global.imagePullSecrets as names or as [{name: …}]; both are taken. */}}
+{{- define "sonde.pullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with uniq $secrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* A number, or a text like 10%. Helm reads the numbers of a values file as floating point, and prints 3000000 as 3e+06 (toYaml does not). */}}
+{{- define "sonde.number" -}}
+{{- kindIs "float64" . | ternary (int64 .) . -}}
 {{- end -}}
 
 {{/* The agent's configuration: what the user says, and over it what only the chart knows. */}}
