@@ -40,6 +40,12 @@ void add_advice(const CheckedPolicy& checked, std::vector<std::string>& notes) {
   for (const std::string& sentence : checked.decision.overridden) {
     note(sentence.starts_with(prefix) ? sentence.substr(prefix.size()) : sentence);
   }
+  if (const Policy& policy = checked.policy; !policy.cgroups.empty() || !policy.commands.empty()) {
+    note(fmt::format("selects by {}: for files only, the API server refuses it",
+                     policy.commands.empty()  ? "cgroups"
+                     : policy.cgroups.empty() ? "commands"
+                                              : "cgroups and commands"));
+  }
   if (checked.policy.mode == Mode::Exclude) return;
   if (!checked.decision.selected && checked.policy.functions.empty()) {
     note("asks for nothing: write a preset, or a level for a probe");

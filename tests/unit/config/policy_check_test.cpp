@@ -44,8 +44,12 @@ TEST(PolicyCheck, SaysWhatAPolicyWouldDo) {
   EXPECT_EQ(check.exit_code, 0);
   // How much depends on what a subject takes in the kernel, which is none of this test's business.
   const std::string output = std::regex_replace(check.output, std::regex("memory [0-9]+[.][0-9] MiB"), "memory N MiB");
-  EXPECT_EQ(output, kFixtures +
-                        "machine.yaml: good, 2 policies\n"
+  const std::string path = kFixtures + "machine.yaml";
+  EXPECT_EQ(output, "note: " + path +
+                        ":2: batch: selects by cgroups and commands: for files only, the API server refuses it\n"
+                        "note: " +
+                        path + ":12: quiet: selects by cgroups: for files only, the API server refuses it\n" + path +
+                        ": good, 2 policies\n"
                         "  batch: disk Standard; per container, every 30s, KeepRecent\n"
                         "    probe       level         series per subject  histograms  ns per operation\n"
                         "    disk        Standard                      3+           1               218\n"
