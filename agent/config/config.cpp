@@ -197,7 +197,9 @@ ResolveContext Config::resolve_context(bool in_kubernetes, uint64_t now_ns) cons
 
 std::vector<Policy> Config::default_policies() const {
   if (!default_policy.enabled) return {};
-  return {sonde::default_policy(default_policy.preset, default_policy.probes)};
+  Policy policy = sonde::default_policy(default_policy.preset, default_policy.probes);
+  policy.pod_labels = default_policy.pod_labels;
+  return {std::move(policy)};
 }
 
 }  // namespace sonde

@@ -51,6 +51,8 @@ struct DefaultPolicyConfig {
   bool enabled = true;
   Level preset = Level::Standard;
   std::vector<std::string> probes;  // names or aliases; empty: all
+  // Keys of pod labels that its containers' numbers carry: what people filter by.
+  std::vector<std::string> pod_labels = {"app.kubernetes.io/name", "app"};
   // Cgroups that are no container's, for policies without selectors. Auto: outside Kubernetes.
   Tristate outside_containers = Tristate::Auto;
 };

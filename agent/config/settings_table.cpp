@@ -2,6 +2,7 @@
 // The table itself. Rows of one group stand together: the YAML that render_config writes follows the order.
 #include "agent/config/setting_types.h"
 #include "agent/module/module.h"
+#include "agent/policy/label_syntax.h"
 
 // A generic lambda from Config to one of its fields, const or not.
 #define SONDE_FIELD(path) \
@@ -69,6 +70,22 @@ Setting probes() {
     return {};
   };
   s.get = [](const Config& c) { return join(c.default_policy.probes, ","); };
+  return s;
+}
+
+Setting pod_labels() {
+  Setting s = row("defaultPolicy.attributes.podLabels", "pod-labels", SettingType::List,
+                  "Pod labels that the default policy puts on its series", {.reloadable = true});
+  s.range = "keys of labels";
+  s.set = [](Config& c, std::string_view text) -> Result<void> {
+    std::vector<std::string> keys = split_list(text);
+    for (const std::string& key : keys) {
+      if (!is_label_key(key)) return Error(fmt::format("'{}' is no key of a label; there are no patterns", key));
+    }
+    c.default_policy.pod_labels = std::move(keys);
+    return {};
+  };
+  s.get = [](const Config& c) { return join(c.default_policy.pod_labels, ","); };
   return s;
 }
 
@@ -142,6 +159,7 @@ void add_general(std::vector<Setting>& t) {
   t.push_back(word<Level>("defaultPolicy.preset", "preset", SONDE_FIELD(default_policy.preset), kLevels,
                           "Level of the default policy", {.reloadable = true}));
   t.push_back(probes());
+  t.push_back(pod_labels());
   t.push_back(word<Tristate>("defaultPolicy.outsideContainers", "outside-containers",
                              SONDE_FIELD(default_policy.outside_containers),
                              {{"auto", Tristate::Auto}, {"true", Tristate::Yes}, {"false", Tristate::No}},
@@ -185,6 +203,11 @@ void add_export(std::vector<Setting>& t) {
                    {.otel = otel("CLIENT_KEY")}));
   t.push_back(bytes("export.otlp.maxRequest", "otlp-max-request", SONDE_FIELD(exports.otlp.max_request_bytes), 4096,
                     64 << 20, "Size beyond which a request is split, before compression"));
+  t.push_back(text("export.otlp.proxy", "otlp-proxy", SONDE_FIELD(exports.otlp.proxy),
+                   "HTTP proxy on the way to the receiver; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say; "
+                   "never for this machine itself",
+                   {.secret = true}));
+  t.back().range = "http://host:port, http://user:password@host:port, none";
   t.push_back(duration("export.otlp.keepalive", "otlp-keepalive", SONDE_FIELD(exports.otlp.keepalive_ns), 1, 0,
                        24 * kHour, "Time between pings of an idle gRPC connection; 0s: none"));
   t.push_back(duration("export.otlp.retry.initial", "otlp-retry-initial", SONDE_FIELD(exports.otlp.retry.initial_ns), 1,
@@ -202,7 +225,7 @@ void add_export(std::vector<Setting>& t) {
   t.push_back(bytes("export.otlp.queue.disk", "otlp-queue-disk", SONDE_FIELD(exports.otlp.queue.max_disk_bytes),
                     64 << 10, kTiB, "Requests that wait on disk"));
   t.push_back(boolean("export.promote", "promote", SONDE_FIELD(exports.otlp.promote),
-                      "Put namespace, pod, container and chosen labels on every point too"));
+                      "Put cluster, node, workload, namespace, pod, container and chosen labels on every point too"));
   t.push_back(text("export.file.path", "file", SONDE_FIELD(exports.file.path),
                    "OTLP/JSON lines: a file, a directory, or - for standard output", {.alias = "OUTPUT_DIR"}));
   t.push_back(bytes("export.file.maxBytes", "file-max-bytes", SONDE_FIELD(exports.file.max_bytes), 0, kTiB,

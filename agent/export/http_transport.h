@@ -24,12 +24,21 @@ struct TlsFiles {
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
+// An HTTP proxy: asked for a tunnel where the peer speaks TLS, else for the request itself.
+struct HttpVia {
+  std::string host;  // without brackets
+  std::string port;
+  std::string authorization;  // value of Proxy-Authorization; may be empty
+  friend bool operator==(const HttpVia&, const HttpVia&) = default;
+};
+
 struct HttpRequest {
   std::string url;  // http:// or https://
   HttpHeaders headers;
   std::string body;
   uint64_t timeout_ns = 0;  // for all of it: connect, send, receive
   TlsFiles tls;             // read anew when a file has changed since the last request
+  HttpVia via = {};         // without a host: directly
 };
 
 enum class HttpFailure : uint8_t {

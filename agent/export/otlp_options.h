@@ -61,6 +61,7 @@ struct OtlpOptions {
   OtlpHistograms histograms = OtlpHistograms::Exponential;
   bool promote = false;                    // Resource::promoted also on each point
   uint64_t max_request_bytes = 3'670'016;  // 3.5 MiB before compression; larger batches are split
+  std::string proxy;                       // http://[user:password@]host:port; none; empty: as the environment says
   uint64_t keepalive_ns = 0;               // 0: off. Servers refuse pings more often than every 5 minutes
   OtlpRetry retry;
   OtlpQueue queue;

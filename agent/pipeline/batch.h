@@ -26,7 +26,7 @@ struct Resource {
   uint64_t id = 0;
   AttributeSet attributes;
   // Attributes that are also put on every series of /metrics and, where export.promote asks, on OTLP points:
-  // namespace, pod, container, chosen labels.
+  // cluster, node, workload, namespace, pod, container, chosen labels.
   AttributeSet promoted;
 };
 using ResourcePtr = std::shared_ptr<const Resource>;

@@ -59,8 +59,8 @@ class Builder {
 
 void add_kubernetes(Builder& out, const Subject& subject, const Decision& decision, const ResourceOptions& options,
                     bool pod) {
-  out.add("k8s.cluster.name", options.cluster_name);
-  out.add("k8s.node.name", subject.node_name.empty() ? options.node_name : subject.node_name);
+  out.promote("k8s.cluster.name", options.cluster_name);
+  out.promote("k8s.node.name", subject.node_name.empty() ? options.node_name : subject.node_name);
   out.promote("k8s.namespace.name", subject.namespace_name);
   out.promote("k8s.pod.name", subject.pod_name);
   out.add("k8s.pod.uid", subject.pod_uid);
@@ -82,13 +82,17 @@ void add_kubernetes(Builder& out, const Subject& subject, const Decision& decisi
     const std::string kind = lower(owner.kind);
     if (std::ranges::find(kOwnerKinds, kind) != kOwnerKinds.end()) out.add("k8s." + kind + ".name", owner.name);
   }
+  if (const Owner* workload = workload_of(subject)) {
+    out.promote("sonde.workload.kind", workload->kind);
+    out.promote("sonde.workload.name", workload->name);
+  }
   out.promote_listed("k8s.pod.label.", decision.pod_labels, subject.pod_labels);
   out.promote_listed("k8s.pod.annotation.", decision.pod_annotations, subject.pod_annotations);
 }
 
 void add_local(Builder& out, const Subject& subject, const ResourceOptions& options, bool pod) {
   out.add("host.name", options.host_name);
-  out.add("k8s.node.name", options.node_name);
+  out.promote("k8s.node.name", options.node_name);
   if (!subject.pod_uid.empty()) out.promote("k8s.pod.uid", subject.pod_uid);
   if (pod && !subject.pod_uid.empty()) {
     out.add("service.instance.id", subject.pod_uid);
@@ -127,6 +131,10 @@ void add_attribute(AttributeSet& set, std::string key, std::variant<std::string,
   set.insert(place, {std::move(key), std::move(value)});
 }
 
+const Owner* workload_of(const Subject& subject) {
+  return subject.owners.empty() || subject.owners.back().kind == "Node" ? nullptr : &subject.owners.back();
+}
+
 ResourceRules::ResourceRules(ResourceOptions options) : options_(std::move(options)) {}
 
 Resource ResourceRules::of(const Subject& subject, const Decision& decision, bool pod) const {
@@ -154,8 +162,8 @@ Resource ResourceRules::of_node() const {
   out.add("service.instance.id", !options_.instance_id.empty() ? options_.instance_id
                                  : !options_.node_name.empty() ? options_.node_name
                                                                : options_.host_name);
-  out.add("k8s.cluster.name", options_.cluster_name);
-  out.add("k8s.node.name", options_.node_name);
+  out.promote("k8s.cluster.name", options_.cluster_name);
+  out.promote("k8s.node.name", options_.node_name);
   out.add("host.name", options_.host_name);
   return std::move(out.resource());
 }

@@ -22,6 +22,10 @@ std::string clean_text(std::string_view text, std::size_t limit = kMaxValueBytes
 // Puts the attribute where it belongs in a set sorted by key; an attribute that is there already stays.
 void add_attribute(AttributeSet& set, std::string key, std::variant<std::string, int64_t, bool> value);
 
+// The topmost owner of a pod: the Deployment and not its ReplicaSet, the CronJob and not the Job. A static pod's, which is the
+// Node, is none. Null: the pod has none, or it is not known.
+const Owner* workload_of(const Subject& subject);
+
 struct ResourceOptions {
   std::string host_name;
   std::string node_name;     // Kubernetes node; empty outside

@@ -47,7 +47,7 @@ ResourceOptions options() {
 
 TEST(Resource, OfAContainerInKubernetes) {
   Subject subject = World::container(50);
-  subject.owners = {{"ReplicaSet", "web-7f"}, {"Deployment", "web"}, {"Nonsense", "x"}};
+  subject.owners = {{"ReplicaSet", "web-7f"}, {"Deployment", "web"}};
   subject.pod_labels = {{"team", "red"}, {"secret", "no"}, {"empty", ""}};
   subject.pod_annotations = {{"note", "hello"}};
   Decision decision = World::decision();
@@ -58,10 +58,29 @@ TEST(Resource, OfAContainerInKubernetes) {
             "k8s.cluster.name=prod k8s.container.name=app k8s.deployment.name=web k8s.namespace.name=shop "
             "k8s.node.name=node1 k8s.pod.annotation.note=hello k8s.pod.label.empty= k8s.pod.label.team=red "
             "k8s.pod.name=web k8s.pod.uid=uid1 k8s.replicaset.name=web-7f service.instance.id=shop.web.app "
-            "service.name=sonde");
+            "service.name=sonde sonde.workload.kind=Deployment sonde.workload.name=web");
   EXPECT_EQ(text(resource.promoted),
-            "k8s.container.name=app k8s.namespace.name=shop k8s.pod.annotation.note=hello k8s.pod.label.empty= "
-            "k8s.pod.label.team=red k8s.pod.name=web");
+            "k8s.cluster.name=prod k8s.container.name=app k8s.namespace.name=shop k8s.node.name=node1 "
+            "k8s.pod.annotation.note=hello k8s.pod.label.empty= k8s.pod.label.team=red k8s.pod.name=web "
+            "sonde.workload.kind=Deployment sonde.workload.name=web");
+}
+
+TEST(Resource, TheWorkloadIsTheTopmostOwnerOfWhateverKind) {
+  Subject subject = World::container(50);
+  const ResourceRules rules(options());
+  EXPECT_EQ(attribute(rules.of(subject, World::decision(), false), "sonde.workload.kind"), "(none)");
+  subject.owners = {{"ReplicaSet", "web-7f"}, {"Rollout", "web"}};
+  const Resource resource = rules.of(subject, World::decision(), false);
+  EXPECT_EQ(attribute(resource, "sonde.workload.kind"), "Rollout");
+  EXPECT_EQ(attribute(resource, "sonde.workload.name"), "web");
+  EXPECT_EQ(attribute(resource, "k8s.rollout.name"), "(none)") << "not in the conventions";
+  subject.owners = {{"Node", "node1"}};
+  EXPECT_EQ(workload_of(subject), nullptr);
+}
+
+TEST(Resource, TheNodeIsOnTheAgentsOwnSeriesToo) {
+  const Resource node = ResourceRules(options()).of_node();
+  EXPECT_EQ(text(node.promoted), "k8s.cluster.name=prod k8s.node.name=node1");
 }
 
 TEST(Resource, WhatChangesUnderTheSameIdentityIsOptIn) {
