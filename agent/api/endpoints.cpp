@@ -71,12 +71,18 @@ void serve_health(HttpServer& server, const HealthChecks& checks) {
   }
 }
 
-void serve_metrics(HttpServer& server, const PrometheusExporter& metrics) {
+void serve_metrics(HttpServer& server, PrometheusExporter& metrics) {
   server.route("/metrics", [&metrics](const WebRequest& request) {
-    Exposition made = metrics.render(request.accept, request.accept_encoding);
-    return WebReply{.content_type = std::move(made.content_type),
-                    .content_encoding = std::move(made.content_encoding),
-                    .body = std::move(made.body)};
+    const ScrapePeer peer{request.peer, request.user_agent, request.scrape_timeout, request.connection};
+    const bool reads = request.method == "GET";
+    Exposition made = metrics.render({request.accept, request.accept_encoding, reads ? &peer : nullptr});
+    WebReply reply{.content_type = std::move(made.content_type),
+                   .content_encoding = std::move(made.content_encoding),
+                   .body = std::move(made.body)};
+    if (!reads) return reply;
+    reply.on_sent = [&metrics, visit = made.visit] { metrics.delivered(visit); };
+    reply.comes_again = !request.scrape_timeout.empty();
+    return reply;
   });
 }
 

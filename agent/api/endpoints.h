@@ -21,7 +21,7 @@ using JsonProvider = std::function<std::string()>;
 void serve_health(HttpServer& server, const HealthChecks& checks);
 
 // /metrics. `metrics` must outlive the server.
-void serve_metrics(HttpServer& server, const PrometheusExporter& metrics);
+void serve_metrics(HttpServer& server, PrometheusExporter& metrics);
 
 // A JSON document at a path: /statusz, /report, …
 void serve_json(HttpServer& server, const std::string& path, JsonProvider provider);

@@ -43,6 +43,7 @@ class HttpClient::Impl {
   struct Idle {
     std::string authority;
     bool tls;
+    HttpVia via;
     TlsFiles files;
     TlsStamp stamp;
     Clock::time_point since;
@@ -54,7 +55,8 @@ class HttpClient::Impl {
     std::shared_ptr<boost::asio::ssl::context> context;
   };
 
-  std::unique_ptr<HttpConnection> take_idle(const HttpUrl& url, const TlsFiles& files, const TlsStamp& stamp);
+  std::unique_ptr<HttpConnection> take_idle(const HttpUrl& url, const HttpVia& via, const TlsFiles& files,
+                                            const TlsStamp& stamp);
   Result<std::shared_ptr<boost::asio::ssl::context>> context_for(const TlsFiles& files, const TlsStamp& stamp);
 
   const std::size_t max_response_;
@@ -64,12 +66,13 @@ class HttpClient::Impl {
   uint64_t opened_ = 0;
 };
 
-std::unique_ptr<HttpConnection> HttpClient::Impl::take_idle(const HttpUrl& url, const TlsFiles& files,
-                                                            const TlsStamp& stamp) {
+std::unique_ptr<HttpConnection> HttpClient::Impl::take_idle(const HttpUrl& url, const HttpVia& via,
+                                                            const TlsFiles& files, const TlsStamp& stamp) {
   Clock::time_point now = Clock::now();
   std::unique_ptr<HttpConnection> out;
   for (auto entry = idle_.begin(); entry != idle_.end();) {
-    bool same = entry->authority == url.authority() && entry->tls == url.tls && entry->files == files;
+    bool same = entry->authority == url.authority() && entry->tls == url.tls && entry->via == via &&
+                entry->files == files;
     bool stale =
         now - entry->since > kMaxIdleTime || !entry->connection->reusable() || (same && !(entry->stamp == stamp));
     if (!stale && !(same && !out)) {
@@ -95,7 +98,12 @@ HttpResponse HttpClient::Impl::send(http::verb verb, const HttpRequest& request)
   Result<HttpUrl> url = parse_http_url(request.url);
   if (!url) return failed(HttpFailure::Other, url.error().message());
 
-  HttpConnection::Message message(verb, url->target, 11);
+  // A proxy that is to pass on a plain request is told all of its address (RFC 9112, 3.2.2).
+  const bool passed_on = !request.via.host.empty() && !url->tls;
+  HttpConnection::Message message(verb, (passed_on ? "http://" + url->authority() : "") + url->target, 11);
+  if (passed_on && !request.via.authorization.empty()) {
+    message.set(http::field::proxy_authorization, request.via.authorization);
+  }
   message.set(http::field::host, url->host_header());
   message.set(http::field::user_agent, "Sonde/" SONDE_VERSION);
   for (const auto& [name, value] : request.headers) {
@@ -111,7 +119,7 @@ HttpResponse HttpClient::Impl::send(http::verb verb, const HttpRequest& request)
   TlsStamp stamp = url->tls ? stamp_of(request.tls) : TlsStamp();
   const TlsFiles files = url->tls ? request.tls : TlsFiles();
   HttpResponse out;
-  std::unique_ptr<HttpConnection> connection = take_idle(*url, files, stamp);
+  std::unique_ptr<HttpConnection> connection = take_idle(*url, request.via, files, stamp);
   if (!connection) {
     std::shared_ptr<boost::asio::ssl::context> context;
     if (url->tls) {
@@ -119,12 +127,12 @@ HttpResponse HttpClient::Impl::send(http::verb verb, const HttpRequest& request)
       if (!made) return failed(HttpFailure::Tls, made.error().message());
       context = *made;
     }
-    connection = std::make_unique<HttpConnection>(loop_, *url, files, std::move(context));
+    connection = std::make_unique<HttpConnection>(loop_, *url, request.via, files, std::move(context));
     opened_++;
     if (!connection->open(deadline, out)) return out;
   }
   if (connection->exchange(message, max_response_, deadline, out) && connection->reusable()) {
-    idle_.push_front({url->authority(), url->tls, files, stamp, Clock::now(), std::move(connection)});
+    idle_.push_front({url->authority(), url->tls, request.via, files, stamp, Clock::now(), std::move(connection)});
     if (idle_.size() > kMaxIdle) idle_.pop_back();
   }
   return out;

@@ -75,9 +75,9 @@ Result<HttpUrl> parse_http_url(std::string_view text) {
   return out;
 }
 
-HttpConnection::HttpConnection(asio::io_context& loop, HttpUrl url, TlsFiles files,
+HttpConnection::HttpConnection(asio::io_context& loop, HttpUrl url, HttpVia via, TlsFiles files,
                                std::shared_ptr<asio::ssl::context> context)
-    : loop_(loop), url_(std::move(url)), files_(std::move(files)), context_(std::move(context)) {
+    : loop_(loop), url_(std::move(url)), via_(std::move(via)), files_(std::move(files)), context_(std::move(context)) {
   if (context_)
     tls_ = std::make_unique<TlsStream>(loop_, *context_);
   else
@@ -112,7 +112,7 @@ auto HttpConnection::with_stream(Use use) {
 }
 
 void HttpConnection::fail(const char* doing, const Error& error, HttpResponse& out) {
-  std::string at = url_.authority();
+  const std::string at = url_.authority();
   SSL* handle = tls_ ? tls_->native_handle() : nullptr;
   bool of_tls = error.category() == asio::error::get_ssl_category() ||
                 error.category() == asio::ssl::error::get_stream_category();
@@ -139,34 +139,63 @@ void HttpConnection::fail(const char* doing, const Error& error, HttpResponse& o
   }
 }
 
+std::string HttpConnection::nearest() const {
+  return via_.host.empty() ? url_.authority() : bracketed(via_.host) + ":" + via_.port;
+}
+
+// Asks the proxy for a way to the peer; what comes after its answer is the peer's.
+bool HttpConnection::tunnel(Deadline deadline, HttpResponse& out) {
+  http::request<http::empty_body> ask(http::verb::connect, url_.authority(), 11);
+  ask.set(http::field::host, url_.authority());
+  if (!via_.authorization.empty()) ask.set(http::field::proxy_authorization, via_.authorization);
+  Error error = step(deadline, [&](auto done) { http::async_write(tcp(), ask, std::move(done)); });
+  http::response_parser<http::empty_body> answer;
+  answer.header_limit(kMaxHeader);
+  answer.skip(true);
+  if (!error) {
+    error = step(deadline, [&](auto done) { http::async_read_header(tcp(), buffer_, answer, std::move(done)); });
+  }
+  if (error) {
+    fail("asking the proxy", error, out);
+    return false;
+  }
+  if (answer.get().result_int() / 100 == 2 && buffer_.size() == 0) return true;
+  out.failure = HttpFailure::Connect;
+  out.error = "the proxy " + nearest() + " answered " + std::to_string(answer.get().result_int()) + " when asked for " +
+              url_.authority();
+  return false;
+}
+
 bool HttpConnection::open(Deadline deadline, HttpResponse& out) {
-  auto resolved = resolve_until(url_.host, url_.port, deadline);
+  const std::string& host = via_.host.empty() ? url_.host : via_.host;
+  auto resolved = resolve_until(host, via_.host.empty() ? url_.port : via_.port, deadline);
   if (!resolved) {
     out.failure = HttpFailure::Timeout;
-    out.error = "the name '" + url_.host + "' was not resolved in time; check the machine's DNS";
+    out.error = "the name '" + host + "' was not resolved in time; check the machine's DNS";
     return false;
   }
   if (!*resolved) {
     out.failure = HttpFailure::Connect;
-    out.error = "the name '" + url_.host + "' cannot be resolved: " + resolved->error().message();
+    out.error = "the name '" + host + "' cannot be resolved: " + resolved->error().message();
     return false;
   }
   Error error = step(deadline, [&](auto done) { tcp().async_connect(**resolved, std::move(done)); });
   if (error == asio::error::timed_out) {
     out.failure = HttpFailure::Timeout;
-    out.error = "no connection with " + url_.authority() + " in time; check the address and firewalls";
+    out.error = "no connection with " + nearest() + " in time; check the address and firewalls";
     return false;
   }
   if (error) {
     out.failure = HttpFailure::Connect;
     out.error = error == asio::error::connection_refused
-                    ? "nothing listens on " + url_.authority() + " (connection refused)"
-                    : "no connection with " + url_.authority() + ": " + error.message();
+                    ? "nothing listens on " + nearest() + " (connection refused)"
+                    : "no connection with " + nearest() + ": " + error.message();
     return false;
   }
   Error ignored;
   tcp().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
   if (!tls_) return true;
+  if (!via_.host.empty() && !tunnel(deadline, out)) return false;
   expect_peer(tls_->native_handle(), url_.host);
   error = step(deadline, [&](auto done) { tls_->async_handshake(asio::ssl::stream_base::client, std::move(done)); });
   if (!error) return true;

@@ -36,8 +36,8 @@ class HttpConnection {
   using Message = boost::beast::http::request<boost::beast::http::string_body>;
   using Parser = boost::beast::http::response_parser<boost::beast::http::string_body>;
 
-  // `context` is null for plain HTTP.
-  HttpConnection(boost::asio::io_context& loop, HttpUrl url, TlsFiles files,
+  // `context` is null for plain HTTP. With `via` the first step is to the proxy; over it, TLS is agreed on with the peer.
+  HttpConnection(boost::asio::io_context& loop, HttpUrl url, HttpVia via, TlsFiles files,
                  std::shared_ptr<boost::asio::ssl::context> context);
 
   // Each fills failure and error if it fails; the connection is then of no more use.
@@ -56,11 +56,14 @@ class HttpConnection {
   auto with_stream(Use use);
   boost::beast::tcp_stream& tcp();
   const boost::beast::tcp_stream& tcp() const;
+  bool tunnel(Deadline deadline, HttpResponse& out);
+  std::string nearest() const;  // host:port of whom the connection is made with
   void fail(const char* doing, const Error& error, HttpResponse& out);
   void take(Parser& parser, HttpResponse& out);
 
   boost::asio::io_context& loop_;
   const HttpUrl url_;
+  const HttpVia via_;
   const TlsFiles files_;
   const std::shared_ptr<boost::asio::ssl::context> context_;
   std::unique_ptr<boost::beast::tcp_stream> plain_;

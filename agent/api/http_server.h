@@ -23,6 +23,10 @@ struct WebRequest {
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   std::string accept;
   std::string accept_encoding;
+  std::string user_agent;
+  std::string scrape_timeout;            // X-Prometheus-Scrape-Timeout-Seconds
+  std::string peer;                      // address of who asks, without port
+  std::weak_ptr<const void> connection;  // lives as long as it does
 
   bool has(std::string_view key) const;
   std::string_view get(std::string_view key) const;  // the first; empty if absent
@@ -33,6 +37,8 @@ struct WebReply {
   std::string content_type = "text/plain; charset=utf-8";
   std::string content_encoding;
   std::string body;
+  std::function<void()> on_sent = {};  // all of it is with the peer's kernel or on its way there
+  bool comes_again = false;            // the connection may be idle for idle_timeout_again_ns
 };
 
 using WebHandler = std::function<WebReply(const WebRequest&)>;
@@ -45,6 +51,7 @@ struct HttpServerOptions {
   std::size_t max_body_bytes = 4 * 1024;      // no handler reads one: 413 beyond
   std::size_t max_url_bytes = 2 * 1024;       // 414 beyond
   uint64_t idle_timeout_ns = 30'000'000'000;  // for a request to arrive, and for an answer to be taken
+  uint64_t idle_timeout_again_ns = 330'000'000'000;  // between the visits of a scraper: who keeps its connection is known
 };
 
 struct HttpServerStats {

@@ -100,7 +100,8 @@ void HttpSession::read() {
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(host_->options.max_header_bytes));
   parser_->body_limit(host_->options.max_body_bytes);
-  stream_.expires_after(std::chrono::nanoseconds(host_->options.idle_timeout_ns));
+  stream_.expires_after(std::chrono::nanoseconds(comes_again_ ? host_->options.idle_timeout_again_ns
+                                                              : host_->options.idle_timeout_ns));
   // Header and body apart: read in one go, Boost 1.74 forgets that Content-Length was over the limit.
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -155,6 +156,12 @@ WebReply HttpSession::answer_to(const Request& request) {
   made.method = std::string(view(request.method_string()));
   made.accept = std::string(view(request[http::field::accept]));
   made.accept_encoding = std::string(view(request[http::field::accept_encoding]));
+  made.user_agent = std::string(view(request[http::field::user_agent]));
+  made.scrape_timeout = std::string(view(request["X-Prometheus-Scrape-Timeout-Seconds"]));
+  beast::error_code unknown;
+  const auto from = stream_.socket().remote_endpoint(unknown);
+  if (!unknown) made.peer = from.address().to_string();
+  made.connection = weak_from_this();
   if (!parse_target(view(request.target()), made)) return sentence(400, "The URL is malformed.");
   try {
     return host_->answer(made);
@@ -181,10 +188,13 @@ void HttpSession::write(WebReply reply, unsigned version, bool keep_alive, bool 
   response->keep_alive(keep_alive);
   response->content_length(reply.body.size());
   if (!head) response->body() = std::move(reply.body);
+  comes_again_ = reply.comes_again && keep_alive;
   stream_.expires_after(std::chrono::nanoseconds(host_->options.idle_timeout_ns));
   http::async_write(stream_, *response,
-                    [self = shared_from_this(), response, keep_alive](beast::error_code error, std::size_t) {
+                    [self = shared_from_this(), response, keep_alive, on_sent = std::move(reply.on_sent)](
+                        beast::error_code error, std::size_t) {
                       if (error) return self->host_->failed();
+                      if (on_sent) on_sent();
                       if (keep_alive)
                         self->read();
                       else

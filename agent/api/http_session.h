@@ -47,6 +47,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   boost::beast::tcp_stream stream_;
   const std::shared_ptr<const HttpSessionHost> host_;
   const std::function<void(HttpSession*)> on_end_;
+  bool comes_again_ = false;  // the peer may wait for longer before its next request
   boost::beast::flat_buffer buffer_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
 };

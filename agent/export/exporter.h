@@ -20,6 +20,9 @@ struct ExporterStats {
   uint64_t points_superseded = 0;  // replaced by a newer point of the same stream before they were sent: totals stay
                                    // right, resolution is lost
   uint64_t retries = 0;
+  uint64_t halved = 0;           // refused requests that went out again in two parts
+  uint64_t scrapers = 0;         // of /metrics, that come again and again
+  uint64_t ended_unscraped = 0;  // series of /metrics that went before each scraper had their last value
   uint64_t bytes_sent = 0;  // of requests, before gRPC's compression; over HTTP after gzip
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;

@@ -31,7 +31,9 @@ Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options, std::s
   std::unique_ptr<OtlpSender> sender;
   if (options.protocol == OtlpProtocol::HttpProtobuf) {
     if (!http) return Error("OTLP over HTTP needs an HTTP client");
-    sender = make_http_sender(options, std::move(http));
+    auto made = make_http_sender(options, std::move(http));
+    if (!made) return made.error().with("OTLP over HTTP");
+    sender = std::move(*made);
   } else {
     auto made = make_grpc_sender(options);
     if (!made) return made.error().with("OTLP over gRPC");

@@ -57,6 +57,7 @@ class OtlpExporter final : public Exporter {
   void settled();
   void drop(uint32_t points);
   void part();
+  void halve();
   void retry_later(const SendResult& result);
   void give_back();
   void merge_oldest();
@@ -97,6 +98,7 @@ class OtlpExporter final : public Exporter {
   Backoff backoff_;
   std::optional<Sending> sending_;
   std::deque<Request> requests_;  // the one on its way, and its halves
+  uint32_t halves_left_ = 0;      // requests that may still be made of refused ones, in this batch
   bool from_disk_ = false;
   uint64_t disk_retry_ns_ = 0;  // CLOCK_MONOTONIC; a write failed: batches go out directly until then
   DiskQueueLosses published_losses_;

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 
 #include "agent/base/clock.h"
@@ -18,6 +19,9 @@ using Verdict = SendResult::Verdict;
 constexpr uint64_t kLogEvery = 60'000'000'000;
 // A receiver that refuses one monstrous point as too large must not make all later requests tiny.
 constexpr uint64_t kSmallestLearnedLimit = 256 << 10;
+
+// To find one bad Resource of n takes two requests for each halving.
+uint32_t halves_of(uint32_t resources) { return resources < 2 ? 0 : 2 * static_cast<uint32_t>(std::bit_width(resources - 1)); }
 
 }  // namespace
 
@@ -63,6 +67,7 @@ bool OtlpExporter::take_work(Lock& lock) {
     if (!sending_ && !batch) {
       if (auto record = disk_->front()) {
         from_disk_ = true;
+        halves_left_ = halves_of(count_resources(record->bytes));
         requests_.push_back({std::make_shared<const std::string>(std::move(record->bytes)), record->points});
       }
     } else {
@@ -83,6 +88,7 @@ void OtlpExporter::begin(BatchPtr batch) {
   sending_->batch = converts_ ? delta_.convert(*batch) : std::move(batch);
   from_disk_ = false;
   limit_ = learned_limit_;
+  halves_left_ = halves_of(static_cast<uint32_t>(sending_->batch->resources.size()));
 }
 
 // The next request of the batch; false if it is done.
@@ -121,6 +127,7 @@ void OtlpExporter::send_one(Lock& lock) {
   switch (result.verdict) {
     case Verdict::Delivered: return settled();
     case Verdict::Rejected: return drop(request.points);
+    case Verdict::Refused: return halve();
     case Verdict::TooLarge: return part();
     case Verdict::Retry: return retry_later(result);
   }
@@ -169,6 +176,22 @@ void OtlpExporter::part() {
   learned_limit_ = std::min(learned_limit_, std::max(limit_, kSmallestLearnedLimit));
   requests_.clear();
   encode_next();
+}
+
+// Prometheus refuses all of a request for one bad sample. Halving finds the one Resource that is to blame, and the others
+// arrive; with several bad ones what is allowed for a batch runs out, and the rest is given up as before.
+void OtlpExporter::halve() {
+  const Request request = requests_.front();
+  std::vector<EncodedRequest> halves;
+  if (halves_left_ >= 2) halves = split_resources(*request.bytes);
+  if (halves.empty()) return drop(request.points);
+  answered();
+  halves_left_ -= 2;
+  stats_.halved++;
+  requests_.pop_front();
+  for (auto half = halves.rbegin(); half != halves.rend(); ++half) {
+    requests_.push_front({std::make_shared<const std::string>(std::move(half->bytes)), half->points});
+  }
 }
 
 void OtlpExporter::retry_later(const SendResult& result) {

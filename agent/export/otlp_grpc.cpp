@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "agent/export/otlp_sender.h"
+#include "agent/export/proxy.h"
 #include "agent/export/tls_files.h"
 
 namespace sonde {
@@ -43,11 +44,12 @@ void quiet_grpc() {
 
 class GrpcSender final : public OtlpSender {
  public:
-  explicit GrpcSender(const OtlpOptions& options) : options_(options), watch_(options.tls) {}
+  GrpcSender(const OtlpOptions& options, std::optional<Proxy> proxy)
+      : options_(options), proxy_(std::move(proxy)), watch_(options.tls) {}
 
   Result<void> connect() {
     if (!options_.uses_tls()) {
-      channel_ = grpc::CreateCustomChannel(options_.grpc_target(), grpc::InsecureChannelCredentials(), arguments());
+      channel_ = grpc::CreateCustomChannel(target(), grpc::InsecureChannelCredentials(), arguments());
       return {};
     }
     watch_.changed();
@@ -57,7 +59,7 @@ class GrpcSender final : public OtlpSender {
     tls.pem_root_certs = std::move(material->ca);
     tls.pem_cert_chain = std::move(material->certificate);
     tls.pem_private_key = std::move(material->key);
-    channel_ = grpc::CreateCustomChannel(options_.grpc_target(), grpc::SslCredentials(tls), arguments());
+    channel_ = grpc::CreateCustomChannel(target(), grpc::SslCredentials(tls), arguments());
     return {};
   }
 
@@ -74,6 +76,7 @@ class GrpcSender final : public OtlpSender {
     SendResult result = status.ok() ? judge_response(text_of(answer))
                                     : judge_grpc(status.error_code(), status.error_message(), status.error_details());
     result.sent_bytes = request->size();
+    if (proxy_ && !status.ok()) result.message += ", through " + proxy_->text();
     // A channel that lost its connection waits by itself before it tries again; ours is to decide when.
     if (!status.ok() && channel_->GetState(false) != GRPC_CHANNEL_READY) channel_.reset();
     return result;
@@ -86,6 +89,13 @@ class GrpcSender final : public OtlpSender {
   }
 
  private:
+  std::string target() const { return proxy_ ? "dns:///" + proxy_->authority() : options_.grpc_target(); }
+
+  std::string receiver_authority() const {
+    const std::string target = options_.grpc_target();
+    return target.substr(target.starts_with("dns:///") ? 7 : target.rfind('/') + 1);
+  }
+
   grpc::ChannelArguments arguments() const {
     grpc::ChannelArguments arguments;
     arguments.SetUserAgentPrefix(std::string(kOtlpUserAgent));
@@ -93,6 +103,16 @@ class GrpcSender final : public OtlpSender {
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // its own reading of the environment knows no ranges of addresses
+    if (proxy_) {
+      // What gRPC's proxy mapper would set: connected to the proxy, but speaking with the receiver.
+      const std::string receiver = receiver_authority();
+      arguments.SetString("grpc.http_connect_server", receiver);
+      if (!proxy_->authorization.empty()) {
+        arguments.SetString("grpc.http_connect_headers", "Proxy-Authorization:" + proxy_->authorization);
+      }
+      arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, receiver);
+    }
     if (options_.keepalive_ns > 0) {
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options_.keepalive_ns / 1'000'000));
       arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -129,6 +149,7 @@ class GrpcSender final : public OtlpSender {
   }
 
   const OtlpOptions options_;
+  const std::optional<Proxy> proxy_;
   TlsFilesWatch watch_;
   std::shared_ptr<grpc::Channel> channel_;
   std::mutex mutex_;
@@ -140,7 +161,9 @@ class GrpcSender final : public OtlpSender {
 
 Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options) {
   quiet_grpc();
-  auto sender = std::make_unique<GrpcSender>(options);
+  auto proxy = proxy_for(options, process_environment());
+  if (!proxy) return proxy.error();
+  auto sender = std::make_unique<GrpcSender>(options, std::move(*proxy));
   if (auto connected = sender->connect(); !connected) return connected.error();
   return std::unique_ptr<OtlpSender>(std::move(sender));
 }

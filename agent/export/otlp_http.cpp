@@ -5,6 +5,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/export/otlp_sender.h"
+#include "agent/export/proxy.h"
 
 namespace sonde {
 namespace {
@@ -30,8 +31,8 @@ std::string gzipped(const std::string& text) {
 
 class HttpSender final : public OtlpSender {
  public:
-  HttpSender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http)
-      : options_(options), http_(std::move(http)) {}
+  HttpSender(const OtlpOptions& options, std::optional<Proxy> proxy, std::shared_ptr<HttpTransport> http)
+      : options_(options), proxy_(std::move(proxy)), http_(std::move(http)) {}
 
   SendResult send(const std::shared_ptr<const std::string>& request) override {
     if (cancelled_) return {.verdict = SendResult::Verdict::Retry, .code = "CANCELLED", .message = "the agent stops"};
@@ -48,9 +49,11 @@ class HttpSender final : public OtlpSender {
     }
     post.timeout_ns = options_.timeout_ns;
     post.tls = options_.tls;
+    if (proxy_) post.via = {proxy_->host, proxy_->port, proxy_->authorization};
     const uint64_t sent = post.body.size();
     SendResult result = judge_http(http_->post(post), realtime_ns());
     result.sent_bytes = sent;
+    if (proxy_ && result.verdict != SendResult::Verdict::Delivered) result.message += ", through " + proxy_->text();
     return result;
   }
 
@@ -59,14 +62,17 @@ class HttpSender final : public OtlpSender {
 
  private:
   const OtlpOptions options_;
+  const std::optional<Proxy> proxy_;
   const std::shared_ptr<HttpTransport> http_;
   std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<OtlpSender> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http) {
-  return std::make_unique<HttpSender>(options, std::move(http));
+Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http) {
+  auto proxy = proxy_for(options, process_environment());
+  if (!proxy) return proxy.error();
+  return std::unique_ptr<OtlpSender>(std::make_unique<HttpSender>(options, std::move(*proxy), std::move(http)));
 }
 
 }  // namespace sonde

@@ -95,6 +95,9 @@ SendResult judge_grpc(int code, const std::string& message, const std::string& d
         result.verdict = Verdict::Retry;
       }
       break;
+    case grpc::INVALID_ARGUMENT:
+    case grpc::INTERNAL:
+    case grpc::UNKNOWN: result.verdict = Verdict::Refused; break;
     default: break;
   }
   return result;
@@ -140,6 +143,8 @@ SendResult judge_http(const HttpResponse& response, uint64_t now_ns) {
   result.message = fmt::format("the receiver answered HTTP {}: {}", response.status, readable(text));
   if (response.status == 413) {
     result.verdict = Verdict::TooLarge;
+  } else if (response.status == 400 || response.status == 500) {
+    result.verdict = Verdict::Refused;
   } else if (response.status != 429 && response.status != 502 && response.status != 503 && response.status != 504) {
     result.verdict = Verdict::Rejected;
   }

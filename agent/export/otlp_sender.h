@@ -19,6 +19,7 @@ struct SendResult {
     Delivered,
     Retry,     // the same request may be sent again, later
     Rejected,  // never again: it is lost
+    Refused,   // the same, but for what is in it: parts of it may be taken
     TooLarge,  // again, but in parts
   };
   Verdict verdict = Verdict::Delivered;
@@ -48,7 +49,7 @@ class OtlpSender {
 };
 
 Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options);
-std::unique_ptr<OtlpSender> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http);
+Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http);
 
 inline constexpr std::string_view kOtlpUserAgent = "Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/" SONDE_VERSION;
 

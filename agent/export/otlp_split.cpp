@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/otlp_split.h"
 
+#include <google/protobuf/io/coded_stream.h>
+
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb.h"
 
 namespace sonde {
@@ -85,7 +87,42 @@ uint32_t middle(const ExportMetricsServiceRequest& request, uint32_t total) {
   return best;
 }
 
+// Calls visit(begin, end) for the bytes of each field of the outermost message, tags included. False: not a request.
+template <typename Visit>
+bool for_each_resource(const std::string& bytes, Visit visit) {
+  const auto* const data = reinterpret_cast<const uint8_t*>(bytes.data());
+  google::protobuf::io::CodedInputStream in(data, static_cast<int>(bytes.size()));
+  while (in.CurrentPosition() < static_cast<int>(bytes.size())) {
+    const int begin = in.CurrentPosition();
+    uint32_t length = 0;
+    constexpr uint32_t kResourceMetrics = 1 << 3 | 2;
+    if (in.ReadTag() != kResourceMetrics || !in.ReadVarint32(&length) || !in.Skip(static_cast<int>(length))) return false;
+    visit(static_cast<size_t>(begin), static_cast<size_t>(in.CurrentPosition()));
+  }
+  return true;
+}
+
+uint32_t points_of(const std::string& bytes) {
+  ExportMetricsServiceRequest request;
+  return request.ParseFromString(bytes) ? count_points(request) : 0;
+}
+
 }  // namespace
+
+uint32_t count_resources(const std::string& bytes) {
+  uint32_t count = 0;
+  return for_each_resource(bytes, [&](size_t, size_t) { count++; }) ? count : 0;
+}
+
+std::vector<EncodedRequest> split_resources(const std::string& bytes) {
+  std::vector<size_t> ends;
+  if (!for_each_resource(bytes, [&](size_t, size_t end) { ends.push_back(end); }) || ends.size() < 2) return {};
+  const size_t cut = ends[ends.size() / 2 - 1];
+  EncodedRequest first{bytes.substr(0, cut), 0}, second{bytes.substr(cut), 0};
+  first.points = points_of(first.bytes);
+  second.points = points_of(second.bytes);
+  return {std::move(first), std::move(second)};
+}
 
 std::vector<EncodedRequest> split_request(const std::string& bytes) {
   ExportMetricsServiceRequest request;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "agent/base/clock.h"
 #include "agent/export/prometheus_format.h"
 
 namespace sonde {
@@ -10,8 +11,10 @@ namespace sonde {
 PrometheusExporter::PrometheusExporter(PrometheusOptions options)
     : options_(std::move(options)), state_(options_.max_series) {}
 
+uint64_t PrometheusExporter::now() const { return options_.clock ? options_.clock() : boottime_ns(); }
+
 void PrometheusExporter::push(BatchPtr batch) {
-  std::size_t dropped = state_.update(*batch);
+  std::size_t dropped = state_.update(*batch, now());
   std::lock_guard lock(stats_mutex_);
   stats_.batches++;
   stats_.points_dropped += dropped;
@@ -23,20 +26,25 @@ void PrometheusExporter::push(BatchPtr batch) {
 
 ExporterStats PrometheusExporter::stats() const {
   std::lock_guard lock(stats_mutex_);
-  return stats_;
+  ExporterStats stats = stats_;
+  stats.scrapers = state_.scrapers(now());
+  stats.ended_unscraped = state_.ended_unscraped();
+  return stats;
 }
 
-Exposition PrometheusExporter::render(std::string_view accept, std::string_view accept_encoding) const {
-  PrometheusFamilies families(state_.snapshot(), options_.legacy_names);
-  Negotiated negotiated = negotiate_format(accept);
+Exposition PrometheusExporter::render(const ScrapeRequest& request) {
+  PrometheusState::Look look = state_.look(request.peer, now());
+  PrometheusFamilies families(std::move(look.series), options_.legacy_names);
+  Negotiated negotiated = negotiate_format(request.accept);
   Exposition out;
+  out.visit = look.visit;
   out.content_type = std::move(negotiated.content_type);
   switch (negotiated.format) {
     case PrometheusFormat::Text: out.body = render_text(families); break;
     case PrometheusFormat::OpenMetrics: out.body = render_openmetrics(families, options_.created); break;
     case PrometheusFormat::Protobuf: out.body = render_protobuf(families); break;
   }
-  if (accepts_gzip(accept_encoding)) {
+  if (accepts_gzip(request.accept_encoding)) {
     Result<std::string> packed = gzip(out.body);
     if (packed) {
       out.body = std::move(*packed);

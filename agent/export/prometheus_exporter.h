@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -20,12 +21,21 @@ struct PrometheusOptions {
   bool created = true;                   // _created samples in OpenMetrics; protobuf always carries the start time
   std::size_t max_series = 100'000;      // beyond it new series are dropped and counted
   std::string destination = "/metrics";  // for the start-up log: http://[::]:18080/metrics
+  std::function<uint64_t()> clock;       // CLOCK_BOOTTIME in nanoseconds; for tests
+};
+
+// The headers' values are empty if absent.
+struct ScrapeRequest {
+  std::string_view accept;
+  std::string_view accept_encoding;
+  const ScrapePeer* peer = nullptr;  // null: nobody who is followed; all values as they are
 };
 
 struct Exposition {
   std::string content_type;
   std::string content_encoding;  // "gzip" or empty
   std::string body;
+  Scrapers::Visit visit;  // for delivered()
 };
 
 class PrometheusExporter : public Exporter {
@@ -39,15 +49,18 @@ class PrometheusExporter : public Exporter {
   // points_sent: samples rendered; failures["duplicate"]: series left out because an other one had the same labels.
   ExporterStats stats() const override;
 
-  // Called from any thread. Both are the values of the request's headers, empty if absent.
-  Exposition render(std::string_view accept, std::string_view accept_encoding) const;
+  // Both from any thread. What a scraper had counts only once it has left: delivered().
+  Exposition render(const ScrapeRequest& request);
+  void delivered(const Scrapers::Visit& visit) { state_.took(visit, now()); }
 
   // The same newest values for other faces (gRPC, reports).
   std::vector<ResourceSeriesPtr> snapshot() const { return state_.snapshot(); }
 
  private:
+  uint64_t now() const;
+
   const PrometheusOptions options_;
-  PrometheusState state_;
+  mutable PrometheusState state_;
   mutable std::mutex stats_mutex_;
   mutable ExporterStats stats_;
 };

@@ -73,6 +73,11 @@ void report(SelfSink& sink, const ExportStats& stats) {
   sink.value(SelfMetric::ExportPointsDropped, stats.points_dropped, {name});
   sink.value(SelfMetric::ExportPointsSuperseded, stats.points_superseded, {name});
   sink.value(SelfMetric::ExportRetries, stats.retries, {name});
+  if (name == "otlp") sink.value(SelfMetric::ExportHalved, stats.halved, {name});
+  if (name == "prometheus") {
+    sink.value(SelfMetric::ExportScrapers, stats.scrapers, {name});
+    sink.value(SelfMetric::ExportEndedUnscraped, stats.ended_unscraped, {name});
+  }
   sink.value(SelfMetric::ExportBytes, stats.bytes_sent, {name});
   for (const auto& [code, times] : stats.failures) sink.value(SelfMetric::ExportFailures, times, {name, code});
   sink.value(SelfMetric::ExportQueueBatches, stats.queued_batches, {name});

@@ -21,6 +21,8 @@ constexpr AttributeSpec kDetour[] = {
 constexpr AttributeSpec kNames[] = {{"sonde.identity.source", "podsApi, kubelet, apiServer, cgroup"}};
 constexpr AttributeSpec kQueue[] = {{"sonde.queue", "name of the queue"}};
 constexpr AttributeSpec kExporter[] = {{"sonde.exporter", "otlp, prometheus, file"}};
+constexpr AttributeSpec kOtlp[] = {{"sonde.exporter", "otlp"}};
+constexpr AttributeSpec kPrometheus[] = {{"sonde.exporter", "prometheus"}};
 constexpr AttributeSpec kFailure[] = {{"sonde.exporter", "otlp, prometheus, file"},
                                       {"error.type", "UNAVAILABLE, http_503, tls, ..."}};
 
@@ -85,6 +87,11 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.export.points.superseded", "{point}", kCounter,
           "Points replaced by a newer one of the same series before they were sent: the totals stay right.", kExporter),
     whole("sonde.agent.export.retries", "{request}", kCounter, "Requests sent again.", kExporter),
+    whole("sonde.agent.export.halved", "{request}", kCounter,
+          "Refused requests that were sent once more in two parts, so that one bad series spoils no others.", kOtlp),
+    whole("sonde.agent.export.scrapers", "{scraper}", kGauge, "Who reads /metrics again and again.", kPrometheus),
+    whole("sonde.agent.export.ended_unscraped", "{series}", kCounter,
+          "Ended series that left /metrics before each scraper had their last value.", kPrometheus),
     whole("sonde.agent.export.io", "By", kCounter, "Bytes sent on the wire.", kExporter),
     whole("sonde.agent.export.failures", "{request}", kCounter, "Requests that failed, by code.", kFailure),
     whole("sonde.agent.export.queue.batches", "{batch}", kGauge, "Batches that wait in the exporter.", kExporter),

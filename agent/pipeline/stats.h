@@ -113,6 +113,9 @@ struct ExportStats {
   uint64_t points_dropped = 0;
   uint64_t points_superseded = 0;
   uint64_t retries = 0;
+  uint64_t halved = 0;           // OTLP: refused requests that went out again in two parts
+  uint64_t scrapers = 0;         // of /metrics
+  uint64_t ended_unscraped = 0;  // of /metrics: series that went before each scraper had their last value
   uint64_t bytes_sent = 0;
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;

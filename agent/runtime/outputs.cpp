@@ -46,6 +46,9 @@ ExportStats as_pipeline_stats(const Exporter& exporter) {
   to.points_dropped = from.points_dropped;
   to.points_superseded = from.points_superseded;
   to.retries = from.retries;
+  to.halved = from.halved;
+  to.scrapers = from.scrapers;
+  to.ended_unscraped = from.ended_unscraped;
   to.bytes_sent = from.bytes_sent;
   to.queued_batches = from.queued_batches;
   to.queued_bytes = from.queued_bytes;

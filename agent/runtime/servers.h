@@ -19,7 +19,7 @@
 namespace sonde {
 
 struct ServerSources {
-  const PrometheusExporter* metrics = nullptr;
+  PrometheusExporter* metrics = nullptr;
   std::function<std::string()> status, pods, report, policies;                               // JSON
   std::function<std::string(const std::string& pod, const std::string& container)> explain;  // likewise
   std::function<Result<void>()> alive, ready;

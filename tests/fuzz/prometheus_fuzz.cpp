@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
 
   PrometheusExporter exporter;
   exporter.push(batch_of(key.empty() ? "k" : key, value));
-  const Exposition got = exporter.render(accept, "");
+  const Exposition got = exporter.render({accept, ""});
   require(got.content_encoding.empty() && !got.content_type.empty());
   if (got.content_type.starts_with("text/plain") || got.content_type.starts_with("application/openmetrics-text")) {
     require(is_utf8(got.body) && got.body.ends_with('\n'));

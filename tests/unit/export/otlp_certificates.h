@@ -29,13 +29,13 @@ class Authority {
 
   std::string certificate() const { return pem(certificate_.get()); }
 
-  // Valid from an hour ago until so many seconds from now on; for localhost and 127.0.0.1.
+  // Valid from an hour ago until so many seconds from now on; for localhost, 127.0.0.1 and collector.example.
   Pem issue(const std::string& name, long seconds = 3600) const {
     std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(new_key(), EVP_PKEY_free);
     std::unique_ptr<X509, decltype(&X509_free)> made(X509_new(), X509_free);
     fill(made.get(), name, key.get(), seconds);
     X509_set_issuer_name(made.get(), X509_get_subject_name(certificate_.get()));
-    extend(made.get(), NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+    extend(made.get(), NID_subject_alt_name, "DNS:localhost,DNS:collector.example,IP:127.0.0.1");
     sign(made.get());
     BIO* out = BIO_new(BIO_s_mem());
     PEM_write_bio_PrivateKey(out, key.get(), nullptr, nullptr, 0, nullptr, nullptr);

@@ -79,6 +79,45 @@ TEST(OtlpExporterTest, RetriesRetryableCodesAndNoOthers) {
   }
 }
 
+// Refuses, as Prometheus does, a request in which one of the bad pods is.
+OtlpServer::Answer refusing(std::set<std::string> bad) {
+  return [bad = std::move(bad)](size_t, const pb::ExportMetricsServiceRequest& request, auto*) {
+    for (const std::string& text : number_points(request)) {
+      if (bad.contains(text.substr(0, text.find(' ')))) return grpc::Status(grpc::INVALID_ARGUMENT, "out of bounds");
+    }
+    return grpc::Status::OK;
+  };
+}
+
+TEST(OtlpExporterTest, OneBadResourceSpoilsNoOthers) {
+  constexpr int kPods = 100;
+  for (const char* bad : {"pod-0", "pod-41", "pod-99"}) {
+    OtlpServer server(refusing({bad}));
+    auto exporter = make(quick(server.url()));
+    exporter->push(many_sums(kPods, 3));
+    exporter->flush(20 * kSecondNs);
+    EXPECT_EQ(server.accepted().size(), 3U * (kPods - 1)) << bad;
+    const auto stats = exporter->stats();
+    EXPECT_EQ(stats.points_sent, 3U * (kPods - 1)) << bad;
+    EXPECT_EQ(stats.points_dropped, 3U) << bad;
+    EXPECT_LE(stats.halved, 7U) << bad;  // log2(100), rounded up
+    EXPECT_LE(server.received().size(), 1U + 2 * 7) << bad;
+    EXPECT_EQ(stats.failures.at("INVALID_ARGUMENT"), stats.halved + 1) << bad;
+  }
+}
+
+TEST(OtlpExporterTest, HalvingIsBoundedWhereAllIsRefused) {
+  OtlpServer server([](size_t, const auto&, auto*) { return grpc::Status(grpc::INTERNAL, "no"); });
+  auto exporter = make(quick(server.url()));
+  exporter->push(many_sums(64, 1));
+  exporter->flush(20 * kSecondNs);
+  EXPECT_EQ(exporter->stats().points_dropped, 64U);
+  EXPECT_LE(server.received().size(), 1U + 2 * 6);
+  exporter->push(many_sums(64, 1, 2, kStart + 2 * kPeriod));  // the next interval may try as often
+  exporter->flush(20 * kSecondNs);
+  EXPECT_EQ(exporter->stats().halved, 2 * 6U);
+}
+
 TEST(OtlpExporterTest, WaitsAsLongAsRetryInfoSays) {
   for (auto code : {grpc::RESOURCE_EXHAUSTED, grpc::UNAVAILABLE}) {
     OtlpServer server([&](size_t n, const auto&, auto*) {

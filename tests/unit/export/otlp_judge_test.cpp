@@ -27,7 +27,10 @@ TEST(JudgeGrpc, RetriesExactlyTheRetryableCodes) {
   for (int code = 1; code <= 16; code++) {
     const bool retryable = code == grpc::CANCELLED || code == grpc::DEADLINE_EXCEEDED || code == grpc::ABORTED ||
                            code == grpc::OUT_OF_RANGE || code == grpc::UNAVAILABLE || code == grpc::DATA_LOSS;
-    EXPECT_EQ(judge_grpc(code, "x", "").verdict, retryable ? Verdict::Retry : Verdict::Rejected) << code;
+    EXPECT_EQ(judge_grpc(code, "x", "").verdict, retryable                                      ? Verdict::Retry
+              : code == 2 || code == 3 || code == 13 ? Verdict::Refused
+                                                     : Verdict::Rejected)
+        << code;
   }
 }
 
@@ -68,7 +71,10 @@ TEST(JudgeHttp, RetriesExactlyTheRetryableStatuses) {
     if (status == 429 || status == 502 || status == 503 || status == 504) {
       EXPECT_EQ(verdict, Verdict::Retry) << status;
     } else {
-      EXPECT_EQ(verdict, status == 413 ? Verdict::TooLarge : Verdict::Rejected) << status;
+      EXPECT_EQ(verdict, status == 413                    ? Verdict::TooLarge
+                         : status == 400 || status == 500 ? Verdict::Refused
+                                                          : Verdict::Rejected)
+          << status;
     }
   }
   EXPECT_EQ(judge_http(http(200), 0).verdict, Verdict::Delivered);

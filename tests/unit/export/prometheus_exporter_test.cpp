@@ -64,7 +64,7 @@ std::string protobuf_as_text(const std::string& body) {
 TEST(PrometheusExporter, TextGolden) {
   PrometheusExporter exporter;
   exporter.push(two_containers());
-  Exposition got = exporter.render("", "");
+  Exposition got = exporter.render({"", ""});
   EXPECT_EQ(got.content_type, "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(got.content_encoding, "");
   ExpositionReader reader(got.body, false);
@@ -76,7 +76,7 @@ TEST(PrometheusExporter, TextGolden) {
 TEST(PrometheusExporter, OpenMetricsGolden) {
   PrometheusExporter exporter;
   exporter.push(two_containers());
-  Exposition got = exporter.render(kOpenMetrics, "");
+  Exposition got = exporter.render({kOpenMetrics, ""});
   EXPECT_TRUE(got.content_type.starts_with("application/openmetrics-text; version=1.0.0; charset=utf-8"));
   ExpositionReader reader(got.body, true);
   EXPECT_TRUE(reader.errors.empty()) << reader.errors[0];
@@ -87,7 +87,7 @@ TEST(PrometheusExporter, OpenMetricsGolden) {
 TEST(PrometheusExporter, ProtobufGolden) {
   PrometheusExporter exporter;
   exporter.push(two_containers());
-  Exposition got = exporter.render(kProtobuf, "");
+  Exposition got = exporter.render({kProtobuf, ""});
   EXPECT_TRUE(got.content_type.starts_with("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily"));
   expect_golden("prometheus_protobuf.textproto", protobuf_as_text(got.body));
 }
@@ -95,23 +95,23 @@ TEST(PrometheusExporter, ProtobufGolden) {
 TEST(PrometheusExporter, CreatedCanBeLeftOut) {
   PrometheusExporter exporter({.created = false});
   exporter.push(two_containers());
-  std::string body = exporter.render(kOpenMetrics, "").body;
+  std::string body = exporter.render({kOpenMetrics, ""}).body;
   EXPECT_EQ(body.find("_created"), std::string::npos);
   EXPECT_TRUE(body.ends_with("# EOF\n"));
 }
 
 TEST(PrometheusExporter, NothingYetIsAValidAnswer) {
   PrometheusExporter exporter;
-  EXPECT_EQ(exporter.render("", "").body, "");
-  EXPECT_EQ(exporter.render(kOpenMetrics, "").body, "# EOF\n");
-  EXPECT_EQ(exporter.render(kProtobuf, "").body, "");
+  EXPECT_EQ(exporter.render({"", ""}).body, "");
+  EXPECT_EQ(exporter.render({kOpenMetrics, ""}).body, "# EOF\n");
+  EXPECT_EQ(exporter.render({kProtobuf, ""}).body, "");
 }
 
 TEST(PrometheusExporter, GzipIsTheSameText) {
   PrometheusExporter exporter;
   exporter.push(two_containers());
-  Exposition plain = exporter.render("", "");
-  Exposition packed = exporter.render("", "deflate, gzip;q=0.5");
+  Exposition plain = exporter.render({"", ""});
+  Exposition packed = exporter.render({"", "deflate, gzip;q=0.5"});
   ASSERT_EQ(packed.content_encoding, "gzip");
   EXPECT_LT(packed.body.size(), plain.body.size());
   std::string unpacked(plain.body.size() + 1, '\0');
@@ -136,7 +136,7 @@ TEST(PrometheusExporter, EqualLabelsAreExportedOnceAndCounted) {
   BatchBuilder batch;
   batch.resource(first).integer(kIo, attributes(), 1).resource(second).integer(kIo, attributes(), 2);
   exporter.push(batch.take());
-  ExpositionReader reader(exporter.render("", "").body, false);
+  ExpositionReader reader(exporter.render({"", ""}).body, false);
   EXPECT_TRUE(reader.errors.empty()) << reader.errors[0];
   EXPECT_EQ(reader.samples.size(), 1u);
   EXPECT_EQ(exporter.stats().failures.at("duplicate"), 1u);
@@ -153,9 +153,9 @@ TEST(PrometheusExporter, OwnAttributeWinsOverPromotedAndCollidingKeysAreJoined) 
       kIo, attributes({{"a.b", "1"}, {"a_b", "2"}, {"le", "x"}, {"none", ""}, {"zone", "own"}}), 5);
   exporter.push(batch.take());
   EXPECT_NE(
-      exporter.render("", "").body.find("\nsonde_file_io_bytes_total{a_b=\"1;2\",exported_le=\"x\",zone=\"own\"} 5\n"),
+      exporter.render({"", ""}).body.find("\nsonde_file_io_bytes_total{a_b=\"1;2\",exported_le=\"x\",zone=\"own\"} 5\n"),
       std::string::npos)
-      << exporter.render("", "").body;
+      << exporter.render({"", ""}).body;
 }
 
 TEST(PrometheusExporter, HostileNamesStayOneSample) {
@@ -167,7 +167,7 @@ TEST(PrometheusExporter, HostileNamesStayOneSample) {
   batch.resource(resource).integer(kIo, attributes({{"0bad\nkey\"", std::string("\xff\xc0\x80ok")}}), 5);
   exporter.push(batch.take());
   for (const char* accept : {"", kOpenMetrics}) {
-    std::string body = exporter.render(accept, "").body;
+    std::string body = exporter.render({accept, ""}).body;
     ExpositionReader reader(body, *accept != 0);
     EXPECT_TRUE(reader.errors.empty()) << reader.errors[0];
     EXPECT_EQ(body.find("\nevil"), std::string::npos);
@@ -195,7 +195,7 @@ TEST(PrometheusExporter, LegacyNames) {
       .integer(kCache, with({{"sonde.page_cache.outcome", "hit"}}), 3 * page)
       .integer(kCache, with({{"sonde.page_cache.outcome", "miss"}}), page);
   exporter.push(batch.take());
-  std::string body = exporter.render("", "").body;
+  std::string body = exporter.render({"", ""}).body;
   ExpositionReader reader(body, false);
   EXPECT_TRUE(reader.errors.empty()) << reader.errors[0];
   const std::string base =
@@ -216,7 +216,7 @@ TEST(PrometheusExporter, LegacyNames) {
   EXPECT_EQ(reader.samples["ebpf_cache_hit_rate_percent" + labels], "75");
   EXPECT_EQ(reader.samples["ebpf_cache_miss_rate_percent" + labels], "25");
   EXPECT_EQ(reader.samples["app_write_bytes_total" + labels], "50");
-  EXPECT_TRUE(ExpositionReader(exporter.render(kOpenMetrics, "").body, true).errors.empty());
+  EXPECT_TRUE(ExpositionReader(exporter.render({kOpenMetrics, ""}).body, true).errors.empty());
   // The other names stay.
   EXPECT_NE(body.find("\nsonde_file_io_bytes_total{"), std::string::npos);
 }
@@ -235,7 +235,7 @@ TEST(PrometheusExporter, ScrapesWhileBatchesArrive) {
     }
   });
   for (int i = 0; i < 50; i++) {
-    ExpositionReader reader(exporter.render("", "").body + "", false);
+    ExpositionReader reader(exporter.render({"", ""}).body + "", false);
     if (!exporter.snapshot().empty()) {
       for (const std::string& error : reader.errors)
         if (error != "the last line has no end") ADD_FAILURE() << error;
@@ -275,10 +275,10 @@ TEST(PrometheusExporter, FortyThousandSeries) {
     exporter.push(made);
     return made->points.size() * sizeof(Point);
   });
-  EXPECT_GT(timed("text", [&] { return exporter.render("", "").body.size(); }), 1'000'000u);
-  EXPECT_GT(timed("openmetrics", [&] { return exporter.render(kOpenMetrics, "").body.size(); }), 1'000'000u);
-  EXPECT_GT(timed("protobuf", [&] { return exporter.render(kProtobuf, "").body.size(); }), 1'000'000u);
-  EXPECT_GT(timed("text, gzip", [&] { return exporter.render("", "gzip").body.size(); }), 10'000u);
+  EXPECT_GT(timed("text", [&] { return exporter.render({"", ""}).body.size(); }), 1'000'000u);
+  EXPECT_GT(timed("openmetrics", [&] { return exporter.render({kOpenMetrics, ""}).body.size(); }), 1'000'000u);
+  EXPECT_GT(timed("protobuf", [&] { return exporter.render({kProtobuf, ""}).body.size(); }), 1'000'000u);
+  EXPECT_GT(timed("text, gzip", [&] { return exporter.render({"", "gzip"}).body.size(); }), 10'000u);
 }
 
 }  // namespace

@@ -161,12 +161,12 @@ TEST(PrometheusState, PartsAreJoinedAndEndedSeriesLeave) {
       .integer(kIo, attributes(write), 2)
       .histogram(kDuration, attributes(), -4, {1, 2}, 1);
   first.resource(container(2, "b", "c")).integer(kIo, attributes(read), 3);
-  EXPECT_EQ(state.update(*first.take()), 0u);
+  EXPECT_EQ(state.update(*first.take(), 1), 0u);
   EXPECT_EQ(state.series(), 4u);
 
   BatchBuilder second;  // only one series of the first, in new objects
   second.resource(container(1, "a", "c")).integer(kIo, attributes(write), 20);
-  state.update(*second.take());
+  state.update(*second.take(), 1);
   EXPECT_EQ(value_of(state, 1, kIo, read), 1);
   EXPECT_EQ(value_of(state, 1, kIo, write), 20);
   EXPECT_EQ(value_of(state, 2, kIo, read), 3);
@@ -181,7 +181,7 @@ TEST(PrometheusState, PartsAreJoinedAndEndedSeriesLeave) {
   BatchBuilder third;
   third.resource(container(1, "a", "c")).ended(kIo, attributes(read));
   third.resource(container(2, "b", "c")).ended(kIo, attributes(read));
-  state.update(*third.take());
+  state.update(*third.take(), 1);
   EXPECT_EQ(value_of(state, 1, kIo, read), -1);
   EXPECT_EQ(value_of(state, 1, kIo, write), 20);
   EXPECT_EQ(state.series(), 2u);
@@ -189,7 +189,7 @@ TEST(PrometheusState, PartsAreJoinedAndEndedSeriesLeave) {
 
   BatchBuilder again;  // an end mark of what was never there
   again.resource(container(7, "z", "c")).ended(kIo, attributes(read));
-  state.update(*again.take());
+  state.update(*again.take(), 1);
   EXPECT_EQ(state.snapshot().size(), 1u);
 }
 
@@ -198,11 +198,11 @@ TEST(PrometheusState, FullStateDropsNewSeriesAndCounts) {
   BatchBuilder batch;
   for (uint64_t id = 1; id <= 5; id++)
     batch.resource(container(id, std::to_string(id), "c")).integer(kIo, attributes(), 1);
-  EXPECT_EQ(state.update(*batch.take()), 2u);
+  EXPECT_EQ(state.update(*batch.take(), 1), 2u);
   EXPECT_EQ(state.series(), 3u);
   BatchBuilder next;  // the ones inside go on
   next.resource(container(1, "1", "c")).integer(kIo, attributes(), 9);
-  EXPECT_EQ(state.update(*next.take()), 0u);
+  EXPECT_EQ(state.update(*next.take(), 1), 0u);
   EXPECT_EQ(value_of(state, 1, kIo, {}), 9);
 }
 
