@@ -31,6 +31,11 @@ uint64_t rest_after(int looks, bool complete) {
 
 using FoundInstances = std::map<std::string, std::vector<InstancePtr>>;
 
+std::string where_of(const FunctionRequest& request) {
+  if (request.type == "Kernel") return "kernel";
+  return request.path.empty() ? "any file" : request.path;
+}
+
 // When the first that was too hot is tried again.
 uint64_t after_rest(const FoundInstances& found) {
   uint64_t first = UINT64_MAX;
@@ -42,9 +47,12 @@ uint64_t after_rest(const FoundInstances& found) {
   return first;
 }
 
-bool refused_by_kernel(const FoundInstances& found) {
+// What may be otherwise at the next look.
+bool passes(Refusal refusal) { return refusal == Refusal::AttachFailed || refusal == Refusal::FileNotFound; }
+
+bool may_attach_later(const FoundInstances& found) {
   return std::ranges::any_of(found, [](const auto& one) {
-    return std::ranges::any_of(one.second, [](const auto& each) { return each->refusal == Refusal::AttachFailed; });
+    return std::ranges::any_of(one.second, [](const auto& each) { return passes(each->refusal); });
   });
 }
 
@@ -65,7 +73,7 @@ Functions::Functions(const Engine& engine, FunctionsOptions options)
     return;
   }
   probes_ = std::move(*probes);
-  instances_ = std::make_unique<FunctionInstances>(*probes_, options_.hot_rest_ns);
+  instances_ = std::make_unique<FunctionInstances>(*probes_, options_.proc_root, options_.hot_rest_ns);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -138,6 +146,7 @@ void Functions::run() {
 // Returns when the next turn is due.
 uint64_t Functions::turn(const Wanted& wanted) {
   follow(wanted);
+  follow_mounts();
   for (auto& [slot, work] : work_) {
     if (boottime_ns() >= work.next_ns) look(slot, work);
   }
@@ -150,6 +159,22 @@ uint64_t Functions::turn(const Wanted& wanted) {
   uint64_t next = work_.empty() ? UINT64_MAX : next_hot_ns_;
   for (const auto& [slot, work] : work_) next = std::min(next, work.next_ns);
   return next;
+}
+
+// Probes that would keep the mount of an ended container are attached by another container that has the file, or not at all.
+void Functions::follow_mounts() {
+  for (const InstancePtr& orphan : instances_->orphans()) {
+    const std::set<uint32_t> slots = orphan->slots;  // a look may take some away
+    for (const uint32_t slot : slots) {
+      if (const auto work = work_.find(slot); work != work_.end()) look(slot, work->second);
+      if (!orphan->orphaned()) break;
+    }
+    if (!orphan->orphaned()) continue;
+    instances_->let_go(*orphan);
+    for (const uint32_t slot : orphan->slots) {  // the program may be started again
+      if (const auto work = work_.find(slot); work != work_.end()) work->second.looks = 0, work->second.next_ns = 0;
+    }
+  }
 }
 
 // Once a second: is something called too often, and has the kernel got or lost modules?
@@ -209,7 +234,7 @@ void Functions::look(uint32_t slot, SlotWork& work) {
   look_at_kernel(work, found);
   look_at_files(work, found);
   exchange(slot, work, std::move(found));
-  const bool complete = work.missing.empty() && !refused_by_kernel(work.instances);
+  const bool complete = work.missing.empty() && !may_attach_later(work.instances);
   work.next_ns = std::min(boottime_ns() + rest_after(work.looks, complete), after_rest(work.instances));
   ++work.looks;
 }
@@ -232,19 +257,23 @@ void Functions::look_at_files(SlotWork& work, std::map<std::string, std::vector<
   for (const auto& [path, requests] : by_path) paths.push_back(path);
   std::vector<LocatedFile> files;
   const auto pids = pids_of(work.asker);
+  const auto inode_of = [this](const void* mapping) { return probes_->inode_at(mapping); };
   const auto located =
-      pids.empty() ? Result<void>() : locate_files(options_.proc_root, pids, paths, kLookDeadline, files);
+      pids.empty() ? Result<void>() : locate_files(options_.proc_root, pids, paths, kLookDeadline, inode_of, files);
   for (const LocatedFile& file : files) {
     const auto& requests = by_path[paths[file.path]];
-    auto instances = instances_->in_file(file, requests);
+    auto instances = instances_->in_file(file, requests, paths[file.path].empty());
     for (std::size_t i = 0; i < requests.size(); ++i) {
+      if (!instances[i]) continue;
       auto& list = found[requests[i]->name];
       if (std::ranges::find(list, instances[i]) == list.end()) list.push_back(instances[i]);
       work.missing.erase(requests[i]->name);
     }
   }
-  if (located) return;
-  for (auto& [name, refusal] : work.missing) refusal = Refusal::TimedOut;
+  const Refusal why = !located                                 ? Refusal::TimedOut
+                      : may_not_look(options_.proc_root, pids) ? Refusal::MissingCapability
+                                                               : Refusal::FileNotFound;
+  for (auto& [name, refusal] : work.missing) refusal = why;
 }
 
 // What was found takes the place of what was known; nothing found means that no process shows it now, and what is attached
@@ -313,9 +342,8 @@ void Functions::publish() {
       // What is wrong with a file says more than that another container has not got it.
       if (refusal == Refusal::None || (report.refusal != Refusal::None && refusal == Refusal::FileNotFound)) continue;
       report.refusal = refusal;
-      report.message = (request.type == "Kernel" ? "kernel" : request.path) + ", " + request.symbol + ": " +
-                       std::string(sentence_of(refusal)) + (detail.empty() ? "" : " (" + detail + ")") + "; seen in " +
-                       work.asker.path;
+      report.message = where_of(request) + ", " + request.symbol + ": " + std::string(sentence_of(refusal)) +
+                       (detail.empty() ? "" : " (" + detail + ")") + "; seen in " + work.asker.path;
     }
   }
   std::vector<FunctionReport> reports;

@@ -76,6 +76,7 @@ class Functions {
   void run();
   uint64_t turn(const Wanted& wanted);
   void follow(const Wanted& wanted);
+  void follow_mounts();
   void watch();
   void look(uint32_t slot, SlotWork& work);
   void look_at_kernel(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);

@@ -30,6 +30,7 @@ bool is_go_function(const ImageAnswer& answer, const FunctionRequest& request) {
   return answer.go && request.symbol.find('.') != std::string::npos;
 }
 
+constexpr std::size_t kMostAbsent = 16'384;
 constexpr uint64_t kLongestHotRest = 3600 * kSecond;
 
 uint64_t loading_of(std::string_view module) {
@@ -49,7 +50,11 @@ ArgumentPlace bytes_place(const FunctionRequest& request, const CodePlace& place
 
 }  // namespace
 
-FileKey key_of(const LocatedFile& file) { return {file.inode, file.size, file.modified_ns, file.changed_ns}; }
+FileKey key_of(const LocatedFile& file) {
+  const KernelInode& inode = file.kernel;
+  if (!inode.address) return {0, file.device, file.inode, file.size, file.modified_ns, file.changed_ns};
+  return {inode.address, inode.device, inode.number, file.size, file.modified_ns, file.changed_ns};
+}
 
 InstancePtr FunctionInstances::find_or_make(const FileKey& file, const FunctionRequest& request, bool& made) {
   InstancePtr& known = instances_[{file, text_of(request)}];
@@ -74,18 +79,41 @@ InstancePtr FunctionInstances::find_or_make(const FileKey& file, const FunctionR
 }
 
 std::vector<InstancePtr> FunctionInstances::in_file(const LocatedFile& file,
-                                                    const std::vector<const FunctionRequest*>& requests) {
+                                                    const std::vector<const FunctionRequest*>& requests,
+                                                    bool carriers) {
   std::vector<InstancePtr> all, fresh;
+  const FileKey key = key_of(file);
   for (const FunctionRequest* request : requests) {
+    if (carriers && absent_.contains({key, text_of(*request)})) {
+      all.emplace_back();
+      continue;
+    }
     bool made = false;
-    all.push_back(find_or_make(key_of(file), *request, made));
+    all.push_back(find_or_make(key, *request, made));
     const Refusal refusal = all.back()->refusal;
     const bool rested = refusal == Refusal::TooHot && boottime_ns() >= all.back()->hot_until_ns;
-    const bool again = refusal == Refusal::TimedOut || refusal == Refusal::AttachFailed || rested;
+    const bool again = refusal == Refusal::TimedOut || refusal == Refusal::AttachFailed ||
+                       refusal == Refusal::FileNotFound || rested || all.back()->orphaned();
     if ((made && refusal == Refusal::None) || again) fresh.push_back(all.back());
   }
   if (!fresh.empty()) resolve(file, fresh);
+  for (InstancePtr& one : all) {
+    if (carriers && one && forget_if_absent(key, one)) one.reset();
+  }
   return all;
+}
+
+// A program maps many libraries, and hardly one of them has it.
+bool FunctionInstances::forget_if_absent(const FileKey& file, const InstancePtr& instance) {
+  const Refusal refusal = instance->refusal;
+  const bool absent = refusal == Refusal::SymbolNotFound || refusal == Refusal::BadElf ||
+                      refusal == Refusal::WrongArchitecture || refusal == Refusal::TooLarge;
+  if (!absent || !instance->slots.empty()) return false;
+  if (absent_.size() >= kMostAbsent) absent_.clear();
+  absent_.insert({file, text_of(instance->request)});
+  taken_[instance->id] = false;
+  instances_.erase({file, text_of(instance->request)});
+  return true;
 }
 
 void FunctionInstances::resolve(const LocatedFile& file, const std::vector<InstancePtr>& fresh) {
@@ -119,12 +147,15 @@ void FunctionInstances::define(const Instance& instance, bool go) {
   what.measure = measures_of(instance.request);
   what.error = error_rule_of(instance.request);
   what.go = go;
+  what.edition = instance.edition;
   probes_.define(instance.id, what);
 }
 
 void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answer, uint32_t query, Instance& instance) {
   const FunctionRequest& request = instance.request;
   const bool go = is_go_function(answer, request);
+  const bool moves = instance.attached();
+  const auto edition = static_cast<uint8_t>(moves ? (instance.edition + 1) & 7 : instance.edition);
   if (go && (measures_of(request) & FUNCTION_ERRORS)) {
     instance.refusal = Refusal::Unsupported;
     instance.detail = "the errors of a Go function are not numbers";
@@ -135,7 +166,7 @@ void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answe
     if (place.query != query) continue;
     const ArgumentPlace argument = place.is_return ? ArgumentPlace{} : bytes_place(request, place, go);
     (place.is_return ? returns : entries)
-        .push_back({place.offset, place.semaphore, function_cookie(instance.id, argument)});
+        .push_back({place.offset, place.semaphore, function_cookie(instance.id, argument, edition)});
   }
   if (!go && needs_return(request)) {
     if (!return_probes_work()) {
@@ -145,7 +176,7 @@ void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answe
     }
     returns = entries;
   }
-  define(instance, go);
+  if (!moves) define(instance, go);
   // The end first: a call of which only the end is seen is known as such.
   auto ends = probes_.attach(go ? FunctionProgram::GoReturn : FunctionProgram::Return, file.file.get(), returns);
   auto begins = ends ? probes_.attach(go ? FunctionProgram::GoEnter : FunctionProgram::Enter, file.file.get(), entries)
@@ -155,6 +186,8 @@ void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answe
     instance.detail = begins.error().message();
     return;
   }
+  if (moves) probes_.set_edition(instance.id, instance.edition = edition);
+  instance.anchor = anchors_.of(file.pid);
   instance.links = std::move(*begins);  // detached in this order
   for (Fd& link : *ends) instance.links.push_back(std::move(link));
   instance.attached_ns = boottime_ns();
@@ -230,6 +263,25 @@ void FunctionInstances::detach(Instance& instance) {
   instance.kernel = {};
   instance.links.clear();
   missed_ += probe.missed();
+}
+
+std::vector<InstancePtr> FunctionInstances::orphans() const {
+  std::map<const Anchor*, bool> gone;
+  std::vector<InstancePtr> found;
+  for (const auto& [key, instance] : instances_) {
+    if (instance->links.empty()) continue;
+    const auto [known, fresh] = gone.try_emplace(instance->anchor.get());
+    if (fresh) known->second = instance->anchor->gone();
+    if (known->second) found.push_back(instance);
+  }
+  return found;
+}
+
+void FunctionInstances::let_go(Instance& instance) {
+  for (const uint32_t slot : instance.slots) probes_.ask(slot, instance.id, false);
+  detach(instance);
+  instance.refusal = Refusal::FileNotFound;
+  instance.detail.clear();
 }
 
 bool FunctionInstances::return_probes_work() {

@@ -79,8 +79,8 @@ Result<Mapped> map_named(bpf_object* object, const char* name) {
 
 }  // namespace
 
-uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument) {
-  return uint64_t{instance} | static_cast<uint64_t>(argument.kind) << 16 |
+uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument, uint8_t edition) {
+  return uint64_t{instance} | static_cast<uint64_t>(edition & 7) << 29 | static_cast<uint64_t>(argument.kind) << 16 |
          static_cast<uint64_t>(argument.register_offset / 8 & 63) << 18 |
          static_cast<uint64_t>(argument.bytes - 1) << 24 | static_cast<uint64_t>(argument.is_signed) << 28 |
          static_cast<uint64_t>(static_cast<uint32_t>(argument.displacement)) << 32;
@@ -104,6 +104,8 @@ Result<std::unique_ptr<FunctionProbes>> FunctionProbes::open(const Engine& engin
     target = std::move(*mapped);
   }
   probes->slots_ = bpf_map__max_entries(bpf_object__find_map_by_name(object, "function_asked"));
+  const bpf_program* inode = bpf_object__find_program_by_name(object, "function_inode");
+  probes->inode_program_ = inode ? bpf_program__fd(inode) : -1;
   probes->uprobe_type_ = source_type("uprobe");
   const bool kernel = probes->programs_[static_cast<std::size_t>(FunctionProgram::KernelEnter)] >= 0;
   const bpf_program* models[] = {bpf_object__find_program_by_name(object, "function_traced_enter"),
@@ -165,6 +167,23 @@ Result<Fd> FunctionProbes::attach_one(FunctionProgram program, int file, const P
   attributes.uprobe_path = std::bit_cast<uint64_t>(path.c_str());
   attributes.probe_offset = place.offset;
   return link_event(programs_[static_cast<std::size_t>(program)], attributes, place.cookie);
+}
+
+KernelInode FunctionProbes::inode_at(const void* mapping) const {
+  for (int tries = 0; inode_program_ >= 0 && tries < 100; ++tries) {
+    function_mapping asked{};
+    asked.address = std::bit_cast<uint64_t>(mapping);
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.ctx_in = &asked;
+    options.ctx_size_in = sizeof(asked);
+    if (bpf_prog_test_run_opts(inode_program_, &options) != 0) break;
+    if (static_cast<int>(options.retval) == -EBUSY) {  // the list of mappings was locked just then
+      usleep(100);
+      continue;
+    }
+    return {asked.inode, asked.number, asked.device};
+  }
+  return {};
 }
 
 std::optional<KernelSignature> FunctionProbes::signature(const std::string& symbol) const {
@@ -237,6 +256,10 @@ uint64_t KernelProbe::missed() const {
 
 void FunctionProbes::define(uint32_t instance, const function_instance& what) {
   *instances_.at<function_instance>(instance) = what;
+}
+
+void FunctionProbes::set_edition(uint32_t instance, uint8_t edition) {
+  __atomic_store_n(&instances_.at<function_instance>(instance)->edition, edition, __ATOMIC_RELEASE);
 }
 
 void FunctionProbes::ask(uint32_t slot, uint32_t instance, bool wanted) {

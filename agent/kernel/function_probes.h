@@ -31,7 +31,8 @@ struct ProbePlace {
   uint64_t semaphore = 0;  // file offset of a USDT counter; 0: none
   uint64_t cookie = 0;     // function_cookie()
 };
-uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument);
+// `edition`: 0 to 7; see function_instance.
+uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument, uint8_t edition = 0);
 
 // Detaches when it goes.
 using ProbeLinks = std::vector<Fd>;
@@ -60,7 +61,13 @@ class FunctionProbes {
   bool attaches_many() const { return many_; }  // by one link per function (uprobe_multi, 6.6), not one per place
   bool has_kernel_probes() const { return kprobe_type_ >= 0 || traced_enter_; }
 
+  // The inode that is mapped at this address of the calling process, as the kernel tells the files of uprobes apart. All 0:
+  // this kernel does not say.
+  KernelInode inode_at(const void* mapping) const;
+
   void define(uint32_t instance, const function_instance& what);
+  // From now on only probes whose cookie has this edition count.
+  void set_edition(uint32_t instance, uint8_t edition);
   void ask(uint32_t slot, uint32_t instance, bool wanted);
   bool asked(uint32_t slot, uint32_t instance) const;
   void forget(uint32_t slot);  // asks for nothing any more
@@ -76,6 +83,7 @@ class FunctionProbes {
   Result<Fd> attach_kprobe(FunctionProgram program, const std::string& symbol, uint64_t cookie) const;
 
   int programs_[kFunctionPrograms] = {};
+  int inode_program_ = -1;
   bool many_ = false;
   int uprobe_type_ = -1, kprobe_type_ = -1;
   mutable std::shared_ptr<const btf> types_;   // large: read where policies declare functions of the kernel

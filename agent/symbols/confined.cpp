@@ -150,9 +150,9 @@ class Child {
 
 constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(int));
 
-void send_file(int socket, uint32_t number, int file) {
+void send_file(int socket, std::string_view told, int file) {
   alignas(cmsghdr) char control[kControlBytes] = {};
-  iovec data{&number, sizeof(number)};
+  iovec data{const_cast<char*>(told.data()), told.size()};  // NOLINT: only read
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -169,14 +169,16 @@ void send_file(int socket, uint32_t number, int file) {
 // 1: one came; 0: there are no more.
 int receive_file(int socket, GivenFile& given) {
   alignas(cmsghdr) char control[kControlBytes] = {};
-  iovec data{&given.number, sizeof(given.number)};
+  char told[kMostTold];
+  iovec data{told, sizeof(told)};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
   const ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  if (n != static_cast<ssize_t>(sizeof(given.number))) return 0;
+  if (n <= 0) return 0;
+  given.told.assign(told, static_cast<std::size_t>(n));
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (!header || header->cmsg_type != SCM_RIGHTS) return 0;
   given.file = Fd(*reinterpret_cast<const int*>(CMSG_DATA(header)));
@@ -220,7 +222,7 @@ Result<void> run_opener(std::chrono::milliseconds deadline, std::size_t most, st
   if (pid < 0) return Error::system("cannot fork", errno);
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    work([&](uint32_t number, int file) { send_file(out.get(), number, file); });
+    work([&](std::string_view told, int given_file) { send_file(out.get(), told, given_file); });
     _exit(0);
   }
   out = Fd();

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/base/fd.h"
@@ -24,12 +25,14 @@ struct Confinement {
 Result<std::string> run_confined(int file, const Confinement& limits, const std::function<std::string(int file)>& work);
 
 // Runs `work` in a child with the agent's rights, because it opens files of other processes, which may block for ever. It
-// hands over descriptors, each with a number, by calling `give`. Error: it was too slow; what it gave until then is kept.
+// hands over descriptors, each with what is to be told of it (some bytes), by calling `give`. Error: it was too slow; what it
+// gave until then is kept.
+inline constexpr std::size_t kMostTold = 256;
 struct GivenFile {
-  uint32_t number = 0;
+  std::string told;
   Fd file;
 };
-using Give = std::function<void(uint32_t number, int file)>;
+using Give = std::function<void(std::string_view told, int file)>;
 Result<void> run_opener(std::chrono::milliseconds deadline, std::size_t most, std::vector<GivenFile>& given,
                         const std::function<void(const Give&)>& work);
 

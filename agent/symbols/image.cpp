@@ -8,10 +8,10 @@
 namespace sonde {
 
 std::string_view word_of(Refusal refusal) {
-  static constexpr std::array<std::string_view, 18> kWords = {
+  static constexpr std::array<std::string_view, 19> kWords = {
       "None",           "FileNotFound",   "NotAFile", "BadElf",      "WrongArchitecture", "TooLarge", "SymbolNotFound",
       "NotCode",        "Undecodable",    "OldGo",    "Unsupported", "TimedOut",          "TooMany",  "AttachFailed",
-      "NoReturnProbes", "NoKernelProbes", "Denied",   "TooHot"};
+      "NoReturnProbes", "NoKernelProbes", "Denied",   "TooHot",      "MissingCapability"};
   const auto index = static_cast<std::size_t>(refusal);
   return index < kWords.size() ? kWords[index] : "Unknown";
 }
@@ -37,6 +37,9 @@ std::string_view sentence_of(Refusal refusal) {
     case Refusal::NoKernelProbes: return "this kernel takes neither kprobes nor fentry";
     case Refusal::Denied: return "probing this kernel function is not safe";
     case Refusal::TooHot: return "it was called more than a million times a second and is left alone for a while";
+    case Refusal::MissingCapability:
+      return "the agent may not look into the container's processes: give it the capability SYS_PTRACE (`sonde doctor` "
+             "says what it has)";
   }
   return "unknown";
 }

@@ -19,18 +19,20 @@ enum class Refusal : uint8_t {
   WrongArchitecture,  // of another machine, or 32 bits
   TooLarge,           // more symbols or longer tables than are looked at
   SymbolNotFound,
-  NotCode,         // the symbol is not in a part of the file that is executed
-  Undecodable,     // the function's instructions cannot be told apart, so its returns are not known
-  OldGo,           // built by Go before 1.18, which passes arguments otherwise and says no version
-  Unsupported,     // this cannot be measured for this kind of function
-  TimedOut,        // resolving took too long and was ended
-  TooMany,         // no place for more functions
-  AttachFailed,    // the kernel refused
-  NoReturnProbes,  // the start-up test found them to end the programs they are in
-  NoKernelProbes,  // this kernel has neither kprobes nor usable fentry
-  Denied,          // on the list of kernel functions that are never probed
-  TooHot,          // hit too often; detached
+  NotCode,            // the symbol is not in a part of the file that is executed
+  Undecodable,        // the function's instructions cannot be told apart, so its returns are not known
+  OldGo,              // built by Go before 1.18, which passes arguments otherwise and says no version
+  Unsupported,        // this cannot be measured for this kind of function
+  TimedOut,           // resolving took too long and was ended
+  TooMany,            // no place for more functions
+  AttachFailed,       // the kernel refused
+  NoReturnProbes,     // the start-up test found them to end the programs they are in
+  NoKernelProbes,     // this kernel has neither kprobes nor usable fentry
+  Denied,             // on the list of kernel functions that are never probed
+  TooHot,             // hit too often; detached
+  MissingCapability,  // the agent may not look into the container's processes
 };
+inline constexpr Refusal kLastRefusal = Refusal::MissingCapability;
 std::string_view word_of(Refusal refusal);
 // A sentence without its subject: "has no function of this name".
 std::string_view sentence_of(Refusal refusal);
@@ -66,6 +68,14 @@ struct ImageAnswer {
   bool stripped = false;  // it has dynamic symbols at most
   std::vector<CodePlace> places;
   std::vector<Refusal> refusals;  // by query
+};
+
+// A file as the kernel's uprobes tell it apart: by its inode, which for a file of an overlay is that in the layer. All 0: not
+// known.
+struct KernelInode {
+  uint64_t address = 0;  // in the kernel: no other inode has it while this one is in use
+  uint64_t number = 0;   // i_ino
+  uint32_t device = 0;   // s_dev of its super block
 };
 
 enum class Machine : uint16_t { X86_64 = 62, Arm64 = 183 };  // e_machine

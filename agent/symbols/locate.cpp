@@ -3,13 +3,16 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <climits>
+#include <cstring>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -20,17 +23,40 @@
 namespace sonde {
 namespace {
 
-constexpr std::size_t kMostFiles = 64;       // that one call hands over
+constexpr std::size_t kMostFiles = 256;      // that one call hands over
 constexpr std::size_t kMapsBytes = 4 << 20;  // of /proc/<pid>/maps
 
 using FileId = std::pair<uint64_t, uint64_t>;
 
+// What the child tells of a file beside its descriptor: asking may block, as opening may.
+struct Told {
+  uint32_t path, pid;
+  uint64_t device, inode, size, modified_ns, changed_ns;
+  KernelInode kernel;
+};
+static_assert(sizeof(Told) <= kMostTold);
+
+uint64_t nanoseconds(const timespec& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
+KernelInode inode_of_file(int file, const InodeOf& inode_of) {
+  if (!inode_of) return {};
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  void* mapping = mmap(nullptr, page, PROT_READ, MAP_PRIVATE, file, 0);  // never read: what is there is a stranger's
+  if (mapping == MAP_FAILED) return {};
+  const KernelInode inode = inode_of(mapping);
+  munmap(mapping, page);
+  return inode;
+}
+
 class Opener {
  public:
-  Opener(const std::string& proc_root, std::span<const std::string> paths, const Give& give)
-      : proc_root_(proc_root), paths_(paths), give_(give) {}
+  Opener(const std::string& proc_root, std::span<const std::string> paths, const InodeOf& inode_of, const Give& give)
+      : proc_root_(proc_root), paths_(paths), inode_of_(inode_of), give_(give) {}
 
   void look_at(uint32_t pid) {
+    pid_ = pid;
     const std::string process = proc_root_ + "/" + std::to_string(pid);
     std::vector<bool> done(paths_.size());
     look_at_program(process, done);
@@ -44,7 +70,7 @@ class Opener {
     const std::string exe = process + "/exe";
     const ssize_t length = readlink(exe.c_str(), target.data(), target.size());
     if (length <= 0) return;
-    mark(std::string_view(target.data(), static_cast<std::size_t>(length)), exe, done);
+    mark(std::string_view(target.data(), static_cast<std::size_t>(length)), exe, true, done);
   }
 
   // Lines as "7f00-7f10 r-xp 00000000 08:01 1234    /usr/lib/libc.so.6".
@@ -56,7 +82,8 @@ class Opener {
       const auto slash = line.find('/');
       const auto space = line.find(' ');
       if (slash == std::string::npos || space == std::string::npos) continue;
-      mark(std::string_view(line).substr(slash), process + "/map_files/" + line.substr(0, space), done);
+      const bool code = line.size() > space + 3 && line[space + 3] == 'x';
+      mark(std::string_view(line).substr(slash), process + "/map_files/" + line.substr(0, space), code, done);
     }
   }
 
@@ -65,7 +92,7 @@ class Opener {
     const Fd root(open((process + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root) return;
     for (std::size_t i = 0; i < paths_.size(); ++i) {
-      if (done[i]) continue;
+      if (done[i] || paths_[i].empty()) continue;
       open_how how{};
       how.flags = O_PATH | O_CLOEXEC;
       how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -74,9 +101,13 @@ class Opener {
     }
   }
 
-  void mark(std::string_view seen, const std::string& link, std::vector<bool>& done) {
+  void mark(std::string_view seen, const std::string& link, bool code, std::vector<bool>& done) {
     for (std::size_t i = 0; i < paths_.size(); ++i) {
-      if (!done[i] && seen == paths_[i]) done[i] = hand_over(i, link);
+      if (paths_[i].empty()) {
+        if (code) hand_over(i, link);
+      } else if (!done[i] && seen == paths_[i]) {
+        done[i] = hand_over(i, link);
+      }
     }
   }
 
@@ -89,37 +120,56 @@ class Opener {
     const Fd file(open(("/proc/self/fd/" + std::to_string(found.get())).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!file || seen_.size() >= kMostFiles) return false;
     seen_.insert({path, {status.st_dev, status.st_ino}});
-    give_(static_cast<uint32_t>(path), file.get());
+    const Told told{static_cast<uint32_t>(path),
+                    pid_,
+                    status.st_dev,
+                    status.st_ino,
+                    static_cast<uint64_t>(status.st_size),
+                    nanoseconds(status.st_mtim),
+                    nanoseconds(status.st_ctim),
+                    inode_of_file(file.get(), inode_of_)};
+    give_({reinterpret_cast<const char*>(&told), sizeof(told)}, file.get());
     return true;
   }
 
   const std::string& proc_root_;
   std::span<const std::string> paths_;
+  const InodeOf& inode_of_;
   const Give& give_;
+  uint32_t pid_ = 0;
   std::set<std::pair<std::size_t, FileId>> seen_;
 };
-
-uint64_t nanoseconds(const timespec& time) {
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 }  // namespace
 
 Result<void> locate_files(const std::string& proc_root, std::span<const uint32_t> pids,
                           std::span<const std::string> paths, std::chrono::milliseconds deadline,
-                          std::vector<LocatedFile>& found) {
+                          const InodeOf& inode_of, std::vector<LocatedFile>& found) {
   std::vector<GivenFile> given;
   auto ran = run_opener(deadline, kMostFiles, given, [&](const Give& give) {
-    Opener opener(proc_root, paths, give);
+    Opener opener(proc_root, paths, inode_of, give);
     for (const uint32_t pid : pids) opener.look_at(pid);
   });
   for (GivenFile& one : given) {
-    struct stat status {};
-    if (one.number >= paths.size() || fstat(one.file.get(), &status) != 0) continue;
-    found.push_back({one.number, std::move(one.file), status.st_dev, status.st_ino,
-                     static_cast<uint64_t>(status.st_size), nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)});
+    Told told;
+    if (one.told.size() != sizeof(told)) continue;
+    std::memcpy(&told, one.told.data(), sizeof(told));
+    if (told.path >= paths.size()) continue;
+    found.push_back({told.path, std::move(one.file), told.pid, told.device, told.inode, told.size, told.modified_ns,
+                     told.changed_ns, told.kernel});
   }
   return ran;
+}
+
+bool may_not_look(const std::string& proc_root, std::span<const uint32_t> pids) {
+  std::size_t refused = 0;
+  for (const uint32_t pid : pids) {
+    char target[8];
+    const std::string program = proc_root + "/" + std::to_string(pid) + "/exe";
+    if (readlink(program.c_str(), target, sizeof(target)) >= 0) return false;
+    refused += errno == EACCES || errno == EPERM;
+  }
+  return refused > 0;
 }
 
 }  // namespace sonde

@@ -194,7 +194,7 @@ std::string encode_answer(const ImageAnswer& answer) {
 
 bool decode_answer(std::string_view bytes, std::size_t queries, ImageAnswer& answer) {
   WireHeader header;
-  constexpr auto kLast = static_cast<uint8_t>(Refusal::TooHot);
+  constexpr auto kLast = static_cast<uint8_t>(kLastRefusal);
   if (!take(bytes, header) || header.refusal > kLast || header.refusals != queries || header.places > kMostPlaces)
     return false;
   answer = {};

@@ -43,6 +43,17 @@ __attribute__((section(".probes"), used, visibility("hidden"))) volatile unsigne
 
 __attribute__((noinline)) void pass_plain(int bytes, unsigned long other) { USDT_PROBE("plain", "0", bytes, other); }
 
+// One name at four places, as in PostgreSQL; they have the semaphore in common.
+__attribute__((noinline)) void pass_many(int place, int bytes, unsigned long other) {
+  if (!sonde_usdt_semaphore) return;
+  switch (place) {
+    case 0: USDT_PROBE("many", "sonde_usdt_semaphore", bytes, other); break;
+    case 1: USDT_PROBE("many", "sonde_usdt_semaphore", bytes, other); break;
+    case 2: USDT_PROBE("many", "sonde_usdt_semaphore", bytes, other); break;
+    default: USDT_PROBE("many", "sonde_usdt_semaphore", bytes, other); break;
+  }
+}
+
 __attribute__((noinline)) void pass_watched(int bytes, unsigned long other) {
   if (sonde_usdt_semaphore) USDT_PROBE("watched", "sonde_usdt_semaphore", bytes, other);
 }
@@ -90,6 +101,47 @@ TEST_F(FunctionTest, UsdtProbesAreCountedWithTheirArgumentsAndOnlyOfWhoIsAsked) 
   EXPECT_EQ(total(box, "sonde.function.bytes", {"negative"}), 0);
   EXPECT_EQ(losses("function", SONDE_LOSS_BAD_VALUE), 30U) << "-1 is no size";
   EXPECT_EQ(losses("function"), 30U);
+  EXPECT_EQ(everything(other), 0U);
+}
+
+TEST_F(FunctionTest, AllPlacesOfAUsdtProbeCount) {
+  auto& box = cgroup("box");
+  HeldProcess process(box, {[] {
+                        for (int place = 0; place < 4; ++place) {
+                          for (int i = 0; i < 10 * (place + 1); ++i) pass_many(place, place + 1, 7);
+                        }
+                      }});
+  ask(box, {usdt("many", "sondetest:many", {"Calls", "Bytes"}, 1)});
+  ASSERT_TRUE(attached(box, 1)) << problems();
+  process.step(0);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"many"}), 100);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"many"}), 10 * 1 + 20 * 2 + 30 * 3 + 40 * 4);
+  ask(box, {});
+  EXPECT_TRUE(eventually([&] { return functions().attached() == 0; }));
+  EXPECT_EQ(sonde_usdt_semaphore, 0) << "given back once for each place";
+}
+
+TEST_F(FunctionTest, UsdtWithoutAPathIsFoundInWhicheverFileHasIt) {
+  auto& box = cgroup("box");
+  auto& other = cgroup("other");
+  const auto work = [] {
+    for (int i = 1; i <= 40; ++i) pass_plain(i, 7);
+  };
+  HeldProcess process(box, {work});
+  HeldProcess unasked(other, {work});
+  FunctionRequest anywhere = usdt("anywhere", "sondetest:plain", {"Calls"});
+  FunctionRequest nowhere = usdt("nowhere", "sondetest:gone", {"Calls"});
+  anywhere.path.clear();
+  nowhere.path.clear();
+  ask(box, {anywhere, nowhere});
+  ASSERT_TRUE(attached(box, 1)) << problems();
+  EXPECT_EQ(functions().attached(), 1U) << "of all that is mapped, one file has it";
+  EXPECT_EQ(report("nowhere").refusal, Refusal::FileNotFound);
+  process.step(0);
+  unasked.step(0);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"anywhere"}), 40);
   EXPECT_EQ(everything(other), 0U);
 }
 

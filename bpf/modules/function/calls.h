@@ -163,6 +163,7 @@ sonde_inline long function_argument(struct pt_regs *ctx, uint64_t cookie, uint64
 /* Of a hit: the instance, if the task that runs asks for it, and its slot. Entries are counted whoever runs. */
 sonde_inline struct function_instance *function_hit(uint64_t cookie, bool entry, struct function_key *key, uint32_t *slot)
 {
+	struct function_instance *what;
 	struct sonde_task *state;
 	uint64_t *hits;
 
@@ -176,7 +177,8 @@ sonde_inline struct function_instance *function_hit(uint64_t cookie, bool entry,
 	*slot = state->slot;
 	key->owner = bpf_get_current_pid_tgid();
 	key->tgid = key->owner >> 32;
-	return function_wanted(state, key->instance);
+	what = function_wanted(state, key->instance);
+	return what && what->edition == FUNCTION_COOKIE_EDITION(cookie) ? what : 0;
 }
 
 sonde_inline void function_put(struct function_key *key, uint32_t slot)

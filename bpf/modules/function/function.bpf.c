@@ -75,3 +75,30 @@ int function_traced_return(void *ctx)
 	function_end(ctx, FUNCTION_TRACED, 0);
 	return 0;
 }
+
+static long function_look_at(struct task_struct *task, struct vm_area_struct *area, struct function_mapping *found)
+{
+	struct file *file = area->vm_file;
+	struct inode *inode;
+
+	if (!file)
+		return 0;
+	inode = file->f_inode;
+	found->inode = (uint64_t)inode;
+	found->number = inode->i_ino;
+	found->device = inode->i_sb->s_dev;
+	return 0;
+}
+
+/* Run by user space when it has mapped a file to see which one it is. */
+SEC("syscall")
+int function_inode(struct function_mapping *asked)
+{
+	struct function_mapping found = {};
+	long failed = bpf_find_vma(bpf_get_current_task_btf(), asked->address, function_look_at, &found, 0);
+
+	asked->inode = found.inode;
+	asked->number = found.number;
+	asked->device = found.device;
+	return failed;
+}

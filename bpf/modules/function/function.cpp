@@ -70,6 +70,8 @@ bool traces_functions(const Features& features) {
   return features.fentry && (!features.preemptible || !features.kprobe);
 }
 
+bool finds_mappings(const Features& features) { return features.has_function("bpf_find_vma"); }
+
 constexpr ProgramSpec kPrograms[] = {
     {.program = "function_enter", .hook = "uprobe", .cost_ns = 500, .by_agent = true},
     {.program = "function_return", .hook = "uretprobe", .cost_ns = 800, .by_agent = true},
@@ -92,6 +94,12 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "kretprobe",
      .gap = kKernelGap,
      .needed = has_kprobes,
+     .by_agent = true},
+    {.program = "function_inode",
+     .hook = "syscall",
+     .flags = 0,
+     .gap = "a file that several containers share is probed once for each of them, which costs more",
+     .needed = finds_mappings,
      .by_agent = true},
 };
 

@@ -32,7 +32,8 @@ struct function_instance {
 	uint8_t measure; /* FUNCTION_CALLS and so on */
 	uint8_t error;   /* enum function_error */
 	uint8_t go;      /* in-flight calls belong to goroutines, whose stacks move */
-	uint8_t reserved[3];
+	uint8_t edition; /* FUNCTION_COOKIE_EDITION of the probes that count; while others take their place both are hit */
+	uint8_t reserved[2];
 };
 
 /* Keys of cells: the number of the name and which counter it is. */
@@ -52,11 +53,23 @@ enum function_place {
 #define FUNCTION_COOKIE_ARGUMENT(cookie) ((cookie) >> 18 & 63)       /* by fentry: its number from 0 */
 #define FUNCTION_COOKIE_BITS(cookie) (((cookie) >> 24 & 15) * 8 + 8)   /* width of the value */
 #define FUNCTION_COOKIE_SIGNED(cookie) ((cookie) >> 28 & 1)
+#define FUNCTION_COOKIE_EDITION(cookie) ((cookie) >> 29 & 7)
 #define FUNCTION_COOKIE_DISPLACEMENT(cookie) ((int32_t)((cookie) >> 32))
 
 /* More bytes than this in one call cannot be: the argument is not a size. */
 #define FUNCTION_MOST_BYTES (1ULL << 40)
 
+/* What function_inode is asked and answers: which inode the caller has mapped at an address. That is what the kernel tells
+ * the files of uprobes apart by; of an overlay it is the file in the layer. */
+struct function_mapping {
+	uint64_t address;
+	uint64_t inode;  /* its place in the kernel: no other inode has it while this one is in use; 0: nothing is mapped there */
+	uint64_t number; /* i_ino */
+	uint32_t device; /* s_dev of its super block */
+	uint32_t reserved;
+};
+
 SONDE_ASSERT(sizeof(struct function_instance) == 8, "shared layout");
+SONDE_ASSERT(sizeof(struct function_mapping) == 32, "shared layout");
 
 #endif

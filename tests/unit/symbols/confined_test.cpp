@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -104,7 +106,7 @@ TEST(Locate, OwnProgramAndLibrariesButNothingSpecial) {
   const std::vector<std::string> paths = {own, fifo, "/tmp", "/nowhere", "/proc/self/exe", "/dev/zero"};
   const uint32_t pids[] = {static_cast<uint32_t>(getpid())};
   std::vector<LocatedFile> found;
-  const auto ran = locate_files("/proc", pids, paths, std::chrono::seconds(20), found);
+  const auto ran = locate_files("/proc", pids, paths, std::chrono::seconds(20), nullptr, found);
   unlink(fifo.c_str());
   EXPECT_TRUE(ran) << ran.error().message();
   ASSERT_EQ(found.size(), 1U) << "a link of /proc leads to somebody else's file: not followed";
@@ -112,17 +114,42 @@ TEST(Locate, OwnProgramAndLibrariesButNothingSpecial) {
   struct stat status {};
   ASSERT_EQ(stat(own.c_str(), &status), 0);
   EXPECT_EQ(found[0].inode, status.st_ino);
+  EXPECT_EQ(found[0].device, status.st_dev);
+  EXPECT_EQ(found[0].pid, pids[0]);
+}
+
+TEST(Locate, AnEmptyPathIsAllCode) {
+  const std::vector<std::string> paths = {""};
+  const uint32_t pids[] = {static_cast<uint32_t>(getpid())};
+  std::vector<LocatedFile> found;
+  ASSERT_TRUE(locate_files("/proc", pids, paths, std::chrono::seconds(20), nullptr, found));
+  struct stat own {};
+  ASSERT_EQ(stat("/proc/self/exe", &own), 0);
+  EXPECT_TRUE(std::ranges::any_of(found, [&](const LocatedFile& file) { return file.inode == own.st_ino; }));
+  EXPECT_GT(found.size(), 1U) << "its libraries too";
+}
+
+TEST(Locate, TellsWhomItMayNotLookAt) {
+  const pid_t child = fork();
+  if (child == 0) {  // as nobody: what runs as root is none of its business
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) _exit(2);
+    const uint32_t other[] = {1}, own[] = {static_cast<uint32_t>(getpid())}, gone[] = {4'000'000'000};
+    _exit(may_not_look("/proc", other) && !may_not_look("/proc", own) && !may_not_look("/proc", gone) ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Locate, GivesUpWhatDoesNotAnswer) {
   std::vector<GivenFile> given;
   const auto ran = run_opener(std::chrono::milliseconds(100), 4, given, [](const Give& give) {
-    give(3, 0);
+    give("three", 0);
     pause();
   });
   EXPECT_FALSE(ran);
   ASSERT_EQ(given.size(), 1U);
-  EXPECT_EQ(given[0].number, 3U);
+  EXPECT_EQ(given[0].told, "three");
 }
 
 }  // namespace
