@@ -3,13 +3,15 @@
 # Functions that count test results; sourced. Every part ends in the line `N passed, N failed, N skipped`.
 
 # gtest_counts FILE: counts of a gtest binary's runs, from what it printed. A test that was to run and has no result (a
-# crash, a time-out) has failed; one that ran twice and passed once has passed.
+# crash, a time-out) has failed; one that ran twice and passed once has passed. After the line `as the chart's pod` they count
+# once more.
 gtest_counts() {
   awk '
     { sub(/\r$/, "") }
-    /^\[==========\] Running [0-9]+ test/ && !total { total = $3 }
-    /^\[       OK \] .*\([0-9]+ ms\)/ && !seen[$4]++ { passed++ }
-    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ && !seen[$4]++ { skipped++ }
+    /^as the chart.s pod$/ { run++ }
+    /^\[==========\] Running [0-9]+ test/ && !began[run]++ { total += $3 }
+    /^\[       OK \] .*\([0-9]+ ms\)/ && !seen[run, $4]++ { passed++ }
+    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ && !seen[run, $4]++ { skipped++ }
     END { print passed + 0, total - passed - skipped, skipped + 0 }' "$1"
 }
 

@@ -16,6 +16,7 @@
 #include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/features.h"
 #include "agent/kernel/libbpf_log.h"
+#include "agent/module/threads.h"
 
 namespace sonde {
 namespace {
@@ -80,7 +81,12 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   const auto types = kernel_types();  // modules ask for them one after the other; not kept beyond that
   auto features = probe_features();
   if (!features) return features.error();
+  if (!options.without_functions.empty()) {
+    features->has_function = [has = features->has_function, without = options.without_functions](
+                                 std::string_view name) { return !without.contains(name) && has(name); };
+  }
   engine->features_ = *features;
+  set_machine_proc(options.proc_root);
   const uint32_t rows = options.rows ? options.rows : options.slots * kRowsPerSlot;
   auto core = Core::load({options.slots, rows, options.processes});
   if (!core) return core.error();
@@ -242,6 +248,7 @@ void Engine::flush_modules(CollectStats& stats) {
     if (!module || !module->attached()) continue;
     const std::string fault = fault_ ? fault_(module->report().name) : std::string();
     if (!fault.empty()) note(stats, i, fault);
+    module->follow_cpus();
     if (auto done = module->module().flush(module->object()); !done) note(stats, i, done.error().message());
   }
 }

@@ -44,6 +44,9 @@ struct EngineOptions {
   std::set<std::string> disabled_modules;
   std::string alternative;  // take the alternative of this name where a module has it; empty: the first usable
   std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
+  std::string proc_root = "/proc";  // the machine's
+  // Fault injection: functions that this kernel is said not to have.
+  std::set<std::string, std::less<>> without_functions;
   // Fault injection: this program's code is replaced by one that the verifier refuses.
   std::string break_program;
   // Fault injection: asked at each collection; a sentence makes this module's fail. Empty function: none do.

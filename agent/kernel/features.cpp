@@ -5,6 +5,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -63,6 +64,12 @@ bool may_preempt() {
   return build.find("PREEMPT") != std::string::npos;
 }
 
+bool in_first_pid_namespace() {
+  constexpr ino_t kFirst = 0xEFFFFFFC;  // PROC_PID_INIT_INO, include/linux/proc_ns.h
+  struct stat own {};
+  return stat("/proc/self/ns/pid", &own) == 0 && own.st_ino == kFirst;
+}
+
 bool has_type(const std::string& name, uint32_t kind) {
   const std::shared_ptr<btf> kernel = kernel_types();
   return kernel && btf__find_by_name_kind(kernel.get(), name.c_str(), kind) > 0;
@@ -93,6 +100,7 @@ Result<Features> probe_features() {
   features.fentry = fentry_works(kernel.get());
   features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
   features.preemptible = may_preempt();
+  features.first_pid_namespace = in_first_pid_namespace();
   features.has_function = [](std::string_view name) { return has_type(std::string(name), BTF_KIND_FUNC); };
   features.has_tracepoint = [](std::string_view name) {
     return has_type("btf_trace_" + std::string(name), BTF_KIND_TYPEDEF);

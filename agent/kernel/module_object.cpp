@@ -13,8 +13,8 @@
 
 #include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/libbpf_log.h"
-#include "agent/kernel/perf_events.h"
 #include "agent/module/read_only.h"
+#include "agent/module/threads.h"
 
 namespace sonde {
 namespace {
@@ -39,6 +39,12 @@ void break_program(bpf_object* object, const std::string& name) {
   if (!program || bpf_program__insn_cnt(program) == 0) return;
   auto* first = const_cast<bpf_insn*>(bpf_program__insns(program));
   *first = {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0};
+}
+
+// Iterators and syscall programs: by Module::begin, flush or refresh.
+bool is_run_by_agent(const bpf_program* program) {
+  return bpf_program__expected_attach_type(program) == BPF_TRACE_ITER ||
+         bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL;
 }
 
 }  // namespace
@@ -152,7 +158,9 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
   if (!object_) return Error::system("cannot open the BPF object", errno);
   if (auto shared = share_maps(object_, core_); !shared) return shared;
   size_rows(object_, info, core_.sizes().slots);
-  set_read_only(object_, "sonde_have_cast", features.read_only_cast);  // shims.h
+  set_read_only(object_, "sonde_have_cast", features.read_only_cast);             // shims.h
+  set_read_only(object_, "sonde_have_task_iterator", walks_by_kernel(features));  // threads.h, as the next
+  set_read_only(object_, "sonde_have_task_from_pid", features.has_function("bpf_task_from_pid"));
   for (const ProgramSpec& spec : info.programs) {
     bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
     if (!program) return Error("program " + std::string(spec.program) + " is not in the object");
@@ -162,7 +170,9 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
     if (report.state != ProgramState::Failed || (ours && spec.gap.empty())) {
       report.state = ours ? ProgramState::Idle : ProgramState::Unused;
     }
-    bpf_program__set_autoload(program, ours && report.state != ProgramState::Failed);
+    std::string blind = ours && spec.blind ? spec.blind(features) : std::string();
+    bpf_program__set_autoload(program, ours && blind.empty() && report.state != ProgramState::Failed);
+    if (!blind.empty()) blind_.emplace(&spec, std::move(blind));
   }
   if (!options.break_program.empty()) break_program(object_, options.break_program);
   return module().prepare(object_, features, alternative);
@@ -180,32 +190,63 @@ Result<void> ModuleObject::finish_load() {
       continue;
     }
     if (report.state == ProgramState::Unused) continue;
-    programs_.push_back({&spec, bpf_object__find_program_by_name(object_, report.name.c_str()), {}});
+    const auto blind = blind_.find(&spec);
+    programs_.push_back({&spec,
+                         bpf_object__find_program_by_name(object_, report.name.c_str()),
+                         {},
+                         {},
+                         blind == blind_.end() ? std::string() : blind->second});
   }
   return {};
 }
 
-bool ModuleObject::attached() const {
-  return std::ranges::any_of(programs_, [](const Program& program) { return !program.links.empty(); });
-}
+bool ModuleObject::attached() const { return std::ranges::any_of(programs_, is_attached); }
 
-Result<std::vector<bpf_link*>> ModuleObject::attach_program(const Program& program) const {
+Result<void> ModuleObject::attach_program(Program& program) const {
   if (bpf_program__type(program.handle) == BPF_PROG_TYPE_PERF_EVENT) {
     auto event = parse_perf_event(program.spec->hook);
     if (!event) return event.error();
-    return attach_perf_event(program.handle, *event);
+    auto events = CpuEvents::attach(program.handle, *event);
+    if (!events) return events.error();
+    program.events = std::move(*events);
+    return {};
   }
   if (bpf_program__type(program.handle) == BPF_PROG_TYPE_CGROUP_SKB) {
-    return attach_to_root_cgroup(program.handle, cgroup_root_);
+    auto links = attach_to_root_cgroup(program.handle, cgroup_root_);
+    if (!links) return links.error();
+    program.links = std::move(*links);
+    return {};
   }
   bpf_link* link = bpf_program__attach(program.handle);
   if (!link) return Error::system("the kernel refuses it", errno);
-  return std::vector<bpf_link*>{link};
+  program.links = {link};
+  return {};
 }
 
 void ModuleObject::detach(Program& program) {
   for (bpf_link* link : program.links) bpf_link__destroy(link);
   program.links.clear();
+  program.events = {};
+}
+
+void ModuleObject::follow_cpus() {
+  for (Program& program : programs_) {
+    if (program.events.empty()) continue;
+    const std::size_t attached = program.events.follow();
+    if (attached)
+      __atomic_fetch_add(core_.losses.at<uint64_t>(id_) + SONDE_LOSS_UNMEASURED, attached, __ATOMIC_RELAXED);
+  }
+}
+
+// Once: what is missing from now on.
+void ModuleObject::name_gap(const Program& program, const std::string& reason) {
+  ProgramReport& report = report_of(*program.spec);
+  if (report.state == ProgramState::Failed) return;
+  set_failed(report.name, reason);
+  report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
+  const std::string why = report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap);
+  add_reason(why);
+  spdlog::warn("{}: {}", report_.name, why);
 }
 
 void ModuleObject::attach(uint8_t flags, bool gained) {
@@ -220,29 +261,27 @@ void ModuleObject::attach(uint8_t flags, bool gained) {
   }
   for (Program& program : programs_) {
     ProgramReport& report = report_of(*program.spec);
-    if (bpf_program__expected_attach_type(program.handle) == BPF_TRACE_ITER) continue;  // run by Module::refresh
     const bool wanted = (program.spec->flags & flags) != 0;
+    if (is_run_by_agent(program.handle)) {
+      if (wanted && !program.blind.empty()) name_gap(program, program.blind);
+      continue;
+    }
     if (program.spec->by_agent) {
       report.state = wanted ? ProgramState::Attached : ProgramState::Idle;
       continue;
     }
-    if (!wanted && !program.links.empty()) {
+    if (!wanted && is_attached(program)) {
       detach(program);
       report.state = ProgramState::Idle;
     }
-    if (!wanted || !program.links.empty() || report.state == ProgramState::Failed) continue;
+    if (!wanted || is_attached(program) || report.state == ProgramState::Failed) continue;
     LogCapture log;
-    auto links = attach_program(program);
-    if (links) {
-      program.links = std::move(*links);
+    auto done = attach_program(program);
+    if (done) {
       report.state = ProgramState::Attached;
       continue;
     }
-    set_failed(report.name, links.error().with("cannot attach to " + report.hook).message());
-    report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
-    const std::string why = report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap);
-    add_reason(why);
-    spdlog::warn("{}: {}", report_.name, why);
+    name_gap(program, done.error().with("cannot attach to " + report.hook).message());
   }
   if (!was_attached || !gained) return;
   if (auto done = module().selected(object_); !done) spdlog::warn("{}: {}", report_.name, done.error().message());

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "agent/base/result.h"
 #include "agent/kernel/core.h"
+#include "agent/kernel/perf_events.h"
 #include "agent/kernel/rows.h"
 #include "agent/module/module.h"
 
@@ -89,6 +91,8 @@ class ModuleObject {
   // Attaches what these flags (the union over all slots) ask for and detaches the rest. `gained`: some slot has flags of
   // this module that it did not have before.
   void attach(uint8_t flags, bool gained);
+  // Before a collection: attaches what is per CPU on those that came online; what was missed there is counted as lost.
+  void follow_cpus();
   // Do the programs attached for these flags need the core's context-switch program?
   bool needs_context(uint8_t flags) const;
   void add_program_stats(std::vector<ProgramRuns>& out) const;
@@ -97,14 +101,18 @@ class ModuleObject {
   struct Program {
     const ProgramSpec* spec;
     bpf_program* handle = nullptr;
-    std::vector<bpf_link*> links;  // empty: not attached; several: one per CPU
+    std::vector<bpf_link*> links;  // one, or several roots of cgroups
+    CpuEvents events;              // of a program of perf events, instead of links
+    std::string blind{};           // why it is not loaded: it would not see all that it is for
   };
-  Result<std::vector<bpf_link*>> attach_program(const Program& program) const;
+  static bool is_attached(const Program& program) { return !program.links.empty() || !program.events.empty(); }
+  Result<void> attach_program(Program& program) const;
   static void detach(Program& program);
   bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
   Result<void> open(int alternative, const Features& features, const LoadOptions& options);
   Result<void> finish_load();
   void add_reason(std::string reason);
+  void name_gap(const Program& program, const std::string& reason);
   void set_failed(std::string_view program, const std::string& reason);
   ProgramReport& report_of(const ProgramSpec& spec);
   void close();
@@ -117,6 +125,7 @@ class ModuleObject {
   bpf_object* object_ = nullptr;
   Rows rows_;
   std::vector<Program> programs_;
+  std::map<const ProgramSpec*, std::string> blind_;  // programs that are not loaded because of what they would not see
 };
 
 }  // namespace sonde

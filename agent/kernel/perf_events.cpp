@@ -2,6 +2,7 @@
 #include "agent/kernel/perf_events.h"
 
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,8 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <string>
-
-#include "agent/base/fd.h"
+#include <utility>
 
 namespace sonde {
 namespace {
@@ -40,6 +40,7 @@ Fd open_event(const PerfEvent& event, int cpu) {
   attributes.type = event.type;
   attributes.config = event.config;
   attributes.sample_period = event.period;
+  attributes.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED;
   return Fd(static_cast<int>(syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
 }
 
@@ -65,27 +66,54 @@ Result<PerfEvent> parse_perf_event(std::string_view hook) {
   return event;
 }
 
-Result<std::vector<bpf_link*>> attach_perf_event(const bpf_program* program, const PerfEvent& event) {
-  std::vector<bpf_link*> links;
+void CpuEvents::DestroyLink::operator()(bpf_link* link) const { bpf_link__destroy(link); }
+
+int CpuEvents::attach_to(int cpu) {
+  Fd fd = open_event(event_, cpu);
+  if (!fd) return errno;
+  OnCpu on;
+  on.event = Fd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!on.event) return errno;
+  on.link.reset(bpf_program__attach_perf_event(program_, fd.get()));
+  if (!on.link) return errno;
+  fd.release();  // it is the link's now
+  cpus_[cpu] = std::move(on);
+  return 0;
+}
+
+Result<CpuEvents> CpuEvents::attach(const bpf_program* program, const PerfEvent& event) {
+  CpuEvents events;
+  events.program_ = program;
+  events.event_ = event;
   int error = 0;
   const int cpus = libbpf_num_possible_cpus();
   for (int cpu = 0; cpu < cpus && !error; ++cpu) {
-    Fd fd = open_event(event, cpu);
-    if (!fd) {
-      if (errno != ENODEV) error = errno;
-      continue;
-    }
-    bpf_link* link = bpf_program__attach_perf_event(program, fd.get());
-    if (link) {
-      links.push_back(link);
-      fd.release();  // it is the link's now
-    } else {
-      error = errno;
-    }
+    error = events.attach_to(cpu);
+    if (error == ENODEV) error = 0;
   }
-  if (!error && !links.empty()) return links;
-  for (bpf_link* link : links) bpf_link__destroy(link);
+  if (!error && !events.empty()) return events;
   return Error::system("cannot open the perf event on each CPU", error ? error : ENODEV);
+}
+
+// The time for which it has been enabled stands still once its CPU has gone, also after that is back.
+bool CpuEvents::runs(OnCpu& on) {
+  std::array<uint64_t, 2> now{};  // value, time enabled
+  if (read(on.event.get(), now.data(), sizeof(now)) != static_cast<ssize_t>(sizeof(now))) return false;
+  return now[1] != std::exchange(on.enabled, now[1]);
+}
+
+std::size_t CpuEvents::follow() {
+  std::size_t attached = 0;
+  const int cpus = libbpf_num_possible_cpus();
+  for (int cpu = 0; cpu < cpus; ++cpu) {
+    const auto on = cpus_.find(cpu);
+    if (on != cpus_.end()) {
+      if (runs(on->second)) continue;
+      cpus_.erase(on);
+    }
+    attached += attach_to(cpu) == 0;
+  }
+  return attached;
 }
 
 }  // namespace sonde

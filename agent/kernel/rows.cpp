@@ -168,7 +168,8 @@ void Rows::read_gauges(uint32_t slot, SampleSink& sink) const {
   const auto* row = gauges_.at<int64_t>(slot);
   for (uint16_t i = 0; i < info_->gauges; ++i) {
     if (series_of_gauge_[i] == kNoSeries) continue;
-    sink.gauge(slot, {module_, series_of_gauge_[i], 0}, __atomic_load_n(&row[i], __ATOMIC_RELAXED));
+    const int64_t value = __atomic_load_n(&row[i], __ATOMIC_RELAXED);
+    if (value != SONDE_NO_GAUGE) sink.gauge(slot, {module_, series_of_gauge_[i], 0}, value);
   }
 }
 

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/base/clock.h"
+
 namespace sonde {
 
 Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std::string& path, sonde_kind kind,
@@ -86,8 +88,11 @@ std::vector<uint32_t> Slots::taken() const {
 }
 
 void Slots::configure(uint32_t slot, const SlotSetting& setting) {
+  const uint32_t now = sonde_coarse_time(monotonic_ns());
   const auto write = [&](uint32_t target, bool per_process) {
     auto* config = core_.slot_config.at<sonde_slot_config>(target);
+    // Before the flags: what counts from selection on must not count from an earlier one.
+    if (!std::ranges::equal(setting.flags, config->flags)) __atomic_store_n(&config->since, now, __ATOMIC_RELEASE);
     std::copy(setting.flags.begin(), setting.flags.end(), config->flags);
     std::copy(setting.sample.begin(), setting.sample.end(), config->sample);
     config->per_process = per_process;

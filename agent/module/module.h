@@ -25,6 +25,7 @@ struct Features {
   bool kprobe = false;
   bool preemptible = false;                              // preempt=full or unknown: fentry and fexit would skip events
   bool read_only_cast = false;                           // bpf_rdonly_cast exists
+  bool first_pid_namespace = true;                       // iter/task and its kind show the whole machine
   std::function<bool(std::string_view)> has_function;    // kernel function in BTF
   std::function<bool(std::string_view)> has_tracepoint;  // BTF tracepoint (btf_trace_<name>)
 };
@@ -51,6 +52,9 @@ struct ProgramSpec {
   // Left out, without a word, where this says no: another program of the module does the same here. Null: never.
   bool (*needed)(const Features&) = nullptr;
   bool by_agent = false;  // loaded with the others, attached elsewhere: to functions that policies declare
+  // Of a program that the agent runs: why it would not see all that it is for, a sentence; empty: it does. Then it is not
+  // loaded, and `gap` is named while somebody asks for one of its flags. Null: it always does.
+  std::string (*blind)(const Features&) = nullptr;
 };
 
 struct ModuleInfo {

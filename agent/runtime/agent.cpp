@@ -64,6 +64,7 @@ EngineOptions Agent::engine_options() const {
   options.disabled_modules = options_.disabled_modules;
   options.fault = options_.fault;
   options.cgroup_root = cgroup_root_;
+  options.proc_root = config_.proc_root;
   return options;
 }
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent as the chart's pod runs it: namespaces of its own, read-only, few capabilities."""
 
+import glob
 import json
 import os
 import re
+import subprocess
 
 from support import agent, machine, otlp
 from support.case import Case
@@ -45,6 +47,35 @@ class AsInAPod(Case):
         for name in ("io", "sched", "process", "memory", "cache", "block"):
             self.assertEqual(modules[name]["health"], "ok", modules[name])
         self.assertIn("cgroup_skb", json.dumps(modules["network"]["reasons"]))  # what NET_ADMIN is for
+
+    def test_what_was_there_before_the_agent(self):
+        """Threads that sleep and files that are open since before it: seen, or a gap with a reason; never a false 0."""
+        work = self.cgroup()
+        held = Workload(work, "io", self.file_for_work(), 1, 4096, 0, 0, 0, held=True)  # stopped before its first call
+        sleeper = subprocess.Popen(["sleep", "600"], stdin=open("/etc/passwd"), stdout=subprocess.DEVNULL)
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        work.add(sleeper.pid)
+        files = sum(os.path.isfile(fd) for process in (held.process.pid, sleeper.pid)
+                    for fd in glob.glob(f"/proc/{process}/fd/*"))
+        self.assertGreaterEqual(files, 1)
+        sonde = self.start_agent(work, "bpf,perfmon")
+
+        def reasons():
+            modules = {m["name"]: m for m in json.loads(sonde.get("/statusz", local=True)[1])["modules"]}
+            return json.dumps(modules["sched"]["reasons"] + modules["io"]["reasons"])
+
+        def slept():
+            return self.total("sonde.thread.time", work, sonde__thread__state="sleep")
+        wait_for(lambda: (slept() or 0) > 2 or "when they wake up" in reasons(), 30, "a sleeping thread has time, or a reason")
+        wait_for(lambda: self.total("sonde.file.open_descriptors", work) == files or "open files are not counted" in reasons(),
+                 30, "open files are counted, or a reason is there")
+        if "when they wake up" in reasons():
+            self.assertIsNone(slept())
+        if "open files are not counted" in reasons():
+            self.assertIsNone(self.total("sonde.file.open_descriptors", work))
+        held.go()
+        held.finish()
 
     def test_a_fresh_install_lacks_no_right(self):
         """With the chart's own capabilities and preset probes lack what the machine does not have, and nothing else."""

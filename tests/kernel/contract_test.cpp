@@ -28,7 +28,7 @@ class ContractTest : public KernelTest {
     SlotSetting setting;
     setting.flags[0] = flags;
     engine().configure(*slot, setting);
-    engine().sync_programs();
+    sync_programs();
     return *slot;
   }
   uint64_t rows_lost() { return engine().losses()[0][SONDE_LOSS_NO_ROW]; }

@@ -147,7 +147,7 @@ TEST_F(SpinningTest, ADirectoryMadeUnderWatchLosesNone) {
   ModuleFlags flags{};
   flags[module_id("locks")] = kAsked;
   engine().set_provisional(flags);
-  engine().sync_programs();
+  sync_programs();
   Cgroup& child = cgroup("parent/child");
   expect_truth(child, contend_for_tasks);
   child.remove();  // before its parent

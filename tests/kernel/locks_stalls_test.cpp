@@ -76,7 +76,7 @@ class StallsTest : public KernelTest {
     SlotSetting node;
     node.flags[module_id("locks")] = LOCKS_STALLS;
     engine().configure(SONDE_SLOT_NODE, node);
-    engine().sync_programs();
+    sync_programs();
   }
   int64_t stalls() {
     collect();

@@ -83,7 +83,7 @@ TEST_F(CpuFilesTest, DISABLED_FrequenciesAndIdleStatesAreWhatTheFilesSay) {
   SlotSetting setting;
   setting.flags[module_id("sched")] = SCHED_FLAG_CPUS;
   engine().configure(SONDE_SLOT_NODE, setting);
-  engine().sync_programs();
+  sync_programs();
   auto& first = node();
   EXPECT_EQ(first["sonde.cpu.frequency|0"], 2'400'000'000) << "the files have kHz";
   EXPECT_EQ(first["sonde.cpu.frequency|1"], 800'000'000);

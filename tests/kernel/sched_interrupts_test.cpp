@@ -46,7 +46,7 @@ class InterruptsTest : public SchedTest {
     SlotSetting setting;
     setting.flags[module_id("sched")] = flags;
     engine().configure(SONDE_SLOT_NODE, setting);
-    engine().sync_programs();
+    sync_programs();
   }
   int64_t node(const std::string& series) {
     collect();

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A container that has used up its CPU quota does not wait for a CPU. Needs the v2 cpu controller (the virtual machines).
+// A container that has used up its CPU quota does not wait for a CPU. With the v2 cpu controller (the virtual machines), or with
+// v1's beside the v2 tree: then there is no cpu.stat to read, and the thread's time is the same.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -17,32 +22,67 @@ class SchedThrottledTest : public ThreadTimeTest {
   };
   static Quota quota(const Cgroup& box) {
     Quota quota;
-    std::ifstream file(box.directory() + "/cpu.stat");
+    std::ifstream file((v2(box) ? box.directory() : v1(box)) + "/cpu.stat");
     int64_t value = 0;
     for (std::string key; file >> key >> value;) {
       if (key == "nr_periods") quota.periods = value;
       if (key == "nr_throttled") quota.throttled_periods = value;
       if (key == "throttled_usec") quota.throttled_ns = value * 1000;
+      if (key == "throttled_time") quota.throttled_ns = value;  // v1
     }
     return quota;
   }
-  static bool limit(const Cgroup& box, const std::string& text) {
-    std::ofstream file(box.directory() + "/cpu.max");
+  static bool v2(const Cgroup& box) { return access((box.directory() + "/cpu.max").c_str(), F_OK) == 0; }
+  static std::string v1(const Cgroup& box) { return "/sys/fs/cgroup/cpu" + box.path(); }
+  static bool write_to(const std::string& path, const std::string& text) {
+    std::ofstream file(path);
     file << text << std::flush;
     return file.good();
   }
+  // 20 ms of each 100. With v1 whoever enters the box has to enter that, too.
+  bool limit(const Cgroup& box) {
+    if (v2(box)) return write_to(box.directory() + "/cpu.max", "20000 100000");
+    std::error_code error;
+    if (!std::filesystem::create_directory(v1(box), error)) return false;
+    made_.push_back(v1(box));
+    write_to(v1(box) + "/cpu.shares", "262144");  // on a busy machine it would not use its quota up
+    return write_to(v1(box) + "/cpu.cfs_quota_us", "20000");
+  }
+  static void enter(const Cgroup& box) {
+    if (!v2(box)) EXPECT_TRUE(write_to(v1(box) + "/cgroup.procs", "0"));
+  }
+  // Of cpu.stat.
+  void expect_read(const Cgroup& box) {
+    // What is read of cpu.stat begins with the first collection after selection; the group stands still by now.
+    EXPECT_EQ(total(box, "sonde.cpu.throttled.time") * 1000, quota(box).throttled_ns);
+    EXPECT_EQ(total(box, "sonde.cpu.throttled.periods"), quota(box).throttled_periods);
+    // The last period may end only now: what is read lies between two looks.
+    const int64_t least = quota(box).periods;
+    collect();
+    EXPECT_GE(total(box, "sonde.cpu.periods"), least);
+    EXPECT_LE(total(box, "sonde.cpu.periods"), quota(box).periods);
+    EXPECT_GE(least, quota(box).throttled_periods);
+  }
+  void TearDown() override {
+    ThreadTimeTest::TearDown();
+    for (const std::string& directory : made_) rmdir(directory.c_str());
+  }
+  std::vector<std::string> made_;
 };
 
 TEST_F(SchedThrottledTest, TimeHeldUpByTheQuotaIsNotRunQueueTime) {
   auto& box = cgroup("limited");
   auto& free = cgroup("free");
-  if (!limit(box, "20000 100000")) GTEST_SKIP() << "no cpu controller in the v2 tree";
+  if (!limit(box)) GTEST_SKIP() << "no cpu controller";
   select(box, {{"sched", SCHED_FLAG_THREAD | SCHED_FLAG_WAIT}});
   select(free, {{"sched", SCHED_FLAG_THREAD | SCHED_FLAG_WAIT}});
   const int cpu = usable_cpus().back();
-  const std::vector<std::function<void()>> work = {[&] { pin_to(cpu); }, [] { burn_ms(200); }};
-  HeldProcess process(box, work);
-  HeldProcess other(free, work);
+  HeldProcess process(box, {[&] {
+                              pin_to(cpu);
+                              enter(box);
+                            },
+                            [] { burn_ms(200); }});
+  HeldProcess other(free, {[&] { pin_to(cpu); }, [] { burn_ms(200); }});
   process.step(0);
   other.step(0);
   auto before = thread_time(box);
@@ -62,15 +102,7 @@ TEST_F(SchedThrottledTest, TimeHeldUpByTheQuotaIsNotRunQueueTime) {
       << time;
   EXPECT_LE(waited, delay - truth * 9 / 10) << time;
   EXPECT_LE(time.state[SCHED_THREAD_RUNNABLE], delay - truth * 9 / 10) << time;
-  // What is read of cpu.stat begins with the first collection after selection; the group stands still by now.
-  EXPECT_EQ(total(box, "sonde.cpu.throttled.time") * 1000, quota(box).throttled_ns);
-  EXPECT_EQ(total(box, "sonde.cpu.throttled.periods"), quota(box).throttled_periods);
-  // The last period may end only now: what is read lies between two looks.
-  const int64_t least = quota(box).periods;
-  collect();
-  EXPECT_GE(total(box, "sonde.cpu.periods"), least);
-  EXPECT_LE(total(box, "sonde.cpu.periods"), quota(box).periods);
-  EXPECT_GE(least, quota(box).throttled_periods);
+  if (v2(box)) expect_read(box);
 
   before = thread_time(free);
   other.step(1);
@@ -78,6 +110,31 @@ TEST_F(SchedThrottledTest, TimeHeldUpByTheQuotaIsNotRunQueueTime) {
   EXPECT_EQ(time.state[SCHED_THREAD_STOPPED], 0) << time;
   EXPECT_EQ(total(free, "sonde.cpu.throttled.time") + total(free, "sonde.cpu.throttled.periods"), 0);
   EXPECT_EQ(total(free, "sonde.cpu.periods"), 0) << "it has no quota";
+}
+
+// However often somebody looks while it is held up.
+TEST_F(SchedThrottledTest, WhoIsHeldUpWhileOthersLookIsStopped) {
+  auto& box = cgroup("limited");
+  if (!limit(box)) GTEST_SKIP() << "no cpu controller";
+  select(box, {{"sched", SCHED_FLAG_THREAD}});
+  HeldProcess process(box, {[&] { enter(box); }, [] { burn_ms(200); }});  // on whichever CPU
+  process.step(0);
+  const auto before = thread_time(box);
+  const Quota quota_before = quota(box);
+  const auto figures = process.figures();
+  process.begin(1);
+  for (int i = 0; i < 40; ++i) {
+    sleep_ms(10);
+    collect();
+  }
+  process.finish();
+  const auto time = thread_time(box) - before;
+  const int64_t truth = quota(box).throttled_ns - quota_before.throttled_ns;
+  const auto delay = static_cast<int64_t>((process.figures() - figures).wait_ns);
+  EXPECT_GT(truth, 300 * kMillisecond) << "it was held up";
+  expect_sum(time, 1);
+  EXPECT_GE(time.state[SCHED_THREAD_STOPPED], truth * 8 / 10) << time;
+  EXPECT_LE(time.state[SCHED_THREAD_RUNNABLE], std::max<int64_t>(delay - truth * 8 / 10, 20 * kMillisecond)) << time;
 }
 
 TEST_F(SchedThrottledTest, WithoutAQuotaNothingIsThrottled) {

@@ -107,8 +107,8 @@ static bool attaches_by_itself(const struct bpf_program *program)
 	       strncmp(section, "usdt", 4) && strncmp(section, "iter/bpf_", 9);
 }
 
-// Sets `const volatile bool sonde_have_cast` in .rodata; false if the object has none.
-static bool set_have_cast(struct bpf_object *object, bool value)
+// Sets a `const volatile bool` in .rodata; false if the object has none of that name.
+static bool set_constant(struct bpf_object *object, const char *name, bool value)
 {
 	const struct btf *btf = bpf_object__btf(object);
 	const struct btf_var_secinfo *variable;
@@ -129,13 +129,15 @@ static bool set_have_cast(struct bpf_object *object, bool value)
 		const struct btf_type *type = btf__type_by_id(btf, variable->type);
 		char *data = (char *)bpf_map__initial_value(map, &size);
 
-		if (data && !strcmp(btf__name_by_offset(btf, type->name_off), "sonde_have_cast")) {
+		if (data && !strcmp(btf__name_by_offset(btf, type->name_off), name)) {
 			data[variable->offset] = value;
 			return true;
 		}
 	}
 	return false;
 }
+
+static bool has_function(const char *name) { return btf__find_by_name_kind(vmlinux, name, BTF_KIND_FUNC) >= 0; }
 
 // Ring buffers need a page; all other maps whose size the agent sets are good with one entry.
 static void set_sizes(struct bpf_object *object)
@@ -212,7 +214,9 @@ static struct bpf_object *open_and_load(const char *path, const char *only, bool
 	have_verdict = false;
 	if (!object)
 		return NULL;
-	*has_cast = set_have_cast(object, cast);
+	*has_cast = set_constant(object, "sonde_have_cast", cast);
+	set_constant(object, "sonde_have_task_iterator", has_function("bpf_iter_task_new"));
+	set_constant(object, "sonde_have_task_from_pid", has_function("bpf_task_from_pid"));
 	set_sizes(object);
 	bpf_object__for_each_program(program, object)
 		bpf_program__set_autoload(program, !missing_hook(program) && (!only || !strcmp(only, bpf_program__name(program))));
@@ -242,7 +246,7 @@ static void try_object(const char *path, bool cast)
 		report("FAIL", name, "*", "open: %s; %s", strerror(errno), last_line());
 		return;
 	}
-	if (cast && !set_have_cast(names, true)) {
+	if (cast && !set_constant(names, "sonde_have_cast", true)) {
 		bpf_object__close(names);
 		return;  // it has one way only
 	}
@@ -314,7 +318,7 @@ int main(int count, char **files)
 		return 1;
 	}
 	print_fentry();
-	cast = btf__find_by_name_kind(vmlinux, "bpf_rdonly_cast", BTF_KIND_FUNC) >= 0;
+	cast = has_function("bpf_rdonly_cast");
 	printf("fact bpf_rdonly_cast: %s\n", cast ? "available" : "not available");
 	for (i = 1; i < count; i++) {
 		try_object(files[i], false);

@@ -30,6 +30,12 @@
 
 #define SONDE_PATH_MAX 256
 
+/* Thread ids that one run over threads takes, see threads.h. */
+#define SONDE_TIDS 4096
+
+/* A gauge that nobody could read: it has no value, which is not 0. */
+#define SONDE_NO_GAUGE INT64_MIN
+
 /* Kinds of cgroup, as far as the kernel side must know them. */
 enum sonde_kind {
 	SONDE_KIND_TREE = 0,      /* a child directory is a subject of its own */
@@ -72,8 +78,12 @@ struct sonde_slot_config {
 	uint8_t flags[SONDE_MAX_MODULES];
 	uint16_t sample[SONDE_MAX_MODULES]; /* take the clock of one operation in so many; 0 and 1: of each */
 	uint32_t per_process;               /* not 0: processes of this subject get slots of their own */
-	uint32_t reserved;
+	uint32_t since;                     /* when user space last gave it flags, sonde_coarse_time(); 0: never */
 };
+
+/* CLOCK_MONOTONIC in units of 17 ms, rounded up: 32 bits are two years. */
+#define SONDE_COARSE_SHIFT 24
+#define sonde_coarse_time(ns) ((uint32_t)(((ns) >> SONDE_COARSE_SHIFT) + 1))
 
 /* sonde_slot_info, key: slot. Who has the slot; written by the kernel side at mkdir, rmdir and by user space. */
 struct sonde_slot_info {

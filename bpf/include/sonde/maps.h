@@ -116,12 +116,15 @@ struct sonde_task {
 	uint32_t involuntary;  /* nivcsw */
 	uint32_t unmeasured;   /* runs so far whose wait the kernel did not measure */
 	uint32_t sched_epoch;  /* sched's programs were attached that often when this was written; 0: never written */
-	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption */
+	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption; 2: its quota held it up */
 	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
 	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
 	uint8_t in_lock;        /* which lock of the kernel it announced that it has to wait for; 0: none */
 	uint32_t thread_slot;   /* whose thread time it is since pending[] */
 	uint32_t swap_in;       /* sched: in which of its page faults it asked for a page of swap, swap_mark(); 0: in none */
+	uint32_t faults_owner;  /* memory: whose page faults it has since `faults`: slot, and which of the two in the upper 8 bits */
+	uint64_t faults;        /* memory: how many of its page faults are accounted for: major (32 bits), minor */
+	uint32_t faults_epoch;  /* memory: as sched_epoch; 0: never seen */
 	uint32_t reserved;
 	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
 	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */

@@ -117,7 +117,6 @@ constexpr std::string_view kNotes[] = {
     "32-bit programs: their calls are counted as lost by the tracepoints, and not seen at all by fentry.",
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS) count by opcode only, "
     "and those of a multishot read only once.",
-    "Open files are those of processes that the agent's pid namespace shows.",
 };
 
 constexpr ModuleInfo kInfo = {
@@ -172,14 +171,16 @@ class IoModule : public Module {
 
   // The iterator adds up beside the published value, which changes only when the count is complete.
   Result<void> refresh(bpf_object* object) const override {
-    if (program_fd(object, "io_open_files") < 0) return {};  // named as a gap
+    const bool all = program_fd(object, "io_count_files_all") >= 0;
+    const bool counted = all || program_fd(object, "io_open_files") >= 0;  // else it is named as a gap
     auto rows = Mapped::map(object, "io_gauges");
     if (!rows) return rows.error();
     for (uint32_t slot = 0; slot < rows->entries(); slot++) rows->at<int64_t>(slot)[IO_OPEN_FILES_NEXT] = 0;
-    if (auto ran = run_iterator(object, "io_open_files"); !ran) return ran;
+    if (auto ran = all ? run_program(object, "io_count_files_all") : run_iterator(object, "io_open_files"); !ran)
+      return ran;
     for (uint32_t slot = 0; slot < rows->entries(); slot++) {
       auto* row = rows->at<int64_t>(slot);
-      __atomic_store_n(&row[IO_OPEN_FILES], row[IO_OPEN_FILES_NEXT], __ATOMIC_RELAXED);
+      __atomic_store_n(&row[IO_OPEN_FILES], counted ? row[IO_OPEN_FILES_NEXT] : SONDE_NO_GAUGE, __ATOMIC_RELAXED);
     }
     return {};
   }

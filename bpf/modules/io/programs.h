@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "agent/module/module.h"
+#include "agent/module/threads.h"
 #include "bpf/modules/io/io.h"
 
 namespace sonde {
@@ -82,8 +83,11 @@ inline constexpr ProgramSpec kPrograms[] = {
      .gap = "requests of io_uring are not counted, nor their bytes and durations"},
     {.program = "io_uring_complete", .hook = "tp_btf/io_uring_complete", .flags = IO_REQUEST,
      .gap = "bytes, durations and errors of io_uring requests are not counted"},
+    {.program = "io_count_files_all", .hook = "run by the agent before a collection, over the tables of all tasks",
+     .flags = IO_OPEN_COUNT, .gap = "open files are not counted (sonde.file.open_descriptors)", .needed = walks_by_kernel},
     {.program = "io_open_files", .hook = "iter/task_file", .flags = IO_OPEN_COUNT,
-     .gap = "open files are not counted (sonde.file.open_descriptors)"},
+     .gap = "open files are not counted (sonde.file.open_descriptors)",
+     .needed = [](const Features& features) { return !walks_by_kernel(features); }, .blind = cannot_walk_files},
 };
 
 #undef IO_PROGRAMS

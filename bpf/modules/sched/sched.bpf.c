@@ -6,6 +6,7 @@
 #include "sched.h"
 
 #include <sonde/rows.h>
+#include <sonde/threads.h>
 #include <sonde/who.h>
 
 SONDE_LICENSE;
@@ -14,17 +15,19 @@ const volatile bool sonde_have_cast = false;
 
 SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
 SONDE_CELL_ROWS(sched);
+SONDE_THREADS(sched);
 
 #include "thread_time.h"
-#include "throttled.h"
 #include "interrupts.h"
 
 #define TASK_RUNNING 0
+#define MAX_RT_PRIO 100 /* include/linux/sched/prio.h: below it are SCHED_FIFO, SCHED_RR and SCHED_DEADLINE */
 #define LCB_F_SPIN 1 /* include/trace/events/lock.h */
 
 /* Set by sched_begin before the programs are attached. Epoch 0: it never ran, nothing may be counted. */
 uint32_t sched_epoch = 0;
 uint32_t sched_swaps = 0; /* a page has been swapped in */
+uint32_t sched_seeding = 0; /* the epoch has begun and nothing is attached yet */
 uint64_t sched_since = 0; /* CLOCK_MONOTONIC of the host */
 
 /* Several waits of which only the sum is known: each counts as the mean, the sum stays exact. */
@@ -115,6 +118,35 @@ sonde_slow int first_sight(struct task_struct *task, struct sonde_task *state, b
 	return 0;
 }
 
+/* A thread that is older than the epoch and leaves a CPU for the first time in it, where no walk shows the threads that sleep.
+ * It has not left one since the epoch began, so until it came here it slept, or waited for what nobody knows any more. Its
+ * subject has it since it is measured, or since the thread was moved to it (pending[], if that is of this epoch). */
+sonde_slow int account_for_sleep(struct task_struct *task, struct sonde_task *state, uint64_t moved)
+{
+	uint64_t since = sched_since, measured, ran;
+	struct sonde_slot_config *config;
+	uint32_t slot;
+
+	if (!task || !state)
+		return 0;
+	slot = state->slot;
+	config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
+	if (!config)
+		return 0;
+	measured = (uint64_t)config->since << SONDE_COARSE_SHIFT;
+	if (measured > since)
+		since = measured;
+	if (moved > since)
+		since = moved;
+	state->pending[SONDE_MODULE_ID] = since;
+	state->thread_state = SCHED_THREAD_SLEEP;
+	/* Only the fair class notes what a thread had run when it was put on the CPU. */
+	ran = task->se.sum_exec_runtime - task->se.prev_sum_exec_runtime;
+	if (task->prio >= MAX_RT_PRIO && ran < bpf_ktime_get_ns() - sched_since)
+		state->exec_runtime -= ran;
+	return 0;
+}
+
 /* Charges what the task's own figures rose by since the last time to the subject that has it now. Only for a task that
  * runs on this CPU or is just leaving it: nobody else may write these fields. The time, if it was needed, else 0. */
 sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state, bool running)
@@ -124,8 +156,12 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 	uint64_t exec, wait = 0, value, now = 0, *row;
 	struct sched_stretch stretch = {};
 
-	if (state->sched_epoch != sched_epoch)
+	if (state->sched_epoch != sched_epoch) {
+		value = state->pending[SONDE_MODULE_ID];
 		first_sight(task, state, running);
+		if (!running && (flags & SCHED_FLAG_THREAD) && task->start_time < sched_since)
+			account_for_sleep(task, state, value);
+	}
 
 	value = task->se.sum_exec_runtime;
 	exec = value - state->exec_runtime;
@@ -229,7 +265,10 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous, struct ta
 		note_arrival(next, now);
 		state->thread_state = reason_to_leave(previous, state, preempt);
 	}
-	state->sched_runnable = preempt || sonde_task_state(previous) == TASK_RUNNING;
+	if (preempt || sonde_task_state(previous) == TASK_RUNNING)
+		state->sched_runnable = held_up_now(previous) ? SCHED_HELD_UP : 1;
+	else
+		state->sched_runnable = 0;
 	return 0;
 }
 
@@ -306,9 +345,13 @@ sonde_slow int moved_by_another(struct task_struct *leader)
 
 	if (!leader)
 		return 0;
-	state = bpf_task_storage_get(&sonde_tasks, leader, 0, 0);
-	if (!state || state->sched_epoch != sched_epoch)
+	state = bpf_task_storage_get(&sonde_tasks, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!state)
 		return 0;
+	if (state->sched_epoch != sched_epoch) { /* not seen yet: account_for_sleep() */
+		state->pending[SONDE_MODULE_ID] = bpf_ktime_get_ns();
+		return 0;
+	}
 	charge_sleeper(leader, state);
 	if (state->pending[SONDE_MODULE_ID])
 		state->thread_slot = THREAD_ANY_SLOT;
@@ -366,42 +409,33 @@ int sched_begin(void *ctx)
 	sched_since = bpf_ktime_get_ns();
 	sched_epoch++;
 	sched_threads = 0;
+	sched_seeding = 1;
 	return 0;
 }
 
-/* Then, on every thread that can be seen from here. */
-SEC("iter/task")
-int sched_seed(struct bpf_iter__task *ctx)
+/* Then, and at each collection, on every thread of the machine: notes where those stand that are older than the epoch, and
+ * charges those that sleep for it up to now. */
+sonde_slow int look_at(struct task_struct *task)
 {
-	struct task_struct *task = ctx->task;
-	struct sonde_task *state;
-
-	if (!task || !task->pid || !sched_epoch)
-		return 0;
-	state = sonde_task_of(task);
-	if (state && state->sched_epoch != sched_epoch)
-		first_sight(task, state, task->on_cpu);
-	return 0;
-}
-
-/* At a collection, on every thread that can be seen from here: those that sleep are charged for it up to now. */
-SEC("iter/task")
-int sched_walk(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task;
 	struct sonde_task *state;
 
 	if (!task || !task->pid || task->exit_state || !sched_epoch)
 		return 0;
 	state = sonde_task_of(task);
-	if (!state || state->sched_epoch != sched_epoch) /* it has not left a CPU yet, and sched_seed did not see it */
+	if (!state)
 		return 0;
+	if (state->sched_epoch != sched_epoch) {
+		if (!sched_seeding) /* while programs are attached only they may, on the thread's own CPU */
+			return 0;
+		first_sight(task, state, task->on_cpu);
+	}
 	if (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD)
 		charge_sleeper(task, state);
 	else if (state->pending[SONDE_MODULE_ID] && !task->on_cpu)
 		state->pending[SONDE_MODULE_ID] = 0;
 	return 0;
 }
+SONDE_WALK(sched, sched_walk, look_at)
 
 /* On every CPU, by interrupt: what the CPU added up of interrupts, and a task that does not leave its CPU is charged what it
  * did up to now. */
@@ -411,6 +445,8 @@ int sched_flush(void *ctx)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state;
 
+	if (sched_seeding)
+		sched_seeding = 0;
 	flush_interrupts();
 	if (!task->pid || !sched_epoch)
 		return 0;

@@ -12,6 +12,7 @@
 #include "agent/module/bpf_run.h"
 #include "agent/module/intern.h"
 #include "agent/module/module.h"
+#include "agent/module/threads.h"
 #include "bpf/modules/sched/cpu_files.h"
 
 namespace sonde {
@@ -270,7 +271,10 @@ constexpr std::array<Alternative, 2> kAlternatives = {{
 constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
                               SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS | SCHED_FLAG_THREAD;
 
-constexpr std::array<ProgramSpec, 16> kPrograms = {{
+constexpr std::string_view kAsleep =
+    "threads that sleep are charged when they wake up, those that sleep since before the agent as well";
+
+constexpr std::array<ProgramSpec, 17> kPrograms = {{
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
@@ -318,21 +322,38 @@ constexpr std::array<ProgramSpec, 16> kPrograms = {{
      .flags = SCHED_FLAG_IRQ,
      .gap = "soft interrupts are not counted"},
     {.program = "sched_begin", .hook = "run by the agent before the others are attached", .flags = 0},
-    {.program = "sched_seed",
-     .hook = "iter/task, run by the agent before the others are attached",
-     .flags = 0,
-     .gap = "threads older than the agent count from their first context switch on"},
+    {.program = "sched_walk_all",
+     .hook = "run by the agent before the others are attached and before a collection, over all tasks",
+     .flags = SCHED_FLAG_THREAD,
+     .gap = kAsleep,
+     .needed = walks_by_kernel},
+    {.program = "sched_walk_listed",
+     .hook = "the same, over the threads that /proc lists",
+     .flags = SCHED_FLAG_THREAD,
+     .gap = kAsleep,
+     .needed = walks_by_list},
     {.program = "sched_walk",
-     .hook = "iter/task, run by the agent before a collection",
-     .flags = 0,
-     .gap = "the time of a thread that sleeps is charged when it wakes up"},
+     .hook = "the same, by iter/task",
+     .flags = SCHED_FLAG_THREAD,
+     .gap = kAsleep,
+     .needed = walks_by_iterator,
+     .blind = cannot_walk},
     {.program = "sched_flush",
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
      .gap = "a thread that does not leave its CPU is not seen until it does"},
 }};
 
-constexpr std::array<std::string_view, 5> kNotes = {
+constexpr std::array<std::string_view, 8> kNotes = {
+    "a thread that a CPU quota holds up, its cgroup's or that of one above it, is stopped, not runnable, and waits for "
+    "no "
+    "CPU in sonde.sched.run_queue.duration",
+    "sonde.cpu.throttled.* and sonde.cpu.periods are of the cgroup's own quota: where a cgroup above has one (a "
+    "pod's), they "
+    "are that one's, so nested cgroups never count the same time twice",
+    "a SCHED_DEADLINE thread that has used up its runtime is runnable until it is given more: for the kernel's figures "
+    "it waits "
+    "for a CPU",
     "charged to the thread that waited or ran, never to the one that happens to run next; the idle task is not counted",
     "a thread that another one moves to a new cgroup while it runs is charged to the new one from its last context "
     "switch on",
@@ -433,16 +454,14 @@ class SchedModule final : public Module {
 
   Result<void> begin(bpf_object* object) const override {
     if (auto begun = run_program(object, "sched_begin"); !begun) return begun.error().with("nothing will be counted");
-    // Takes note of how every thread stands. Threads of other pid namespaces are not seen if the agent has its own.
-    if (auto seeded = run_iterator(object, "sched_seed"); !seeded) return seeded;
-    return flush(object);
+    return flush(object);  // takes note of how every thread stands
   }
 
   // Thread time of who is selected now begins now, also of threads that sleep until the next collection and longer.
   Result<void> selected(bpf_object* object) const override { return flush(object); }
 
   Result<void> flush(bpf_object* object) const override {
-    if (auto walked = run_iterator(object, "sched_walk"); !walked) return walked;
+    if (auto walked = run_over_threads(object, "sched_walk", "sched_tids"); !walked) return walked;
     return run_on_each_cpu(object, "sched_flush");
   }
 

@@ -10,6 +10,7 @@
 #ifndef SONDE_SCHED_THREAD_TIME_H
 #define SONDE_SCHED_THREAD_TIME_H
 
+#include "throttled.h"
 #include "wait_reason.h"
 
 #include <sonde/rows.h>
@@ -127,12 +128,14 @@ sonde_inline int charge_sleeper(struct task_struct *task, struct sonde_task *sta
 		reason = asleep ? wait_reason(task, asleep, 0, state->swap_in) : SCHED_THREAD_RUNNABLE;
 	else if (reason != SCHED_THREAD_RUNNABLE && (!asleep || asleep == TASK_WAKING))
 		return 0; /* it waits for a CPU by now, since when is not known: all of it when it leaves that CPU */
+	if (reason == SCHED_THREAD_RUNNABLE && held_up_now(task))
+		reason = SCHED_THREAD_STOPPED;
 	now = bpf_ktime_get_ns();
 	/* Whoever came meanwhile has charged it. */
 	if (now <= since || __sync_val_compare_and_swap(&state->pending[SONDE_MODULE_ID], since, now) != since)
 		return 0;
 	if (!known) {
-		state->thread_state = reason;
+		state->thread_state = asleep ? reason : SCHED_THREAD_RUNNABLE;
 		state->thread_slot = slot;
 		return 0;
 	}

@@ -6,6 +6,8 @@
 
 #include <sonde/who.h>
 
+#define SCHED_HELD_UP 2 /* sched_runnable of a thread that left because of it */
+
 /* throttled_clock_self_time is by the run queue's clock, as run_delay is (677ea015f231, 6.7). Before, there is only a sum for
  * the load tracking (64eaf50731ac, 5.19), whose clock is slower where the CPU is. */
 sonde_inline uint64_t throttled_total(struct cfs_rq *queue)
@@ -17,8 +19,39 @@ sonde_inline uint64_t throttled_total(struct cfs_rq *queue)
 	return 0;
 }
 
-/* Since the last call for this task, at most `wait`. A thread that comes to another CPU than it left has been held up there
- * for an unknown time: none. */
+/* Since 6.18 it is threads that are held up, each on its way back to the program, and no longer whole run queues. */
+struct task_struct___since_6_18 {
+	bool throttled;
+} __attribute__((preserve_access_index));
+
+/* Of a thread that is runnable and runs nowhere: is it the quota that keeps it? */
+sonde_inline bool held_up_now(struct task_struct *task)
+{
+	struct task_struct___since_6_18 *newer = (void *)task;
+
+	if (bpf_core_field_exists(newer->throttled))
+		return newer->throttled;
+	if (!bpf_core_field_exists(task->se.cfs_rq) || !bpf_core_field_exists(((struct cfs_rq *)0)->throttle_count))
+		return false;
+	return task->se.cfs_rq->throttle_count > 0;
+}
+
+/* What the run queue that it left has been held up for since, if that is still one of its group's. */
+sonde_slow uint64_t throttled_where_it_left(struct cfs_rq *queue, struct sonde_task *state)
+{
+	struct cfs_rq *left;
+	uint64_t total;
+
+	if (!queue || !state)
+		return 0;
+	left = (struct cfs_rq *)state->throttled_on;
+	if (!left || !bpf_core_field_exists(queue->throttled_clock_self_time) || BPF_CORE_READ(left, tg) != BPF_CORE_READ(queue, tg))
+		return 0;
+	total = BPF_CORE_READ(left, throttled_clock_self_time);
+	return total > state->throttled ? total - state->throttled : 0;
+}
+
+/* Since the last call for this task, at most `wait`. One that is held up as a thread may come to another CPU than it left. */
 sonde_inline uint64_t throttled_since(struct task_struct *task, struct sonde_task *state, uint64_t wait)
 {
 	struct cfs_rq *queue;
@@ -30,6 +63,8 @@ sonde_inline uint64_t throttled_since(struct task_struct *task, struct sonde_tas
 	total = throttled_total(queue);
 	if (wait && state->throttled_on == (uint64_t)queue && total > state->throttled)
 		since = total - state->throttled;
+	else if (wait && state->sched_runnable == SCHED_HELD_UP && state->throttled_on != (uint64_t)queue)
+		since = throttled_where_it_left(queue, state);
 	state->throttled = total;
 	state->throttled_on = (uint64_t)queue;
 	return since < wait ? since : wait;

@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "agent/base/clock.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 namespace {
@@ -155,10 +156,30 @@ void KernelTest::SetUp() {
   for (char& c : prefix_) {
     if (c == '/' && &c != prefix_.data()) c = '-';
   }
-  auto engine = Engine::start(options());
-  ASSERT_TRUE(engine) << engine.error().message();
-  engine_ = std::move(*engine);
-  totals_.modules = options().modules;
+  EngineOptions wanted = options();
+  if (Pod::wanted()) {
+    wanted.proc_root = Pod::get().proc_root();
+    wanted.cgroup_root = Pod::get().cgroup_root();
+  }
+  as_agent([&] {
+    auto engine = Engine::start(wanted);
+    ASSERT_TRUE(engine) << engine.error().message();
+    engine_ = std::move(*engine);
+  });
+  ASSERT_TRUE(engine_);
+  totals_.modules = wanted.modules;
+}
+
+void KernelTest::as_agent(const std::function<void()>& work) const {
+  if (Pod::wanted()) {
+    Pod::get().run(work);
+  } else {
+    work();
+  }
+}
+
+void KernelTest::sync_programs() {
+  as_agent([&] { engine_->sync_programs(); });
 }
 
 void KernelTest::TearDown() {
@@ -184,8 +205,10 @@ uint32_t KernelTest::select(const Cgroup& cgroup, const std::map<std::string, ui
     setting.flags[module_id(name)] = flags;
     setting.sample[module_id(name)] = sample;
   }
-  engine_->configure(*slot, setting);
-  engine_->sync_programs();
+  as_agent([&] {
+    engine_->configure(*slot, setting);
+    engine_->sync_programs();
+  });
   return *slot;
 }
 
@@ -194,7 +217,9 @@ uint32_t KernelTest::slot_of(const Cgroup& cgroup) {
   return engine_->slots().find(cgroup.id(), entry) ? entry.slot : 0;
 }
 
-void KernelTest::collect(bool gauges) { engine_->collect(totals_, cleanup_ == Cleanup::Clear ? ~0U : 0U, gauges); }
+void KernelTest::collect(bool gauges) {
+  as_agent([&] { engine_->collect(totals_, cleanup_ == Cleanup::Clear ? ~0U : 0U, gauges); });
+}
 
 int64_t KernelTest::total(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values) {
   return totals_.values[slot_of(cgroup)][joined(metric, values)];

@@ -80,7 +80,11 @@ class KernelTest : public ::testing::Test {
   // Options of the engine; override before SetUp runs.
   virtual EngineOptions options() const { return {}; }
 
+  // Not what loads, attaches or reads: see as_agent().
   Engine& engine() { return *engine_; }
+  // Where the agent would run: here, or in the pod (pod.h).
+  void as_agent(const std::function<void()>& work) const;
+  void sync_programs();
   Cgroup& cgroup(const std::string& name);
   // Gives the cgroup a slot (if it has none) and these flags. An empty map measures nothing.
   uint32_t select(const Cgroup& cgroup, const std::map<std::string, uint8_t>& flags_by_module, uint16_t sample = 1,

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel tests as the chart's pod (SONDE_TEST_AS_POD=1): whatever the engine does it does in a PID, mount, network and
+// cgroup namespace of its own, with the pod's capabilities and the machine's /proc and cgroups where the pod has them mounted.
+// The test itself and its workloads stay outside.
+//
+// Each call is made by a short-lived process that shares this one's memory and descriptors (as vfork's child does), so the engine
+// is an ordinary object of the test.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+
+#include "agent/base/fd.h"
+
+namespace sonde::test {
+
+class Pod {
+ public:
+  static bool wanted();
+  static Pod& get();  // made at the first call
+
+  void run(const std::function<void()>& work);
+  // As seen from inside.
+  std::string proc_root() const { return directory_ + "/proc"; }
+  std::string cgroup_root() const;
+
+  Pod(const Pod&) = delete;
+  Pod& operator=(const Pod&) = delete;
+
+ private:
+  Pod();
+  ~Pod();
+  int live(int ready) const;  // its first process
+  static int enter(void* call);
+
+  std::string directory_;  // what is mounted is below it, inside only
+  pid_t first_ = -1;
+  Fd outside_;  // this process's own PID namespace
+  Fd pid_, mount_, network_, cgroup_;
+};
+
+}  // namespace sonde::test
