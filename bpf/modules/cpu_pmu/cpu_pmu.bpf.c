@@ -35,6 +35,30 @@ struct {
 	__type(value, struct cpu_pmu_last);
 } cpu_pmu_lasts SEC(".maps");
 
+/* Events of a CPU that did not run when they were last read, by bits: it was offline in between, or when they were opened. User
+ * space opens them anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, uint64_t);
+} cpu_pmu_still SEC(".maps");
+
+sonde_slow int note_still(struct cpu_pmu_last *last, uint32_t event, uint32_t lost)
+{
+	uint32_t zero = 0;
+	uint64_t *still = bpf_map_lookup_elem(&cpu_pmu_still, &zero);
+
+	if (!last)
+		return 0;
+	last->flags &= ~(1ULL << event); /* what it stood at is not known any more */
+	if (still)
+		*still |= 1ULL << event;
+	if (lost)
+		sonde_lose(SONDE_LOSS_UNMEASURED, 1);
+	return 0;
+}
+
 /* What the event would have counted, had it had the hardware to itself. `seen`: what it counted in `running` of `enabled`
  * ns. Never more than 2^20 times as much, so nothing overflows below 2^44 events between two switches. */
 sonde_inline uint64_t scaled(uint64_t seen, uint64_t enabled, uint64_t running)
@@ -60,12 +84,16 @@ sonde_slow uint64_t read_event(struct cpu_pmu_last *last, uint32_t event, uint32
 		return 0;
 	error = bpf_perf_event_read_value(&cpu_pmu_perf, event * cpu_pmu_cpus + bpf_get_smp_processor_id(), &now, sizeof(now));
 	if (error) {
-		last->flags &= ~(1ULL << event);
-		if (charge && error != -2 /* ENOENT: the hardware does not have it, which is in status */)
-			sonde_lose(SONDE_LOSS_UNMEASURED, 1);
+		/* ENOENT: the hardware does not have it, which is in status; or the CPU was offline when it was opened */
+		note_still(last, event, charge && error != -2);
 		return 0;
 	}
 	before = &last->value[event];
+	/* The time for which it is enabled goes on, unless it ended with its CPU. */
+	if (charge && now.enabled <= before->enabled) {
+		note_still(last, event, 1);
+		return 0;
+	}
 	seen = now.counter - before->counter;
 	enabled = now.enabled - before->enabled;
 	running = now.running - before->running;

@@ -8,11 +8,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "agent/base/fd.h"
 #include "agent/module/bpf_run.h"
@@ -151,7 +153,7 @@ constexpr std::array<std::string_view, 4> kNotes = {
     "where the counters of all who use them are more than the hardware has, values are scaled by the time that each "
     "had it",
     "llc is what the processor calls its last-level cache events; levels in between are not portable",
-    "CPUs that come online later are counted after the programs were attached again",
+    "what runs on a CPU that comes online is counted from the next collection on; until then it is counted as lost",
 };
 
 constexpr ModuleInfo kInfo = {
@@ -203,7 +205,36 @@ class CpuPmuModule final : public Module {
     return {};
   }
 
-  Result<void> flush(bpf_object* object) const override { return run_on_each_cpu(object, "cpu_pmu_flush"); }
+  Result<void> flush(bpf_object* object) const override {
+    if (auto flushed = run_on_each_cpu(object, "cpu_pmu_flush"); !flushed) return flushed;
+    open_anew(object);
+    return {};
+  }
+
+ private:
+  // Events of CPUs that were offline: what counts them is another one.
+  static void open_anew(bpf_object* object) {
+    const int table = bpf_object__find_map_fd_by_name(object, "cpu_pmu_perf");
+    const int still = bpf_object__find_map_fd_by_name(object, "cpu_pmu_still");
+    const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
+    std::vector<uint64_t> events(cpus);
+    const uint32_t zero = 0;
+    if (bpf_map_lookup_elem(still, &zero, events.data()) ||
+        std::ranges::all_of(events, [](uint64_t of_cpu) { return of_cpu == 0; })) {
+      return;
+    }
+    for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
+      for (uint32_t event = 0; event < CPU_PMU_EVENTS; ++event) {
+        if (!((events[cpu] >> event) & 1)) continue;
+        const Fd counter = open_event((substituted() ? kSoftware : kHardware)[event], static_cast<int>(cpu));
+        const uint32_t key = event * cpus + cpu;
+        const int fd = counter.get();
+        if (counter) bpf_map_update_elem(table, &key, &fd, BPF_ANY);
+      }
+    }
+    std::ranges::fill(events, 0);
+    bpf_map_update_elem(still, &zero, events.data(), BPF_ANY);
+  }
 };
 
 }  // namespace

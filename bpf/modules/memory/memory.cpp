@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "agent/module/bpf_run.h"
 #include "agent/module/constants.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
+#include "agent/module/threads.h"
 #include "bpf/modules/memory/tables.h"
 
 namespace sonde {
@@ -24,6 +26,11 @@ bool has_cache_of_address(const Features& features) { return features.has_functi
 // Who reclaims must be known for each of these.
 constexpr uint8_t kReclaimFlags = MEMORY_FLAG_STALL | MEMORY_FLAG_RECLAIM | MEMORY_FLAG_OOM;
 
+constexpr uint8_t kFaultFlags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_MINOR;
+
+// Where no walk shows all threads of the machine.
+bool counts_faults_at_switches(const Features& features) { return !cannot_walk(features).empty(); }
+
 constexpr std::string_view kNoDirect =
     "stalls in global reclaim are not measured, and reclaim and kills after them may be taken "
     "for a memory cgroup's";
@@ -32,6 +39,7 @@ constexpr std::string_view kNoMemcg =
     "taken for global ones (a kernel without CONFIG_MEMCG has none)";
 constexpr std::string_view kNoNode = "stalls in reclaim of one NUMA node (vm.zone_reclaim_mode) are not measured";
 constexpr std::string_view kNoFaultTime = "durations of page faults (sonde.memory.fault.duration) are not measured";
+constexpr std::string_view kNoFaults = "page faults (sonde.memory.faults) are not counted";
 constexpr std::string_view kNoAllocations = "one kind of kernel allocations (sonde.memory.kernel.*) is not counted";
 
 constexpr uint16_t kFaultNs = 240;  // README.md, "Cost"
@@ -75,15 +83,47 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "tp_btf/mm_vmscan_lru_isolate",
      .flags = MEMORY_FLAG_RECLAIM,
      .gap = "what reclaim looks at (sonde.memory.reclaim.scanned) is not counted"},
+    {.program = "memory_begin", .hook = "run by the agent before the others are attached", .flags = 0},
+    {.program = "memory_walk_all",
+     .hook = "run by the agent before the others are attached and before a collection, over all tasks",
+     .flags = kFaultFlags,
+     .gap = kNoFaults,
+     .needed = walks_by_kernel},
+    {.program = "memory_walk_listed",
+     .hook = "the same, over the threads that /proc lists",
+     .flags = kFaultFlags,
+     .gap = kNoFaults,
+     .needed = walks_by_list},
+    {.program = "memory_walk",
+     .hook = "the same, by iter/task",
+     .flags = kFaultFlags,
+     .gap = kNoFaults,
+     .needed =
+         [](const Features& features) { return !counts_faults_at_switches(features) && walks_by_iterator(features); }},
+    {.program = "memory_fault_fork", .hook = "tp_btf/sched_process_fork", .flags = kFaultFlags, .gap = kNoFaults},
+    {.program = "memory_fault_exit", .hook = "tp_btf/sched_process_exit", .flags = kFaultFlags, .gap = kNoFaults},
+    {.program = "memory_fault_free",
+     .hook = "tp_btf/sched_process_free",
+     .flags = kFaultFlags,
+     .gap = "page faults of a thread in the midst of its end are not counted"},
+    {.program = "memory_fault_move",
+     .hook = "tp_btf/cgroup_attach_task",
+     .flags = kFaultFlags,
+     .gap = "page faults of a process that moves to another cgroup, from the last collection on, are not counted"},
+    {.program = "memory_fault_switch",
+     .hook = "tp_btf/sched_switch",
+     .flags = kFaultFlags,
+     .gap = kNoFaults,
+     .needed = counts_faults_at_switches},
     {.program = "memory_fault_major",
      .hook = "perf_event/software/page-faults-maj",
-     .flags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_FAULT_TIME,
-     .gap = "major page faults are not counted",
+     .flags = MEMORY_FLAG_FAULT_TIME,
+     .gap = kNoFaultTime,
      .cost_ns = kFaultNs},
     {.program = "memory_fault_minor",
      .hook = "perf_event/software/page-faults-min",
-     .flags = MEMORY_FLAG_MINOR | MEMORY_FLAG_FAULT_TIME,
-     .gap = "minor page faults are not counted",
+     .flags = MEMORY_FLAG_FAULT_TIME,
+     .gap = kNoFaultTime,
      .cost_ns = kFaultNs},
     {.program = "memory_fault",
      .hook = "perf_event/software/page-faults",
@@ -119,11 +159,14 @@ constexpr ProgramSpec kPrograms[] = {
 };
 
 constexpr std::string_view kNotes[] = {
+    "Pressure is of the cgroup and all below it. Where a cgroup with processes of its own has measured ones below it, "
+    "its "
+    "pressure includes theirs: do not add the two up. Times of different cgroups overlap, so no sum of them is a time.",
     "Pressure is read from the cgroup's files; a kernel that has PSI switched off (boot it with psi=1) does not have "
     "it.",
-    "Faults are those that programs run into; pages that the kernel faults in for them (mlock, MAP_POPULATE, direct "
-    "I/O) are "
-    "not counted.",
+    "Faults are what getrusage tells; those that the kernel takes for a program without its touching the page (mlock, "
+    "MAP_POPULATE, direct I/O) have no duration.",
+    "In a PID namespace of its own before Linux 6.2 the agent counts the faults of a thread as it leaves a CPU.",
     "Reclaim is charged to who reclaims, whosever pages these are: kswapd's is on the node, as unattributed.",
     "A process that was ending already when it was chosen to be killed counts as killed.",
     "Swap through zram before Linux 6.3, into zswap, and on network file systems is not seen: it does not go by the "
@@ -184,11 +227,18 @@ class MemoryModule final : public Module {
     return set_constant(object, "memory_generations", has_generations());
   }
 
-  // Whose end was not watched stayed in the table.
   Result<void> begin(bpf_object* object) const override {
+    // Whose end was not watched stayed in the table.
     const int table = reclaims(object);
     for (const uint64_t task : reclaiming_tasks(table)) bpf_map_delete_elem(table, &task);
-    return {};
+    if (auto begun = run_program(object, "memory_begin"); !begun)
+      return begun.error().with("no faults will be counted");
+    return flush(object);
+  }
+  // The faults of those that are selected now count from now on.
+  Result<void> selected(bpf_object* object) const override { return flush(object); }
+  Result<void> flush(bpf_object* object) const override {
+    return run_over_threads(object, "memory_walk", "memory_tids");
   }
 
   Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
