@@ -100,6 +100,7 @@ struct Config {
   DefaultPolicyConfig default_policy;
   std::string cgroup_root;  // empty: the mount is found
   std::string proc_root = "/proc";
+  std::string state_directory;  // what outlives the agent and the boot; empty: nothing does
   TargetConfig target;
   KernelLimits limits;
   int series_per_container = 200;

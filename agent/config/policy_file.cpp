@@ -42,8 +42,7 @@ constexpr std::array<Words, 16> kSpec{
     "cgroups", "commands",  "preset",           "probes",       "functions",         "collection",  "limits",
     "traces",  "attributes"};
 // What an Exclude cannot have: it measures nothing.
-constexpr std::array<Words, 7> kMeasuring{"preset", "probes", "functions", "collection",
-                                          "limits", "traces", "attributes"};
+constexpr std::array<Words, 6> kMeasuring{"preset", "functions", "collection", "limits", "traces", "attributes"};
 constexpr std::array<Words, 2> kModes{"Monitor", "Exclude"};
 constexpr std::array<Words, 4> kLevels{"None", "Minimal", "Standard", "Detailed"};
 constexpr std::array<Words, 3> kGranularities{"Pod", "Container", "Process"};
@@ -118,6 +117,7 @@ void read_spec(MapReader& spec, Policy& policy, bool namespaced, std::span<const
                                                 field));
       }
     }
+    read_probes(spec, policy, modules);
     return;
   }
   if (auto word = spec.word("preset", kLevels)) policy.preset = static_cast<Level>(*word);
@@ -151,6 +151,8 @@ bool read_head(MapReader& top, Policy& policy, bool& namespaced) {
     }
   }
   policy.namespace_name = metadata->text("namespace").value_or("");
+  metadata->only_texts("labels");
+  metadata->only_texts("annotations");
   if (!namespaced && !policy.namespace_name.empty()) {
     metadata->problems().add(
         *metadata->find("namespace"),

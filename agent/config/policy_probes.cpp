@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <span>
 
 #include "agent/base/text.h"
 #include "agent/config/policy_reader.h"
@@ -61,7 +62,7 @@ void check_function(MapReader& reader, const FunctionRequest& function, bool nam
   if (function.type == "Kernel") {
     if (namespaced) wrong("type", "only a ClusterMonitorPolicy may measure kernel functions");
     if (!function.path.empty()) wrong("path", fmt::format("{}.path has no meaning with type Kernel", reader.path()));
-  } else if (!function.type.empty() && function.path.empty()) {
+  } else if (function.type == "Uprobe" && function.path.empty()) {
     wrong("path",
           fmt::format("{}.path is missing, name the program or library as the container sees it", reader.path()));
   } else if (!function.path.empty() && function.path.front() != '/') {
@@ -141,6 +142,13 @@ void read_probes(MapReader& spec, Policy& policy, std::span<const ModuleEntry> m
   for (MapReader& reader : spec.maps("probes", kMostEntries)) {
     ProbeRequest request;
     reader.allow(kFields);
+    for (const Words field : std::span(kFields).subspan(1)) {
+      if (policy.mode != Mode::Exclude || !reader.find(field)) continue;
+      reader.problems().add(*reader.find(field),
+                            fmt::format("{}.{} has no meaning with mode Exclude, which only names the probes that are "
+                                        "not to measure",
+                                        reader.path(), field));
+    }
     if (reader.missing("name", fmt::format("write one of {}", join(known)))) continue;
     request.name = reader.text("name").value_or("");
     const YamlNode& at = *reader.find("name");

@@ -203,10 +203,11 @@ void add_export(std::vector<Setting>& t) {
                    {.otel = otel("CLIENT_KEY")}));
   t.push_back(bytes("export.otlp.maxRequest", "otlp-max-request", SONDE_FIELD(exports.otlp.max_request_bytes), 4096,
                     64 << 20, "Size beyond which a request is split, before compression"));
-  t.push_back(text("export.otlp.proxy", "otlp-proxy", SONDE_FIELD(exports.otlp.proxy),
-                   "HTTP proxy on the way to the receiver; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say; "
-                   "never for this machine itself",
-                   {.secret = true}));
+  t.push_back(
+      text("export.otlp.proxy", "otlp-proxy", SONDE_FIELD(exports.otlp.proxy),
+           "HTTP proxy on the way to the receiver; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say; "
+           "never for this machine itself",
+           {.secret = true}));
   t.back().range = "http://host:port, http://user:password@host:port, none";
   t.push_back(duration("export.otlp.keepalive", "otlp-keepalive", SONDE_FIELD(exports.otlp.keepalive_ns), 1, 0,
                        24 * kHour, "Time between pings of an idle gRPC connection; 0s: none"));
@@ -268,6 +269,8 @@ void add_kubelet(std::vector<Setting>& t) {
 void add_machine(std::vector<Setting>& t) {
   t.push_back(text("cgroupRoot", "cgroup-root", SONDE_FIELD(cgroup_root),
                    "Where the cgroup v2 tree is mounted; empty: it is found"));
+  t.push_back(text("stateDirectory", "state-directory", SONDE_FIELD(state_directory),
+                   "What outlives the agent is kept here: whether the node ended when it attached; empty: nothing is"));
   t.push_back(text("procRoot", "proc-root", SONDE_FIELD(proc_root), "Where the machine's /proc is"));
   t.push_back(integer("target.pid", "target-pid", SONDE_FIELD(target.pid), 0, 4'194'304,
                       "Measure this process and its children only; 0: everything"));
@@ -338,6 +341,20 @@ void add_limits(std::vector<Setting>& t) {
                       {.reloadable = true}));
   t.push_back(integer("ceilings.seriesPerNode", "ceiling-series-per-node", SONDE_FIELD(ceilings.series_per_node), 1,
                       10'000'000, "The most a policy gets", {.reloadable = true}));
+  const auto tenants = [](std::string_view what) { return std::string(what) + ", of policies of a namespace"; };
+  t.push_back(word<Level>("ceilings.namespaced.level", "ceiling-namespaced-level",
+                          SONDE_FIELD(ceilings.namespaced.level), kLevels, tenants("The highest level"),
+                          {.reloadable = true}));
+  t.push_back(duration("ceilings.namespaced.period", "ceiling-namespaced-period",
+                       SONDE_FIELD(ceilings.namespaced.min_period_ms), kMillisecond, 10 * kMillisecond, kHour,
+                       tenants("The shortest period"), {.reloadable = true}));
+  t.push_back(word<Granularity>(
+      "ceilings.namespaced.granularity", "ceiling-namespaced-granularity", SONDE_FIELD(ceilings.namespaced.granularity),
+      {{"Pod", Granularity::Pod}, {"Container", Granularity::Container}, {"Process", Granularity::Process}},
+      tenants("The finest granularity"), {.reloadable = true}));
+  t.push_back(integer("ceilings.namespaced.seriesPerContainer", "ceiling-namespaced-series-per-container",
+                      SONDE_FIELD(ceilings.namespaced.series_per_container), 1, 100'000,
+                      tenants("The most series of a container"), {.reloadable = true}));
   t.push_back(integer("overhead.milliCpu", "overhead-millicpu", SONDE_FIELD(overhead.milli_cpu), 0, 1'000'000,
                       "Budget of agent and BPF programs together in thousandths of a CPU; 0: none",
                       {.reloadable = true}));

@@ -7,6 +7,7 @@
 
 #include "agent/base/duration.h"
 #include "agent/base/text.h"
+#include "agent/config/yaml_scalar.h"
 
 namespace sonde {
 
@@ -84,21 +85,35 @@ void MapReader::refuse(const YamlNode& at, std::string_view field, const std::st
   problems_->add(at, fmt::format("{} must be {}, not {}", name_of(field), wanted, describe(at)));
 }
 
+// 5, yes and 1e3 are no texts: Kubernetes would refuse them too.
+bool MapReader::is_text(const YamlNode& node, const std::string& name) {
+  if (node.kind != YamlNode::Kind::Scalar) {
+    problems_->add(node, fmt::format("{} must be a text, not {}", name, describe(node)));
+    return false;
+  }
+  const ScalarType type = scalar_value(node).type;
+  if (type == ScalarType::Text) return true;
+  problems_->add(node, fmt::format("{} must be a text, and {} without quotes is {}: write \"{}\"", name, describe(node),
+                                   type == ScalarType::Boolean ? "true or false" : "a number", one_line(node.text)));
+  return false;
+}
+
 std::optional<std::string> MapReader::text(std::string_view field) {
   const YamlNode* value = find(field);
   if (!value) return {};
-  if (value->kind == YamlNode::Kind::Scalar && !value->text.empty()) return value->text;
-  refuse(*value, field, "a text");
+  if (value->kind == YamlNode::Kind::Scalar && value->text.empty()) {
+    refuse(*value, field, "a text");
+  } else if (is_text(*value, name_of(field))) {
+    return value->text;
+  }
   return {};
 }
 
 std::optional<bool> MapReader::boolean(std::string_view field) {
   const YamlNode* value = find(field);
   if (!value) return {};
-  if (value->kind == YamlNode::Kind::Scalar && !value->quoted) {
-    if (value->text == "true") return true;
-    if (value->text == "false") return false;
-  }
+  const ScalarValue scalar = scalar_value(*value);
+  if (scalar.type == ScalarType::Boolean) return scalar.truth;
   refuse(*value, field, "true or false");
   return {};
 }
@@ -106,9 +121,8 @@ std::optional<bool> MapReader::boolean(std::string_view field) {
 std::optional<int64_t> MapReader::integer(std::string_view field, int64_t min, int64_t max, std::string_view unit) {
   const YamlNode* value = find(field);
   if (!value) return {};
-  if (value->kind == YamlNode::Kind::Scalar && !value->quoted) {
-    if (auto number = parse_integer(value->text, min, max)) return *number;
-  }
+  const auto number = scalar_value(*value).integer;
+  if (number && *number >= min && *number <= max) return number;
   std::string of = unit.empty() ? "" : fmt::format(" of {}", unit);
   problems_->add(*value, fmt::format("{} must be a whole number{} from {} to {}, not {}{}", name_of(field), of, min,
                                      max, describe(*value), without_unit(*value, min, max, unit)));
@@ -149,7 +163,7 @@ std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_
   std::vector<const YamlNode*> result;
   for (const YamlNode& item : list(field, most)) {
     if (item.kind == YamlNode::Kind::Scalar && (empty_too || !item.text.empty())) {
-      result.push_back(&item);
+      if (is_text(item, fmt::format("an entry of {}", name_of(field)))) result.push_back(&item);
     } else {
       problems_->add(item, fmt::format("{} must be a list of texts, not of {}", name_of(field), describe(item)));
     }
@@ -169,13 +183,22 @@ std::optional<std::map<std::string, std::string>> MapReader::labels(std::string_
   if (!reader) return {};
   std::map<std::string, std::string> result;
   for (const auto& [key, value] : reader->node().entries) {
-    if (value.kind == YamlNode::Kind::Scalar || value.kind == YamlNode::Kind::Null) {
+    const std::string name = fmt::format("{}.{}", reader->path(), key.text);
+    if (value.kind == YamlNode::Kind::Null) {  // the API server would drop it, and the rest select more
+      problems_->add(value, fmt::format("{} has no value: write \"\" for an empty one", name));
+    } else if (is_text(key, fmt::format("a key of {}", reader->path())) && is_text(value, name)) {
       result[key.text] = value.text;
-    } else {
-      problems_->add(value, fmt::format("{}.{} must be a text, not {}", reader->path(), key.text, describe(value)));
     }
   }
   return result;
+}
+
+void MapReader::only_texts(std::string_view field) {
+  auto reader = map(field);
+  if (!reader) return;
+  for (const auto& [key, value] : reader->node().entries) {
+    if (value.kind != YamlNode::Kind::Null) is_text(value, fmt::format("{}.{}", reader->path(), key.text));
+  }
 }
 
 std::vector<MapReader> MapReader::maps(std::string_view field, std::size_t most) {

@@ -47,12 +47,15 @@ class MapReader {
 
   std::optional<std::string> text(std::string_view field);
   std::optional<bool> boolean(std::string_view field);
-  // `unit` is for people: "seconds". A value with a unit is refused, with what to write instead.
+  // However it is written: 0x10, 1_000, 5.0 (yaml_scalar.h). `unit` is for people: "seconds". A value with a unit is refused,
+  // with what to write instead.
   std::optional<int64_t> integer(std::string_view field, int64_t min, int64_t max, std::string_view unit = {});
   // Index of the word among the allowed ones.
   std::optional<std::size_t> word(std::string_view field, std::span<const std::string_view> allowed);
   std::optional<std::vector<std::string>> texts(std::string_view field, std::size_t most);
   std::optional<std::map<std::string, std::string>> labels(std::string_view field);
+  // A map of texts with any keys: what is none becomes a problem. That of an object's metadata, which nobody here reads.
+  void only_texts(std::string_view field);
   std::vector<MapReader> maps(std::string_view field, std::size_t most);
   std::optional<MapReader> map(std::string_view field);
   // Scalars; empty ones only if they are allowed.
@@ -66,6 +69,7 @@ class MapReader {
  private:
   std::string title() const;
   void refuse(const YamlNode& at, std::string_view field, const std::string& wanted);
+  bool is_text(const YamlNode& node, const std::string& name);  // says so if it is not
   // Empty if it is absent, no list, or too long, which is then told.
   const std::vector<YamlNode>& list(std::string_view field, std::size_t most);
 

@@ -96,6 +96,9 @@ class Builder : public YAML::EventHandler {
     Key& key = keys_.back();
     if (!key.waiting) {
       if (node.kind != YamlNode::Kind::Scalar) throw Refused{node.line, node.column, "a key must be a word"};
+      if (node.text == "<<" && !node.quoted) {
+        throw Refused{node.line, node.column, "merge keys (<<) are not allowed, write the fields out"};
+      }
       if (parent.find(node.text)) {
         throw Refused{node.line, node.column, describe(node) + " is given twice"};
       }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // YAML text as a small tree in which every word knows its place. Strict and bounded: at most 1 MiB, 32 levels and
-// 100,000 nodes; anchors, aliases, tags and keys given twice are refused.
+// 100,000 nodes; anchors, aliases, tags, merge keys and keys given twice are refused.
 #pragma once
 
 #include <cstdint>

@@ -63,11 +63,14 @@ Plan plan_of(std::span<const DecisionPtr> decisions, std::span<const ModuleEntry
 
 std::vector<uint8_t> provisional_flags(std::span<const Policy> policies, const ResolveContext& context) {
   std::vector<uint8_t> flags(context.modules.size());
+  const uint64_t excluded = excluded_everywhere(policies, context);
   for (const Policy& policy : policies) {
     if (policy.mode == Mode::Exclude || expired(policy, context.now_ns)) continue;
     if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) continue;
     Decision decision = resolve_alone(policy, context);
-    for (std::size_t i = 0; i < flags.size(); ++i) flags[i] |= decision.probes[i].flags;
+    for (std::size_t i = 0; i < flags.size(); ++i) {
+      if ((excluded >> i & 1) == 0) flags[i] |= decision.probes[i].flags;
+    }
   }
   return flags;
 }

@@ -33,7 +33,7 @@ struct Plan {
 Plan plan_of(std::span<const DecisionPtr> decisions, std::span<const ModuleEntry> modules = sonde::modules());
 
 // Flags (one byte per module) for a subject that user space does not know yet: the union over all active policies that
-// might select it. What is then not selected is discarded.
+// might select it, less what is excluded for everybody. What is then not selected is discarded.
 std::vector<uint8_t> provisional_flags(std::span<const Policy> policies, const ResolveContext& context);
 
 // For status, in order of precedence.

@@ -48,7 +48,7 @@ struct ProbeRequest {
 struct FunctionRequest {
   std::string name;
   std::string type;  // Uprobe, USDT, Kernel
-  std::string path;
+  std::string path;  // of USDT empty: every file that has the probe
   std::string symbol;
   std::vector<std::string> measure;   // Calls, Duration, Errors, Bytes
   std::optional<int> bytes_argument;  // 1-based

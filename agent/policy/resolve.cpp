@@ -24,9 +24,11 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
 }
 
-bool refused(const MetricSpec& metric, const Ceilings& ceilings) {
-  return metric.level > ceilings.level && !(metric.level == Level::OptIn && ceilings.level >= Level::Detailed);
+bool refused(const MetricSpec& metric, Level ceiling) {
+  return metric.level > ceiling && !(metric.level == Level::OptIn && ceiling >= Level::Detailed);
 }
+
+bool is_namespaced(const Policy& policy) { return !policy.namespace_name.empty(); }
 
 void apply(const ProbeRequest& request, Level base, const ModuleInfo& info, Ask& ask) {
   ask.level = request.level.value_or(base == Level::None ? Level::Standard : base);
@@ -42,18 +44,51 @@ bool is_for(const ProbeRequest& request, const ModuleInfo& info) {
          std::ranges::find(info.aliases, std::string_view(request.name)) != info.aliases.end();
 }
 
+// Of an Exclude: does it name this module? One without probes is not asked: it excludes all.
+bool excludes(const Policy& policy, const ModuleInfo& info) {
+  return std::ranges::any_of(
+      policy.probes, [&](const ProbeRequest& request) { return request.name == "all" || is_for(request, info); });
+}
+
+bool excludes_every_module(const Policy& policy, const ResolveContext& context) {
+  return policy.probes.empty() || std::ranges::all_of(context.modules, [&](const ModuleEntry& entry) {
+           return excludes(policy, entry.module->info());
+         });
+}
+
+// Is it in force, and for whoever is on this node?
+bool excludes_everybody(const Policy& policy, const ResolveContext& context) {
+  if (policy.mode != Mode::Exclude || is_namespaced(policy) || expired(policy, context.now_ns)) return false;
+  Subject nobody;  // belongs to policies that select everything
+  nobody.kind = SubjectKind::Unattributed;
+  return selects(policy, nobody, {}, context);
+}
+
+constexpr std::string_view kOfNamespaces = "the ceiling of policies of a namespace,";
+
 class Resolver {
  public:
-  Resolver(std::vector<const Policy*> policies, const ResolveContext& context, bool node = false)
-      : policies_(std::move(policies)), context_(context), node_(node) {
-    std::ranges::sort(policies_, [](const Policy* a, const Policy* b) { return precedes(*a, *b); });
+  // `excluding`: Excludes of some probes that select the same.
+  Resolver(std::vector<const Policy*> policies, std::vector<const Policy*> excluding, const ResolveContext& context,
+           bool node = false)
+      : policies_(std::move(policies)), excluding_(std::move(excluding)), context_(context), node_(node) {
+    for (auto* list : {&policies_, &excluding_}) {
+      std::ranges::sort(*list, [](const Policy* a, const Policy* b) { return precedes(*a, *b); });
+    }
   }
 
   Decision run() {
-    for (const Policy* policy : policies_) decision_.policies.push_back(display_name(*policy));
+    for (const auto* list : {&policies_, &excluding_}) {
+      for (const Policy* policy : *list) decision_.policies.push_back(display_name(*policy));
+    }
     decision_.probes.resize(context_.modules.size());
     decide_functions();
     for (std::size_t i = 0; i < context_.modules.size(); ++i) decide_probe(i);
+    for (const Policy* policy : policies_) {
+      if (policy->traces_enabled.value_or(false) && !node_) {
+        say(*policy, "traces has no effect: this version records no spans");
+      }
+    }
     if (decision_.selected) decide_values();
     return std::move(decision_);
   }
@@ -70,18 +105,20 @@ class Resolver {
     for (const ProbeRequest& request : policy.probes) {
       if (request.name != "all" && is_for(request, info)) apply(request, base, info, ask);
     }
-    if (ask.level > context_.ceilings.level) {
-      say(policy, fmt::format("{} at {} is more than the agent's ceiling {}", info.name, word_of(ask.level),
-                              word_of(context_.ceilings.level)));
-      ask.level = context_.ceilings.level;
+    const Ceilings& ceilings = context_.ceilings;
+    const bool lower = is_namespaced(policy) && ceilings.namespaced.level < ceilings.level;
+    const Level ceiling = lower ? ceilings.namespaced.level : ceilings.level;
+    const std::string_view whose = lower ? kOfNamespaces : "the agent's ceiling";
+    if (ask.level > ceiling) {
+      say(policy, fmt::format("{} at {} is more than {} {}", info.name, word_of(ask.level), whose, word_of(ceiling)));
+      ask.level = ceiling;
     }
     for (std::size_t i = 0; i < info.metrics.size(); ++i) {
       const MetricSpec& metric = info.metrics[i];
       uint64_t bit = 1ULL << i;
       if (ask.level != Level::None && metric.level <= ask.level) ask.metrics |= bit;
-      if ((ask.metrics & bit) && refused(metric, context_.ceilings)) {
-        say(policy,
-            fmt::format("{} is more than the agent's ceiling {}", metric.name, word_of(context_.ceilings.level)));
+      if ((ask.metrics & bit) && refused(metric, ceiling)) {
+        say(policy, fmt::format("{} is more than {} {}", metric.name, whose, word_of(ceiling)));
         ask.metrics &= ~bit;
       }
       if (metric.node != node_) ask.metrics &= ~bit;
@@ -92,8 +129,15 @@ class Resolver {
 
   void decide_functions() {
     if (context_.ceilings.level < Level::Detailed) return;  // as with opt-in metrics
+    const int module = module_index(context_.modules, "function");
+    const Policy* excluder =
+        module < 0 ? nullptr : excluder_of(context_.modules[static_cast<std::size_t>(module)].module->info());
     for (const Policy* policy : policies_) {
       if (policy->functions.empty()) continue;
+      if (excluder) {
+        say(*policy, "its functions are not measured: function is excluded by " + display_name(*excluder));
+        continue;
+      }
       if (!policy->namespace_name.empty() && !context_.allow_user_functions) {
         say(*policy, "its functions are not measured: policies of a namespace may not (tenancy.allowUserFunctions)");
         continue;
@@ -142,9 +186,22 @@ class Resolver {
     return bits;
   }
 
+  const Policy* excluder_of(const ModuleInfo& info) const {
+    const auto found = std::ranges::find_if(excluding_, [&](const Policy* policy) { return excludes(*policy, info); });
+    return found == excluding_.end() ? nullptr : *found;
+  }
+
   void decide_probe(std::size_t module) {
     const ModuleInfo& info = context_.modules[module].module->info();
     ProbeDecision& probe = decision_.probes[module];
+    if (const Policy* excluder = excluder_of(info)) {
+      const std::string by = display_name(*excluder);
+      for (const Policy* policy : policies_) {
+        if (ask_of(*policy, info).metrics) say(*policy, fmt::format("{} is excluded by {}", info.name, by));
+      }
+      decision_.winners[fmt::format("{}.level", info.name)] = by;
+      return;
+    }
     const Policy* winner = nullptr;
     uint64_t excluded = 0;  // by a policy seen so far, before anybody asked
     std::optional<int> sample_every;
@@ -179,13 +236,18 @@ class Resolver {
   void decide_values() {
     const DecisionDefaults& defaults = context_.defaults;
     const Ceilings& ceilings = context_.ceilings;
-    auto period = first("periodSeconds", &Policy::period_seconds);
+    const NamespacedCeilings& tenant = ceilings.namespaced;
+    const int shortest = static_cast<int>((tenant.min_period_ms + 999) / 1000);
+    const auto slower = [&](int asked) { return std::max(asked, shortest); };
+    const auto coarser = [&](Granularity asked) { return std::min(asked, tenant.granularity); };
+    const auto fewer = [&](int asked) { return std::min(asked, tenant.series_per_container); };
+    auto period = first("periodSeconds", &Policy::period_seconds, slower);
     decision_.period_ms = period ? static_cast<uint32_t>(*period) * 1000 : defaults.period_ms;
     if (period && decision_.period_ms < ceilings.min_period_ms) {
       clamped("periodSeconds", *period, fmt::format("{}", ceilings.min_period_ms / 1000.0));
       decision_.period_ms = ceilings.min_period_ms;
     }
-    decision_.granularity = first("granularity", &Policy::granularity).value_or(defaults.granularity);
+    decision_.granularity = first("granularity", &Policy::granularity, coarser).value_or(defaults.granularity);
     if (decision_.granularity > ceilings.granularity) {
       clamped("granularity", word_of(decision_.granularity), word_of(ceilings.granularity));
       decision_.granularity = ceilings.granularity;
@@ -193,7 +255,7 @@ class Resolver {
     decision_.cleanup = first("cleanup", &Policy::cleanup).value_or(defaults.cleanup);
     decision_.idle_seconds = first("idleSeconds", &Policy::idle_seconds).value_or(defaults.idle_seconds);
     decision_.series_per_container =
-        limited("seriesPerContainer", first("seriesPerContainer", &Policy::series_per_container),
+        limited("seriesPerContainer", first("seriesPerContainer", &Policy::series_per_container, fewer),
                 defaults.series_per_container, ceilings.series_per_container);
     decision_.series_per_node = limited("seriesPerNode", first("seriesPerNode", &Policy::series_per_node),
                                         defaults.series_per_node, ceilings.series_per_node);
@@ -211,8 +273,22 @@ class Resolver {
 
   template <typename T>
   std::optional<T> first(const std::string& field, std::optional<T> Policy::*value) {
+    return first(field, value, [](const T& asked) { return asked; });
+  }
+
+  // `allowed`: what a policy of a namespace gets of what it asks.
+  template <typename T, typename Allowed>
+  std::optional<T> first(const std::string& field, std::optional<T> Policy::*value, const Allowed& allowed) {
     std::optional<T> chosen;
-    for (const Policy* policy : policies_) pick(chosen, policy->*value, *policy, field);
+    for (const Policy* policy : policies_) {
+      std::optional<T> offered = policy->*value;
+      if (offered && is_namespaced(*policy) && allowed(*offered) != *offered) {
+        const T most = allowed(*offered);
+        say(*policy, fmt::format("{} {} is beyond {} {}", field, text_of(*offered), kOfNamespaces, text_of(most)));
+        offered = most;
+      }
+      pick(chosen, offered, *policy, field);
+    }
     return chosen;
   }
 
@@ -245,6 +321,7 @@ class Resolver {
   static std::string text_of(const std::vector<std::string>& value) { return "[" + join(value) + "]"; }
 
   std::vector<const Policy*> policies_;
+  std::vector<const Policy*> excluding_;
   const ResolveContext& context_;
   const bool node_;
   Decision decision_;
@@ -283,17 +360,19 @@ Level base_level(const Policy& policy) {
 
 Decision resolve(std::span<const Policy> policies, const Subject& subject, std::span<const std::string> commands,
                  const ResolveContext& context) {
-  std::vector<const Policy*> matching;
+  std::vector<const Policy*> matching, in_part;
   const Policy* excluding = nullptr;
   for (const Policy& policy : policies) {
     if (expired(policy, context.now_ns) || !selects(policy, subject, commands, context)) continue;
     if (policy.mode == Mode::Monitor) {
       matching.push_back(&policy);
+    } else if (!excludes_every_module(policy, context)) {
+      in_part.push_back(&policy);
     } else if (!excluding || precedes(policy, *excluding)) {
       excluding = &policy;
     }
   }
-  if (!excluding) return Resolver(std::move(matching), context).run();
+  if (!excluding) return Resolver(std::move(matching), std::move(in_part), context).run();
   Decision decision;
   decision.probes.resize(context.modules.size());
   decision.policies = {display_name(*excluding)};
@@ -306,20 +385,42 @@ Decision resolve(std::span<const Policy> policies, const Subject& subject, std::
 }
 
 Decision resolve_node(std::span<const Policy> policies, const ResolveContext& context) {
-  std::vector<const Policy*> asking;
+  std::vector<const Policy*> asking, excluding;
   for (const Policy& policy : policies) {
+    if (excludes_everybody(policy, context)) excluding.push_back(&policy);
     if (policy.mode == Mode::Exclude || !policy.namespace_name.empty() || expired(policy, context.now_ns)) continue;
     if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) continue;
     asking.push_back(&policy);
   }
-  Decision decision = Resolver(std::move(asking), context, true).run();
+  if (excludes_all(policies, context)) asking.clear();
+  Decision decision = Resolver(std::move(asking), std::move(excluding), context, true).run();
   decision.granularity = Granularity::Container;
   return decision;
 }
 
 Decision resolve_alone(const Policy& policy, const ResolveContext& context) {
-  if (policy.mode == Mode::Exclude) return Resolver({}, context).run();
-  return Resolver({&policy}, context).run();
+  if (policy.mode == Mode::Exclude) return Resolver({}, {}, context).run();
+  return Resolver({&policy}, {}, context).run();
+}
+
+const Policy* excludes_all(std::span<const Policy> policies, const ResolveContext& context) {
+  const Policy* first = nullptr;
+  for (const Policy& policy : policies) {
+    if (!excludes_everybody(policy, context) || !excludes_every_module(policy, context)) continue;
+    if (!first || precedes(policy, *first)) first = &policy;
+  }
+  return first;
+}
+
+uint64_t excluded_everywhere(std::span<const Policy> policies, const ResolveContext& context) {
+  uint64_t modules = 0;
+  for (const Policy& policy : policies) {
+    if (!excludes_everybody(policy, context)) continue;
+    for (std::size_t i = 0; i < context.modules.size(); ++i) {
+      if (policy.probes.empty() || excludes(policy, context.modules[i].module->info())) modules |= 1ULL << i;
+    }
+  }
+  return modules;
 }
 
 std::string series_limit_owner(const Decision& decision) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // From policies to what is done. Everything here is a pure function of its arguments: no clocks, no files.
 //
-// The rule: Exclude wins; probes of all matching policies are united at the highest level asked; every single value
-// comes from the first policy in the order Cluster before namespaced, then priority, then name, clamped by ceilings.
+// The rule: Exclude wins, for all probes or for those that it lists; probes of all matching policies are united at
+// the highest level asked; every single value comes from the first policy in the order Cluster before namespaced,
+// then priority, then name, clamped by ceilings.
 // Whether a metric is exported is such a value: the first policy that asks for it or excludes it says so.
 // The default policy comes after all others.
 #pragma once
@@ -20,6 +21,14 @@
 
 namespace sonde {
 
+// What a policy of a namespace may not exceed besides: whoever may write one spends what all tenants share.
+struct NamespacedCeilings {
+  Level level = Level::Standard;  // functions are another matter: allow_user_functions
+  uint32_t min_period_ms = 10'000;
+  Granularity granularity = Granularity::Container;  // the finest allowed
+  int series_per_container = 200;
+};
+
 // What no policy may exceed; from the agent's configuration.
 struct Ceilings {
   Level level = Level::Detailed;  // below Detailed, opt-in metrics are refused as well
@@ -27,6 +36,7 @@ struct Ceilings {
   Granularity granularity = Granularity::Process;  // the finest allowed
   int series_per_container = 2'000;
   int series_per_node = 200'000;
+  NamespacedCeilings namespaced;
 };
 
 // Values that no matching policy gives.
@@ -78,6 +88,12 @@ Decision resolve(std::span<const Policy> policies, const Subject& subject, std::
 // What they ask of the node itself, whomever they select besides: metrics of the node, and nothing else. Policies of a
 // namespace cannot ask for them: a node's numbers speak of all tenants.
 Decision resolve_node(std::span<const Policy> policies, const ResolveContext& context);
+
+// The policy that excludes everything on this node, the node's own metrics and what has no name yet included: an Exclude of
+// all probes that selects everything here (of its selectors only nodeSelector may narrow). Null: there is none.
+const Policy* excludes_all(std::span<const Policy> policies, const ResolveContext& context);
+// Of those that do so for some probes: which. Bit i: modules[i].
+uint64_t excluded_everywhere(std::span<const Policy> policies, const ResolveContext& context);
 
 // What one policy by itself asks of whom it selects; for estimates.
 Decision resolve_alone(const Policy& policy, const ResolveContext& context);

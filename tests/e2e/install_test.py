@@ -46,7 +46,8 @@ class Install(Case):
             raise
 
     def helm(self, verb, *sets):
-        values = {"image.repository": sonde_image.REPOSITORY, "image.tag": sonde_image.TAG,
+        values = {"config.ceilings.namespaced.level": "Detailed", "config.ceilings.namespaced.period": "1s",
+                  "image.repository": sonde_image.REPOSITORY, "image.tag": sonde_image.TAG,
                   # Directories of this machine, which has no kubelet of its own.
                   "agent.stateDirectory": f"{self.directory}/state",
                   "agent.podsApiDirectory": f"{self.whole.node.directory}/state/pods-api"}

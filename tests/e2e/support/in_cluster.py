@@ -74,7 +74,8 @@ class InCluster(Case):
     def start_agent(self, *flags):
         return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
                           "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
-                          "--default-policy", "false", "--policy-cache", os.path.join(self.directory, "cache.jsonl"), *flags)
+                          "--default-policy", "false", "--policy-cache", os.path.join(self.directory, "cache.jsonl"),
+                          "--ceiling-namespaced-period", "1s", *flags)  # tests do not wait for ten seconds
 
     def read_bytes(self, name):
         """Bytes read by this pod so far, by its name; None if it is nowhere."""

@@ -24,9 +24,9 @@ const std::string kChart = kTop + "/charts/sonde";
 
 // What the chart says itself, since it makes the mounts, the port and the pod; and what makes no sense in a DaemonSet.
 const std::set<std::string> kOfTheChart = {
-    "procRoot",       "cgroupRoot", "listen.http", "nodeName",    "kubernetes.apiServer", "kubernetes.tokenFile",
-    "policies",       "duration",   "target.pid",  "target.comm", "kubernetes.caFile",    "kubernetes.policyCache",
-    "kubelet.address"};
+    "procRoot",        "cgroupRoot",    "listen.http", "nodeName",    "kubernetes.apiServer", "kubernetes.tokenFile",
+    "policies",        "duration",      "target.pid",  "target.comm", "kubernetes.caFile",    "kubernetes.policyCache",
+    "kubelet.address", "stateDirectory"};
 
 Json typed(const char* type) { return {{"type", type}}; }
 
@@ -43,10 +43,8 @@ Json list_or_text(const std::vector<std::string_view>& words) {
 }
 
 // 0 to 65535, and what is beyond.
-const std::string kPort =
-    "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
-const std::string kNoPort =
-    "(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4}|[1-9][0-9]{5,})";
+const std::string kPort = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+const std::string kNoPort = "(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4}|[1-9][0-9]{5,})";
 
 // Of texts the schema knows what a pattern can say; the agent knows the rest.
 Json text_schema(const Setting& setting) {
@@ -90,7 +88,8 @@ Json schema_of(const Setting& setting) {
       schema = {{"type", "string"}, {"pattern", "^([0-9]+(\\.[0-9]+)?(h|m|s|ms|us|ns))+$"}};
       break;
     case SettingType::Bytes:
-      schema = {{"type", Json::array({"string", "integer"})}, {"pattern", "^[0-9]+(\\.[0-9]+)? *([KMGT]i?)?B$|^[0-9]+$"}};
+      schema = {{"type", Json::array({"string", "integer"})},
+                {"pattern", "^[0-9]+(\\.[0-9]+)? *([KMGT]i?)?B$|^[0-9]+$"}};
       break;
     case SettingType::Map:
       schema = {{"type", Json::array({"object", "string"})}, {"additionalProperties", typed("string")}};

@@ -99,6 +99,15 @@ TEST(PolicyCheck, NotesWhatHasNoEffect) {
   EXPECT_NE(check.output.find("p: disk at Standard is more than the agent's ceiling Minimal"), std::string::npos);
 }
 
+TEST(PolicyCheck, NotesThatThereAreNoTracesYet) {
+  TemporaryFile traced(policy_text("preset: Minimal, traces: {mode: Enabled}")),
+      untraced(policy_text("preset: Minimal, traces: {mode: Disabled}"));
+  const PolicyCheck check = check_policies({traced.path}, options());
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_NE(check.output.find("p: traces has no effect: this version records no spans\n"), std::string::npos);
+  EXPECT_EQ(check_policies({untraced.path}, options()).output.find("note"), std::string::npos);
+}
+
 TEST(PolicyCheck, JsonHasTheSame) {
   auto json = nlohmann::json::parse(check_policies({kFixtures}, options(true)).output);
   EXPECT_EQ(json["good"], true);

@@ -271,6 +271,58 @@ TEST(PolicyFile, WrongYaml) {
   expect_sentences(cases);
 }
 
+TEST(PolicyFile, AnExcludeMayNameProbesAndNothingElseOfThem) {
+  PolicyFile file = parse(cluster("  mode: Exclude\n  probes: [{name: disk}]\n"));
+  EXPECT_EQ(file.problems, std::vector<std::string>());
+  ASSERT_EQ(file.policies[0].probes.size(), 1u);
+  EXPECT_EQ(file.policies[0].probes[0].name, "disk");
+  const Wrong cases[] = {
+      {cluster("  mode: Exclude\n  probes: [{name: disk, level: Minimal}]\n"),
+       "p.yaml:6:32: spec.probes[0].level has no meaning with mode Exclude, which only names the probes that are not "
+       "to "
+       "measure"},
+      {cluster("  mode: Exclude\n  probes: [{name: dsk}]\n"),
+       "p.yaml:6:19: there is no probe 'dsk', did you mean 'disk' (this build has disk, cpu, storage, all)"},
+  };
+  expect_sentences(cases);
+}
+
+TEST(PolicyFile, NumbersAreReadAsKubernetesReadsThem) {
+  for (const char* sixteen : {"16", "0x10", "0o20", "020", "0b1_0000", "1_6", "16.0", "1.6e1", "+16"}) {
+    PolicyFile file = parse(cluster(std::string("  priority: ") + sixteen + "\n"));
+    ASSERT_EQ(file.problems, std::vector<std::string>()) << sixteen;
+    EXPECT_EQ(file.policies[0].priority, 16) << sixteen;
+  }
+}
+
+TEST(PolicyFile, WhatKubernetesWouldReadOtherwiseIsRefused) {
+  const Wrong cases[] = {
+      {cluster("  priority: \"5\"\n"), "p.yaml:5:13: spec.priority must be a whole number from 0 to 1000, not '5'"},
+      {cluster("  priority: 5.5\n"), "p.yaml:5:13: spec.priority must be a whole number from 0 to 1000, not '5.5'"},
+      {cluster("  podSelector: {matchLabels: {version: 1.0}}\n"),
+       "p.yaml:5:40: spec.podSelector.matchLabels.version must be a text, and '1.0' without quotes is a number: write "
+       "\"1.0\""},
+      {cluster("  podSelector: {matchLabels: {canary: yes}}\n"),
+       "p.yaml:5:39: spec.podSelector.matchLabels.canary must be a text, and 'yes' without quotes is true or false: "
+       "write \"yes\""},
+      {cluster("  podSelector: {matchLabels: {on: \"1\"}}\n"),
+       "p.yaml:5:31: a key of spec.podSelector.matchLabels must be a text, and 'on' without quotes is true or false: "
+       "write \"on\""},
+      {cluster("  podSelector: {matchLabels: {app: }}\n"),
+       "p.yaml:5:31: spec.podSelector.matchLabels.app has no value: write \"\" for an empty one"},
+      {cluster("  attributes: {podLabels: [0x1F]}\n"),
+       "p.yaml:5:28: an entry of spec.attributes.podLabels must be a text, and '0x1F' without quotes is a number: "
+       "write "
+       "\"0x1F\""},
+      {cluster("  <<: {preset: Minimal}\n"), "p.yaml:5:3: merge keys (<<) are not allowed, write the fields out"},
+      {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: 123}\nspec: {}\n",
+       "p.yaml:3:18: metadata.name must be a text, and '123' without quotes is a number: write \"123\""},
+      {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: a, labels: {v: 2}}\nspec: {}\n",
+       "p.yaml:3:33: metadata.labels.v must be a text, and '2' without quotes is a number: write \"2\""},
+  };
+  expect_sentences(cases);
+}
+
 TEST(PolicyFile, WrongHeads) {
   const Wrong cases[] = {
       {"apiVersion: sonde.dev/v1\nkind: ClusterMonitorPolicy\nmetadata: {name: p}\nspec: {}\n",

@@ -65,6 +65,7 @@ TEST(Plan, ProvisionalFlagsCoverWhoeverMightBeSelected) {
   elsewhere.node_selector = LabelSelector{{{"disk", "ssd"}}, {}};
   Policy exclude = made_up::policy("exclude");
   exclude.mode = Mode::Exclude;
+  exclude.cgroups = {"/noise"};
   Policy past = made_up::policy("past");
   past.active_for_seconds = 1;
   std::vector<Policy> policies{narrow, elsewhere, exclude, past};
