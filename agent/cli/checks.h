@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/result.h"
 #include "agent/kernel/module_object.h"
 #include "agent/module/module.h"
 
@@ -37,6 +38,8 @@ std::vector<std::string> missing_capabilities(const ModuleInfo& info, uint64_t e
 std::vector<Check> machine_checks(const std::string& cgroup_root, const std::string& proc_root);
 // One probe as it loaded, for a process with these effective capabilities.
 Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t effective);
+// Of a kernel that is not here, by the BTF in this file.
+Result<std::vector<Check>> offline_checks(const std::string& btf_file);
 // Of the probes: loads each for a moment. A failure only where none works.
 std::vector<Check> probe_checks();
 

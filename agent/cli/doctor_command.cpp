@@ -38,6 +38,7 @@ struct Flags {
   std::map<std::string, std::string> settings;
   std::string file;
   std::string format = "table";
+  std::string btf;
   bool plan = false;
   uint32_t containers = kContainers;
   uint32_t cpus = kCpus;
@@ -50,7 +51,15 @@ void show_plan(const Flags& flags, const KernelLimits& limits, Context& context)
   context.code = plan->fits() ? kOk : kFailed;
 }
 
+void show_offline(const Flags& flags, Context& context) {
+  const auto checks = offline_checks(flags.btf);
+  if (!checks) return context.fail(checks.error().message(), kFailed);
+  fmt::print("{}", flags.format == "json" ? checks_json(*checks) : checks_text(*checks));
+  context.code = checks_code(*checks);
+}
+
 void run_doctor(const Flags& flags, Context& context) {
+  if (!flags.btf.empty()) return show_offline(flags, context);
   auto loaded = read_config(flags.settings, flags.file);
   if (!loaded) return context.fail(loaded.error().message());
   const Config& config = loaded->config;
@@ -86,6 +95,12 @@ void add_doctor_command(CLI::App& app, Context& context) {
       ->needs(plan)
       ->check(whole_number(1, 8192))
       ->default_str(std::to_string(kCpus));
+  command
+      ->add_option("--btf", flags->btf,
+                   "Which programs would relocate on another kernel, by its types: a file with its BTF (a copy of "
+                   "/sys/kernel/btf/vmlinux, or a vmlinux)")
+      ->check(CLI::ExistingFile)
+      ->excludes(plan);
   add_output_flag(*command, flags->format);
   for (const char* name : {"cgroup-root", "proc-root"}) {
     command->add_option_function<std::string>(
