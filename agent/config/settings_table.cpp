@@ -270,7 +270,8 @@ void add_machine(std::vector<Setting>& t) {
   t.push_back(text("cgroupRoot", "cgroup-root", SONDE_FIELD(cgroup_root),
                    "Where the cgroup v2 tree is mounted; empty: it is found"));
   t.push_back(text("stateDirectory", "state-directory", SONDE_FIELD(state_directory),
-                   "What outlives the agent is kept here: whether the node ended when it attached; empty: nothing is"));
+                   "What outlives the agent is kept here: whether the node ended when it attached, and the locks by which an "
+                   "agent waits for the one that it replaces; empty: nothing is"));
   t.push_back(text("procRoot", "proc-root", SONDE_FIELD(proc_root), "Where the machine's /proc is"));
   t.push_back(integer("target.pid", "target-pid", SONDE_FIELD(target.pid), 0, 4'194'304,
                       "Measure this process and its children only; 0: everything"));

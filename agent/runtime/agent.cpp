@@ -29,7 +29,6 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
 constexpr uint64_t kPoliciesEvery = kSecond;           // where no descriptor tells of changes, and for activeForSeconds
 constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks
 constexpr uint64_t kStatusWait = kSecond;              // so long an asker waits for a newer one
@@ -37,11 +36,20 @@ constexpr uint64_t kStatusWait = kSecond;              // so long an asker waits
 constexpr uint64_t kLongestWait = kSecond;
 constexpr uint64_t kStuckAfter = 60 * kSecond;  // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
+constexpr uint64_t kTurnEvery = 20 * kMillisecond;  // nobody counts between the old agent's last look and our first
 constexpr uint64_t kTellEvery = 2 * kSecond;  // what the SondeNode is to say; when it is written is decided there
+
+// Empty where the configuration names no directory.
+std::string lock_file(const Config& config, const char* name) {
+  return config.state_directory.empty() ? "" : config.state_directory + "/" + name;
+}
 
 }  // namespace
 
-Agent::Agent(AgentOptions options) : options_(std::move(options)) {}
+Agent::Agent(AgentOptions options)
+    : options_(std::move(options)),
+      counting_(lock_file(config_, "counting.lock")),
+      writing_(lock_file(config_, "writing.lock")) {}
 
 Agent::~Agent() {
   servers_.reset();  // first: its handlers ask the rest
@@ -123,6 +131,8 @@ Result<void> Agent::begin() {
   functions_ = std::make_unique<Functions>(*engine_, std::move(functions));
   control_ = std::make_unique<Control>(*engine_, std::move(control));
   add_self_metrics();
+  counting_.follow(boottime_ns());
+  writing_.follow(boottime_ns());
   follow_policies(true);
   functions_->update(control_->identity(), control_->decisions());
   alive_ns_ = boottime_ns();
@@ -190,6 +200,7 @@ void Agent::run() {
     const uint64_t now = boottime_ns();
     alive_ns_ = now;
     if (reloading_.exchange(false)) do_reload();
+    follow_turns(now);
     control_->follow();
     control_->enter_waiting(now);
     if (const bool news = follow_cluster(); news || now >= next_policies_ns_) follow_policies(news);
@@ -212,7 +223,9 @@ void Agent::run() {
   control_->follow();
   control_->stop_waiting();
   collect(true);
+  counting_.release();
   outputs_->flush(kLastFlush);
+  writing_.release();
   publish_status();
 }
 
@@ -220,6 +233,7 @@ uint64_t Agent::wait_ns(uint64_t now) const {
   uint64_t until = std::min({next_collect_ns_, now + kLongestWait, overhead_->next_ns(), next_policies_ns_});
   if (control_->pending()) until = std::min(until, next_released_ns_);
   if (end_ns_) until = std::min(until, end_ns_);
+  if (!may_write()) until = std::min(until, now + kTurnEvery);
   return until > now ? until - now : 0;
 }
 
@@ -312,8 +326,10 @@ void Agent::collect(bool everything) {
   failures_->note(last_collect_.failures, failures_->over(overhead_->steps(), boottime_ns()), boottime_ns());
   const Now now = Now::read();
   aggregator_->end_collection(now);
-  if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now))
-    outputs_->push(std::move(batch));
+  if (may_write()) {
+    if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now))
+      outputs_->push(std::move(batch));
+  }
   settle();
   if (series_limit_.tick(aggregator_->stats().series_limited, now.boot_ns, 2 * config_.interval_ns)) {
     control_->set_lowered(series_limit_.lowered());
@@ -327,20 +343,6 @@ void Agent::collect(bool everything) {
 
 // What the budget allows, less what keeps failing. Costs a comparison while nothing changed.
 void Agent::obey_steps(uint64_t now) { control_->set_steps(failures_->over(overhead_->steps(), now)); }
-
-void Agent::collect_released() {
-  aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
-  control_->give_back();
-  engine_->collect_released(*aggregator_, clear_mask());
-  aggregator_->end_collection(Now::read());
-  settle();
-}
-
-void Agent::settle() {
-  control_->retire();
-  control_->forget(aggregator_->flushed_slots());
-  next_released_ns_ = boottime_ns() + kReleasedEvery;
-}
 
 void Agent::stop() {
   stopping_ = true;
@@ -410,6 +412,7 @@ StatusSources Agent::status_sources() const {
   sources.pods = pods_.get();
   sources.pod_sources = pod_sources_.get();
   sources.warnings = fullness_.warnings();
+  warn_of_turns(sources.warnings);
   sources.conditions = {fullness_.condition()};
   return sources;
 }

@@ -32,6 +32,7 @@
 #include "agent/runtime/policies.h"
 #include "agent/runtime/series_limit.h"
 #include "agent/runtime/servers.h"
+#include "agent/runtime/write_turn.h"
 
 namespace sonde {
 
@@ -85,6 +86,9 @@ class Agent {
   void tell_cluster(uint64_t now);
   StatusSources status_sources() const;
   void collect(bool everything);
+  bool may_write() const { return counting_.ours() && writing_.ours(); }
+  void follow_turns(uint64_t now);
+  void warn_of_turns(std::vector<std::string>& warnings) const;
   void collect_released();
   void obey_steps(uint64_t now);
   void settle();  // after a collection: slots that are done go back
@@ -116,6 +120,9 @@ class Agent {
   std::unique_ptr<Failures> failures_;
   Fullness fullness_{realtime_ns()};
   std::unique_ptr<Servers> servers_;
+  // An agent that this one replaces lets go of the first when it has counted for the last time, of the second when all of
+  // it is sent.
+  WriteTurn counting_, writing_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME
   uint64_t end_ns_ = 0;

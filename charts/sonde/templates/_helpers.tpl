@@ -77,6 +77,7 @@ imagePullSecrets:
 {{- define "sonde.config" -}}
 {{- $ours := dict
       "procRoot" "/host/proc"
+      "stateDirectory" "/var/lib/sonde"
       "cgroupRoot" "/host/sys/fs/cgroup"
       "listen" (dict "http" (printf "[::]:%d" (int .Values.agent.port)))
       "kubernetes" (dict "policyCache" "/var/lib/sonde/policies.jsonl") -}}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// When this agent counts for itself and when it exports, beside another one on the machine; and what ends between collections.
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "agent/base/clock.h"
+#include "agent/base/duration.h"
+#include "agent/runtime/agent.h"
+#include "agent/runtime/cluster_options.h"
+
+namespace sonde {
+namespace {
+
+constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
+
+}  // namespace
+
+void Agent::collect_released() {
+  aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
+  control_->give_back();
+  engine_->collect_released(*aggregator_, clear_mask());
+  aggregator_->end_collection(Now::read());
+  settle();
+}
+
+void Agent::settle() {
+  control_->retire();
+  control_->forget(aggregator_->flushed_slots());
+  next_released_ns_ = boottime_ns() + kReleasedEvery;
+}
+
+// What was counted while another agent counted too is what that one has sent.
+void Agent::follow_turns(uint64_t now) {
+  const bool could = may_write();
+  if (counting_.follow(now)) {
+    aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
+    control_->give_back();
+    engine_->collect(*aggregator_, clear_mask(), true);
+    aggregator_->end_collection(Now::read());
+    settle();
+    aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+  }
+  writing_.follow(now);
+  if (could == may_write()) return;
+  if (could) {
+    // Where its streams stand to what the other has sent nobody knows: a new start does.
+    spdlog::error("this agent was silent for {} s and another has taken over: it ends", WriteTurn::kSilence / kSecond);
+    stop();
+  } else {
+    spdlog::info("the agent that was here before has ended: this one exports from now on");
+    next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
+  }
+}
+
+void Agent::warn_of_turns(std::vector<std::string>& warnings) const {
+  if (!may_write()) {
+    warnings.push_back(fmt::format(
+        "another agent on this machine exports, as {} says; this one counts and waits until that one has ended",
+        writing_.path()));
+  }
+  if (!writing_.error().empty()) warnings.push_back(writing_.error());
+}
+
+}  // namespace sonde
