@@ -2,6 +2,7 @@
 """Pods and policies of a real API server (no kubelet: the pods' cgroups and statuses are made here)."""
 
 import json
+import os
 import time
 
 from support import cluster, in_cluster, otlp
@@ -193,6 +194,45 @@ class InCluster(in_cluster.InCluster):
         self.assertEqual(before, 150 * 4096)
         self.cluster.kubectl("delete", "cmpol", "dbs")
         self.in_force(second)
+
+
+    def test_rolled_back_beside_what_is_newer(self):
+        """What a newer release leaves behind: fields and words in the CRD that this agent does not know, policies that have them,
+        lines in its file of policies. It follows the policies that it understands and tells of the others."""
+        cache = os.path.join(self.directory, "cache.jsonl")
+        known = policy("known", {"preset": "Minimal", "collection": {"periodSeconds": 1}})
+        newer = policy("newer", {"preset": "Minimal", "future": {"depth": 3}})
+        with open(cache, "w") as file:
+            for line in ({"format": 7, "written": "2031-01-01T00:00:00Z"}, newer, known):
+                file.write(json.dumps(line) + "\n")
+        crd = "clustermonitorpolicies.sonde.dev"
+        path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties"
+        self.cluster.kubectl("patch", "crd", crd, "--type=json", "-p", json.dumps([
+            {"op": "add", "path": f"{path}/future", "value": {"type": "object", "properties": {"depth": {"type": "integer"}}}},
+            {"op": "add", "path": f"{path}/collection/properties/granularity/enum/-", "value": "Galaxy"}]))
+        words = policy("words", {"collection": {"granularity": "Galaxy"}})
+        for one in (known, newer, words):
+            wait_for(lambda: self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(one), check=False).returncode == 0, 30,
+                     "the API server takes what the newer CRD has")
+
+        self.cluster.stop_apiserver()
+        sonde = self.start_agent()
+        self.in_force(sonde, "known")
+        self.cluster.start()
+        pod = FakePod(self, "pod-a", {"app": "db"})
+        pod.tell()
+        wait_for(lambda: "pod-a" in sonde.get("/pods", local=True)[1], 60, "the agent follows the API server")
+        pod.work(200)
+        self.expect("pod-a", 200, "the policy that is understood counts")
+        self.in_force(sonde, "known")
+
+        def told():
+            node = self.cluster.get("sondenode", NODE)
+            return {one["name"]: [failure["reason"] for failure in one.get("failures", [])] for one in node["status"]["policies"]}
+        wait_for(lambda: told() == {"known": [], "newer": ["NotUnderstood"], "words": ["NotUnderstood"]}, 60, "its SondeNode tells")
+        self.assertEqual(sonde.stop(), 0)
+        with open(cache) as file:
+            self.assertIn("known", [json.loads(line)["metadata"]["name"] for line in file])
 
 
 WRONG = [

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from support import machine, node, otlp, sonde_image
+from support import documents, machine, node, otlp, sonde_image
 from support.case import Case
 from support.in_cluster import policy
 from support.machine import wait_for
@@ -50,7 +50,9 @@ class Install(Case):
                   "image.repository": sonde_image.REPOSITORY, "image.tag": sonde_image.TAG,
                   # Directories of this machine, which has no kubelet of its own.
                   "agent.stateDirectory": f"{self.directory}/state",
-                  "agent.podsApiDirectory": f"{self.whole.node.directory}/state/pods-api"}
+                  "agent.podsApiDirectory": f"{self.whole.node.directory}/state/pods-api",
+                  # This cluster is as GKE in that.
+                  "resourceQuota.enabled": "true"}
         words = [f"--set={key}={value}" for key, value in values.items()] + [f"--set={one}" for one in sets]
         return self.whole.helm(verb, "sonde", machine.REPOSITORY / "charts/sonde", "--namespace=sonde", "--create-namespace",
                                "--wait", "--timeout=120s", *words)
@@ -68,6 +70,7 @@ class Install(Case):
 
     def test_helm_install_use_upgrade_uninstall(self):
         """Ready by its own probes, with the rights of the chart and no others; exact and named; nothing stays behind."""
+        self.assert_quota_is_needed()
         begin = time.monotonic()
         notes = self.helm("install")
         self.result.note(f"helm install --wait: {time.monotonic() - begin:.0f} s")
@@ -82,11 +85,47 @@ class Install(Case):
         self.assertTrue(any(lease.startswith(pod["metadata"]["name"]) for pod in operators), lease)
         doctor = self.exec("doctor", "--config", "/etc/sonde/sonde.yaml")
         self.assertIn("[+] capabilities    BPF and PERFMON", doctor)
-        self.assertIn("names: kubelet", self.exec("status"))
+        self.assertIn("names: podsApi", self.exec("status"))
 
         self.assert_counts()
+        self.assert_documents()
+        self.assert_policies_of_a_namespace()
         self.assert_upgrade()
+        self.assert_rollback()
         self.assert_uninstall()
+
+    def assert_quota_is_needed(self):
+        """Without it there is no pod of the chart's priority class, whatever Helm says."""
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "critical", "namespace": "default"},
+               "spec": {"priorityClassName": "system-node-critical", "containers": [{"name": "main", "image": node.IMAGE}]}}
+        wait_for(lambda: self.whole.kubectl("get", "serviceaccount", "default", check=False).returncode == 0, 60, "an account is there")
+        run = self.whole.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(pod), check=False)
+        self.assertIn("insufficient quota to match these scopes", run.stderr)
+
+    def assert_documents(self):
+        """The commands that documents have for a cluster, as they stand there."""
+        shell = documents.Shell(self.directory, self.whole.config)
+        for command in documents.commands_for(documents.CLUSTER):
+            if "delete" in command.text.split():
+                continue
+            run = shell.run(command.text)
+            self.assertEqual(run.returncode, 0, f"{command}: {run.stdout}{run.stderr}")
+            self.assertNotEqual(run.stdout.strip(), "", command)
+        pod = self.whole.pods("shop", "app=checkout")[0]["metadata"]["name"]
+        self.assertIn("checkout", self.exec("explain", "pod", f"shop/{pod}"))
+
+    def assert_policies_of_a_namespace(self):
+        """admin and edit of a namespace write its MonitorPolicies, view reads them; nothing beyond the namespace."""
+        def may(who, verb, what, namespace):
+            return self.whole.kubectl("auth", "can-i", verb, what, "-n", namespace, f"--as={who}", check=False).stdout.strip() == "yes"
+        for role, writes in (("admin", True), ("edit", True), ("view", False)):
+            self.whole.kubectl("create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}", "-n", "shop")
+            wait_for(lambda: may(role, "list", "monitorpolicies.sonde.dev", "shop"), 30, f"{role} reads policies")
+            for verb in ("create", "patch", "delete"):
+                self.assertEqual(may(role, verb, "monitorpolicies.sonde.dev", "shop"), writes, (role, verb))
+            self.assertFalse(may(role, "create", "monitorpolicies.sonde.dev", "default"), role)
+            self.assertFalse(may(role, "create", "clustermonitorpolicies.sonde.dev", "shop"), role)
+            self.assertFalse(may(role, "patch", "monitorpolicies.sonde.dev/status", "shop"), role)
 
     def exec(self, *words):
         return self.whole.kubectl("exec", "-n", "sonde", "ds/sonde-agent", "--", "sonde", *words, check=False).stdout
@@ -162,6 +201,12 @@ class Install(Case):
         wait_for(lambda: programs().get("memory") == "0", 30, f"only what is asked for is attached: {programs()}")
         self.assertGreater(int(programs()["io"]), 0)
 
+    def assert_rollback(self):
+        """Back to the first revision, under which all probes are asked; the state directory is the same."""
+        self.whole.helm("rollback", "sonde", "1", "--namespace=sonde", "--wait", "--timeout=120s")
+        wait_for(lambda: re.search(r"(?m)^memory +ok +(?:[a-z_]+ +)?[1-9]", self.exec("status")), 60, "all probes are attached again")
+        self.assertEqual(len(self.component("agent")), 1)
+
     def assert_uninstall(self):
         """No pod, no right, and in the kernel none of the agent's programs, maps and links; CRDs stay, as the chart says."""
         pid = self.whole.pid(self.component("agent")[0])
@@ -190,5 +235,8 @@ class Install(Case):
         crds = self.whole.kubectl("get", "crd", "-o", "name").stdout
         self.assertEqual(len(re.findall(r"\.sonde\.dev$", crds, re.MULTILINE)), 3)
         # What the chart's README says of the rest.
-        self.whole.kubectl("delete", "crd", "monitorpolicies.sonde.dev", "clustermonitorpolicies.sonde.dev", "sondenodes.sonde.dev")
+        last = [one.text for one in documents.commands_for(documents.CLUSTER) if "delete" in one.text.split()]
+        self.assertEqual(len(last), 1)
+        run = documents.Shell(self.directory, self.whole.config).run(last[0])
+        self.assertEqual(run.returncode, 0, run.stderr)
         self.assertNotIn("sonde", self.whole.kubectl("get", "crd", "-o", "name").stdout)

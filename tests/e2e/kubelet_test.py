@@ -28,6 +28,10 @@ subjects: [{kind: ServiceAccount, name: bare, namespace: default}]
 
 
 class RealKubelet(KindsOfPods):
+    def setUp(self):
+        super().setUp()
+        self.node.runtime = 1
+
     def test_kubelet_names_its_containers(self):
         """Permission that is missing, then given; a static pod that lives under a second; the kubelet away and back."""
         self.certify()

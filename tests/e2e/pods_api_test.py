@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Pods API of a real kubelet (feature gate PodsAPI): a stream on its socket tells the pods, and no token is needed."""
+"""The Pods API of a real kubelet (on by default since Kubernetes 1.37): a stream on its socket tells the pods, and no token is needed."""
 
 import json
 import os
@@ -12,10 +12,6 @@ from support.machine import Workload, wait_for
 
 
 class PodsApi(KindsOfPods):
-    def setUp(self):
-        super().setUp()
-        self.node.gates = {"PodsAPI": True}
-
     def start_with_socket(self, source, *flags):
         return self.start_agent(source, "--pods-api-socket", self.node.pods_api_socket, *flags)
 
@@ -77,7 +73,7 @@ class PodsApi(KindsOfPods):
 
     def test_auto_prefers_the_pods_api(self):
         """auto: the gate is off, so the kubelet's server; it is on, so the socket; off again, and a dead socket is left."""
-        self.node.gates = {}
+        self.node.gates = {"PodsAPI": False}
         self.node.start()
         sonde = self.start_with_socket("auto", "--kubelet-tls", "auto", "--kubelet-pin", self.node.own_certificate)
         self.in_use(sonde, "kubelet")

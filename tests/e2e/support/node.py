@@ -18,6 +18,42 @@ from . import machine
 
 IMAGE = "docker.io/sonde/work:1"
 
+# Of the container runtime, by its major version. 1 is Debian's, in PATH; 2 is built with the other tools, whose shim it finds
+# beside itself. oom_score_adj below that of containerd itself is not allowed on every machine.
+CONFIGURATIONS = {1: """version = 2
+root = "{d}/root"
+state = "{d}/run"
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "{plugins}"
+  conf_dir = "{networks}"
+""", 2: """version = 3
+root = "{d}/root"
+state = "{d}/run"
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{image}"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".containerd]
+  default_runtime_name = "runc"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+  snapshotter = "native"
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["{plugins}"]
+  conf_dir = "{networks}"
+"""}
+
 
 def _static(source, binary):
     subprocess.run(["cc", "-O2", "-static", "-o", str(binary), "-x", "c", "-"], input=source, text=True, check=True)
@@ -75,6 +111,7 @@ class Node:
         self.extra = ()      # words for the kubelet
         self.serving = None  # certificate and key; None: the kubelet signs its own
         self.gates = {}  # of features
+        self.runtime = 2  # containerd's major version
 
     # The kubelet wants its root cgroup in every hierarchy.
     def _groups(self):
@@ -95,31 +132,23 @@ class Node:
 
     def _start_containerd(self):
         d = self.directory
-        # oom_score_adj below that of containerd itself is not allowed on every machine.
-        (d / "containerd.toml").write_text(f"""version = 2
-root = "{d}/root"
-state = "{d}/run"
-[grpc]
-  address = "{self.socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{IMAGE}"
-  restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "native"
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "{self.plugins}"
-  conf_dir = "{self.networks}"
-""")
-        self.containerd = machine.Service(d, "containerd", ["containerd", "-c", str(d / "containerd.toml")])
+        (d / "containerd.toml").write_text(CONFIGURATIONS[self.runtime].format(
+            d=d, socket=self.socket, image=IMAGE, plugins=self.plugins, networks=self.networks))
+        program = "containerd" if self.runtime == 1 else machine.tool("containerd")
+        path = os.environ["PATH"] if self.runtime == 1 else f"{os.path.dirname(program)}:{os.environ['PATH']}"
+        self.containerd = machine.Service(d, "containerd", [program, "-c", str(d / "containerd.toml")], {"PATH": path})
         self.containerd.wait_until(lambda: self.ctr("version", check=False).returncode == 0, 60, "containerd answers")
         make_image(d / "image.tar", d)
         self.add_image(d / "image.tar")
 
     def add_image(self, path):
-        self.ctr("images", "import", "--snapshotter", "native", str(path))
+        # Else containerd 2 has it unpacked by its transfer service, which has another snapshotter.
+        local = ["--local"] if self.runtime == 2 else []
+        self.ctr("images", "import", *local, "--snapshotter", "native", str(path))
 
     def ctr(self, *argv, check=True):
-        return subprocess.run(["ctr", "-a", str(self.socket), "-n", "k8s.io", *argv], check=check, capture_output=True, text=True)
+        program = "ctr" if self.runtime == 1 else machine.tool("ctr")
+        return subprocess.run([program, "-a", str(self.socket), "-n", "k8s.io", *argv], check=check, capture_output=True, text=True)
 
     def _kubeconfig(self):
         who = f"/O=system:nodes/CN=system:node:{self.name}"

@@ -11,6 +11,13 @@ from .network import PLUGINS
 
 NODE = "node-1"
 
+# As GKE has it: these priority classes need a ResourceQuota of the namespace that speaks of them.
+CRITICAL = ["system-node-critical", "system-cluster-critical"]
+ADMISSION = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": [{
+    "name": "ResourceQuota", "configuration": {
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": [{
+            "resource": "pods", "matchScopes": [{"scopeName": "PriorityClass", "operator": "In", "values": CRITICAL}]}]}}]}
+
 
 class WholeCluster:
     def __init__(self, directory, network):
@@ -21,6 +28,9 @@ class WholeCluster:
             "--kubelet-preferred-address-types=InternalIP"))
         # By it `kubectl logs` and `exec` reach the kubelet.
         self.control.flags += (f"--kubelet-client-certificate={self.control.admin}", f"--kubelet-client-key={self.control.admin_key}")
+        admission = self.control.directory / "admission.json"
+        admission.write_text(json.dumps(ADMISSION))
+        self.control.flags += (f"--admission-control-config-file={admission}",)
         self.config = self.control.kubeconfig("admin", self.control.admin, self.control.admin_key)
         self.node = node.Node(directory, self.control, NODE)
         self.services = []

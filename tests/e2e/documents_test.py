@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command and example of the documents, run in the place that it is meant for (support/documents.py)."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from support import cluster, documents, machine
+from support.case import Case
+from support.machine import wait_for
+
+POLICIES = "docs/ops/policies.md"
+
+
+def yaml_blocks(page):
+    return [block for block in documents.blocks(page) if block.language == "yaml"]
+
+
+class Known(Case):
+    def test_every_command_is_run_or_excused(self):
+        found = {command.text: command for page in documents.PAGES for command in documents.commands(page)}
+        listed = [*documents.PLACES, *documents.NOT_RUN]
+        self.assertEqual(len(listed), len(set(listed)), "a command has two entries")
+        self.assertEqual([found[text] for text in set(found) - set(listed)], [], "documents.py does not say what runs these")
+        self.assertEqual(set(listed) - set(found), set(), "no document has these any more")
+        self.assertEqual({block.language for page in documents.PAGES for block in documents.blocks(page)},
+                         {"", "yaml", "promql"}, "a language that nothing here runs")
+
+    def test_targets_of_make(self):
+        """Those that are not run are there at least."""
+        for text in documents.NOT_RUN:
+            if text.startswith("make "):
+                run = subprocess.run([*text.split(), "--dry-run"], cwd=machine.REPOSITORY, capture_output=True, text=True)
+                self.assertEqual(run.returncode, 0, run.stderr)
+
+
+class Binary(Case):
+    def setUp(self):
+        """A network of its own, so that the ports which agent and commands take by themselves are free."""
+        super().setUp()
+        holder = self.start(machine.Service(self.directory, "network", ["unshare", "--net", "sleep", "infinity"]))
+        host = os.readlink("/proc/self/ns/net")
+        wait_for(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != host, 10, "it has a network")
+        within = ["nsenter", "--net", "--target", str(holder.pid)]
+        subprocess.run([*within, "ip", "link", "set", "lo", "up"], check=True)
+        self.shell = documents.Shell(self.directory, before=within)
+
+    def filled(self, text):
+        """The document's placeholders are things of this machine."""
+        d = pathlib.Path(self.directory)
+        (d / "policies").mkdir(exist_ok=True)
+        blocks = yaml_blocks(POLICIES)
+        (d / "policies/p.yaml").write_text("---\n".join(block.text for block in blocks))
+        (d / "sonde.yaml").write_text("limits: {subjects: 2048}\n")
+        if "4711" in text:
+            self.target = self.start(machine.Service(self.directory, "target", ["sleep", "infinity"]))
+            text = text.replace("4711", str(self.target.pid))
+        text = text.replace("/etc/sonde/policies", f"{d}/policies").replace("FILE", f"{d}/policies/p.yaml")
+        text = text.replace("vmlinux-6.12", "/sys/kernel/btf/vmlinux").replace("--config …", f"--config {d}/sonde.yaml")
+        return f"{text} {d}/policies/p.yaml" if text == "sonde policy check" else text
+
+    def agent(self, text):
+        """Runs until the word is there that it counts; `exec`, so that signals reach it."""
+        service = machine.Service(self.directory, "agent", self.shell.words(f"exec {text}"), self.shell.env)
+        self.ending(service, service.kill)
+        if "--check-config" in text:
+            self.assertEqual(service.process.wait(60), 0, service.log())
+            self.assertIn("interval:", service.out())
+            return None
+        service.wait_until(lambda: self.shell.run("sonde status").returncode == 0, 90, f"{text} answers")
+        return service
+
+    def test_agents(self):
+        for command in documents.commands_for(documents.BINARY):
+            if not command.text.startswith("sonde agent"):
+                continue
+            with self.subTest(command.text):
+                service = self.agent(self.filled(command.text))
+                if service:
+                    self.assertEqual(service.stop(), 0, service.log())
+        lines = pathlib.Path(self.directory, "m.jsonl").read_text().splitlines()
+        self.assertTrue(lines and all("resourceMetrics" in json.loads(line) for line in lines))
+
+    def test_commands_beside_an_agent(self):
+        """Each ends with the code that it promises, and says something."""
+        self.agent("sonde agent --export prometheus --interval 1s")
+        wait_for(lambda: "[+] metrics served" in self.shell.run("sonde verify").stdout, 60, "the agent has counted something")
+        for command in documents.commands_for(documents.BINARY):
+            if command.text.startswith("sonde agent"):
+                continue
+            with self.subTest(command.text):
+                text = self.filled(command.text)
+                if text == "sonde top":  # until it is interrupted
+                    top = machine.Service(self.directory, "top", self.shell.words(f"exec {text}"), self.shell.env)
+                    self.ending(top, top.kill)
+                    top.wait_until(top.out, 60, "sonde top shows something")
+                    self.assertEqual(top.stop(signal.SIGINT), 0, top.log())
+                    continue
+                run = self.shell.run(text)
+                # 1: it ran, and this machine lacks something.
+                self.assertIn(run.returncode, (0, 1) if text in ("sonde doctor", "sonde verify") else (0,), f"{run.stdout}{run.stderr}")
+                self.assertNotEqual(run.stdout.strip(), "")
+                if text.endswith("-o json"):
+                    json.loads(run.stdout)
+
+    def test_examples_of_policies(self):
+        """`policy check` takes them all, and says which are for files."""
+        for block in yaml_blocks(POLICIES):
+            path = pathlib.Path(self.directory) / "p.yaml"
+            path.write_text(block.text)
+            run = self.shell.run(f"sonde policy check {path}")
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertEqual("for files only" in run.stdout, only_in_files(block), block)
+
+
+def only_in_files(block):
+    return bool(re.search(r"^  (cgroups|commands):", block.text, re.MULTILINE))
+
+
+class Cluster(Case):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start(cluster.Cluster(self.directory).start())
+        config = self.cluster.kubeconfig("admin", self.cluster.admin, self.cluster.admin_key)
+        ports = {f"SONDE_{name}": f"127.0.0.1:{machine.free_port()}" for name in ("HTTP", "HTTP_LOCAL", "GRPC")}
+        self.shell = documents.Shell(self.directory, config, env=ports)
+
+    def succeeds(self, text, where=machine.REPOSITORY):
+        run = self.shell.run(text, where)
+        self.assertEqual(run.returncode, 0, f"{text}: {run.stdout}{run.stderr}")
+        return run.stdout
+
+    def test_policies_in_a_new_cluster(self):
+        """The commands of docs/ops/policies.md in their order, then its examples and those of crds/."""
+        commands = documents.commands_for(documents.API, [POLICIES])
+        self.assertGreater(len(commands), 4)
+        for command in commands:
+            if command.text.startswith("sonde agent"):
+                self.follows_the_api_server(command.text)
+            else:
+                self.succeeds(command.text)
+        blocks = yaml_blocks(POLICIES)
+        self.assertEqual({only_in_files(block) for block in blocks}, {True, False})
+        for block in blocks:
+            run = self.cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=block.text, check=False)
+            if only_in_files(block):
+                self.assertIn('unknown field "spec.', run.stderr)
+                self.assertNotEqual(run.returncode, 0)
+            else:
+                self.assertEqual(run.returncode, 0, run.stderr)
+        for path in sorted((machine.REPOSITORY / "crds/examples").glob("*.yaml")):
+            self.succeeds(f"kubectl apply --dry-run=server -f {path}")
+        self.describes_every_field()
+
+    def follows_the_api_server(self, text):
+        """The agent of the document, with this API server's address and files."""
+        self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
+        self.cluster.kubectl("create", "serviceaccount", "sonde", "-n", "default")
+        self.cluster.kubectl("create", "clusterrolebinding", "sonde", "--clusterrole=cluster-admin", "--serviceaccount=default:sonde")
+        token = self.cluster.token("sonde", "default")
+        text = text.replace("https://10.0.0.1:6443", self.cluster.url).replace("--api-ca ca.crt", f"--api-ca {self.cluster.ca}")
+        text = text.replace("--api-token-file token", f"--api-token-file {token}")
+        service = machine.Service(self.directory, "agent", self.shell.words(f"exec {text} --export none"), self.shell.env)
+        self.ending(service, service.kill)
+
+        def follows():
+            run = self.shell.run("sonde status -o json")
+            return run.returncode == 0 and "databases" in [policy["name"] for policy in json.loads(run.stdout)["policies"]]
+        service.wait_until(follows, 90, "the agent follows the policy that was applied")
+        self.assertEqual(service.stop(), 0, service.log())
+
+    def describes_every_field(self):
+        """What `kubectl explain` shows, as the API server publishes it."""
+        def fields(schema, path):
+            for name, field in schema.get("properties", {}).items():
+                yield f"{path}.{name}", field
+                yield from fields(field, f"{path}.{name}")
+            if "items" in schema:
+                yield from fields(schema["items"], f"{path}[]")
+        published = json.loads(self.cluster.kubectl("get", "--raw", "/openapi/v3/apis/sonde.dev/v1alpha1").stdout)
+        seen = 0
+        for kind in ("ClusterMonitorPolicy", "MonitorPolicy", "SondeNode"):
+            schema = published["components"]["schemas"][f"dev.sonde.v1alpha1.{kind}"]
+            for path, field in fields(schema, kind):
+                seen += 1
+                told = field.get("description") or any("$ref" in one for one in field.get("allOf", []))
+                self.assertTrue(told, f"{path} has no description")
+        self.assertGreater(seen, 100)
+
+    def test_chart_and_manifests(self):
+        """README's and the chart's commands, each in its own words; the CRDs are renewed in a cluster in which Helm made them."""
+        tree = pathlib.Path(self.directory) / "tree"
+        for part in ("charts", "crds", "manifests"):
+            shutil.copytree(machine.REPOSITORY / part, tree / part)
+        upgrade = None
+        for command in documents.commands_for(documents.API):
+            if command.page == POLICIES:
+                continue
+            text = command.text
+            if "show crds" in text:
+                upgrade = text
+            elif text.startswith("helm install"):
+                self.succeeds(text, tree)
+                self.assertIn("sonde-agent", self.succeeds("kubectl get daemonset -n sonde -o name"))
+                self.renews_crds(tree)
+                self.succeeds("helm uninstall sonde --namespace sonde")
+            else:
+                if text.startswith("kubectl label"):
+                    self.succeeds("kubectl create namespace sonde --dry-run=client -o yaml | kubectl apply -f -")
+                self.succeeds(text, tree)
+        self.assertIsNotNone(upgrade)
+
+    def renews_crds(self, tree):
+        """A newer chart has another CRD: the documented command brings it in, and without its flag it is a conflict."""
+        text = next(one.text for one in documents.commands_for(documents.API) if "show crds" in one.text)
+        word = f"What has happened by {time.monotonic()}."
+        crd = tree / "charts/sonde/crds/sondenodes.yaml"
+        crd.write_text(re.sub(r"description: What .*\n", f"description: {word}\n", crd.read_text(), count=1))
+        if "--force-conflicts" in text and not getattr(self, "conflicted", False):
+            run = self.shell.run(text.replace("--force-conflicts ", ""), tree)
+            self.conflicted = "conflict" in run.stderr
+            self.assertTrue(self.conflicted, run.stderr)
+        self.succeeds(text, tree)
+        self.assertIn(word, self.succeeds("kubectl get crd sondenodes.sonde.dev -o yaml"))
