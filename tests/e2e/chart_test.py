@@ -39,6 +39,8 @@ WRONG = [
     ("an address for everybody", ["config.listen.grpc=0.0.0.0:19090"], "'0.0.0.0:19090' does not match pattern"),
     ("a port of a receiver", ["config.export.otlp.endpoint=http://collector:99999"], "'/config/export/otlp/endpoint': 'not' failed"),
     ("a probe", ["config.defaultPolicy.probes={io,disk}"], "'/config/defaultPolicy/probes/1': value must be one of 'all'"),
+    ("a surge without a lock", ["agent.stateDirectory=", "agent.updateStrategy.rollingUpdate.maxSurge=1"],
+     "maxSurge needs agent.stateDirectory"),
     ("a unit of Kubernetes", ["config.export.otlp.queue.memory=64Mi"], "'64Mi' does not match pattern"),
 ]
 
@@ -178,6 +180,9 @@ class Helm(Case):
         self.assertIn("image: mirror.example/m/ghcr.io/sonde/sonde@sha256:000", text)
         self.assertIn("{path: /k/k.crt, type: File}", self.template("agent.kubeletCertificate=/k/k.crt"))
         self.assertIn("mountPath: /sys/kernel/tracing, readOnly: true}", self.template("agent.tracefs=true"))
+        self.assertIn("rollingUpdate: {maxSurge: 10%, maxUnavailable: 0}", self.template())
+        self.assertIn("rollingUpdate: {maxSurge: 0, maxUnavailable: 10%}", text)  # without stateDirectory
+        self.assertIn("type: OnDelete", self.template("agent.updateStrategy.type=OnDelete"))
         self.assertIn("kind: PodDisruptionBudget", self.template("operator.podDisruptionBudget.enabled=true"))
         for word in ("privileged: true", "hostPID: true", "hostNetwork: true", "SYS_ADMIN"):
             self.assertNotIn(word, text)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A first install: `helm install` into a cluster of one node whose pods have a network; use, upgrade, uninstall."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import threading
 import time
 
 from support import documents, machine, node, otlp, sonde_image
@@ -191,7 +193,9 @@ class Install(Case):
         self.assertRegex(self.exec("status"), r"(?m)^memory +ok")
         self.whole.kubectl("delete", "cmpol", "everything")
         before = self.component("agent")[0]["metadata"]["uid"]
-        self.helm("upgrade", "config.defaultPolicy.probes={io,sched}")
+        with self.always_a_ready_agent():
+            self.helm("upgrade", "config.defaultPolicy.probes={io,sched}")
+            wait_for(lambda: len(self.component("agent")) == 1, 60, "the old pod is gone")
         agents = self.component("agent")
         self.assertEqual([self.ready(pod) for pod in agents], [True])
         self.assertNotEqual(agents[0]["metadata"]["uid"], before)
@@ -200,6 +204,25 @@ class Install(Case):
             return dict(re.findall(r"(?m)^(\w+) +ok +(?:[a-z_]+ +)?(\d+) ", self.exec("status")))
         wait_for(lambda: programs().get("memory") == "0", 30, f"only what is asked for is attached: {programs()}")
         self.assertGreater(int(programs()["io"]), 0)
+
+    @contextlib.contextmanager
+    def always_a_ready_agent(self):
+        """The new pod starts beside the old one: there is no moment without one that is ready."""
+        seen, over = [], threading.Event()
+
+        def look():
+            while not over.wait(0.2):
+                pods = self.whole.pods("sonde", "app.kubernetes.io/component=agent")
+                seen.append(sum(self.ready(pod) for pod in pods))
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
+        self.assertGreaterEqual(min(seen), 1, seen)
+        self.assertEqual(max(seen), 2, seen)
 
     def assert_rollback(self):
         """Back to the first revision, under which all probes are asked; the state directory is the same."""

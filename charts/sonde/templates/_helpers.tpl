@@ -68,6 +68,22 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
+{{- define "sonde.updateStrategy" -}}
+{{- if .Values.agent.updateStrategy -}}
+{{- $surge := dig "rollingUpdate" "maxSurge" 0 .Values.agent.updateStrategy | toString -}}
+{{- if not (or .Values.agent.stateDirectory (has $surge (list "0" "0%"))) -}}
+{{- fail "agent.updateStrategy.rollingUpdate.maxSurge needs agent.stateDirectory: without its lock two agents export the same series" -}}
+{{- end -}}
+{{- toYaml .Values.agent.updateStrategy -}}
+{{- else if .Values.agent.stateDirectory -}}
+type: RollingUpdate
+rollingUpdate: {maxSurge: 10%, maxUnavailable: 0}
+{{- else -}}
+type: RollingUpdate
+rollingUpdate: {maxSurge: 0, maxUnavailable: 10%}
+{{- end -}}
+{{- end -}}
+
 {{/* A number, or a text like 10%. Helm reads the numbers of a values file as floating point, and prints 3000000 as 3e+06 (toYaml does not). */}}
 {{- define "sonde.number" -}}
 {{- kindIs "float64" . | ternary (int64 .) . -}}
