@@ -65,7 +65,7 @@ class Install(Case):
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, pod):
-        return {c["type"]: c["status"] for c in pod["status"]["conditions"]}["Ready"] == "True"
+        return {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}.get("Ready") == "True"
 
     def total(self, name, where, **attributes):
         return self.received.now().total(name, where, **attributes)
@@ -208,12 +208,13 @@ class Install(Case):
     @contextlib.contextmanager
     def always_a_ready_agent(self):
         """The new pod starts beside the old one: there is no moment without one that is ready."""
-        seen, over = [], threading.Event()
+        seen, ready, over = [], [], threading.Event()
 
         def look():
             while not over.wait(0.2):
                 pods = self.whole.pods("sonde", "app.kubernetes.io/component=agent")
-                seen.append(sum(self.ready(pod) for pod in pods))
+                seen.append(len(pods))
+                ready.append(sum(self.ready(pod) for pod in pods))
         looking = threading.Thread(target=look)
         looking.start()
         try:
@@ -221,8 +222,8 @@ class Install(Case):
         finally:
             over.set()
             looking.join()
-        self.assertGreaterEqual(min(seen), 1, seen)
-        self.assertEqual(max(seen), 2, seen)
+        self.assertEqual(max(seen), 2, "the new pod is there before the old one has gone")
+        self.assertGreaterEqual(min(ready), 1, ready)
 
     def assert_rollback(self):
         """Back to the first revision, under which all probes are asked; the state directory is the same."""
