@@ -127,8 +127,9 @@ class Cluster(Case):
         super().setUp()
         self.cluster = self.start(cluster.Cluster(self.directory).start())
         config = self.cluster.kubeconfig("admin", self.cluster.admin, self.cluster.admin_key)
-        ports = {f"SONDE_{name}": f"127.0.0.1:{machine.free_port()}" for name in ("HTTP", "HTTP_LOCAL", "GRPC")}
-        self.shell = documents.Shell(self.directory, config, env=ports)
+        # Ports of its own: the other scenarios' agents are in the same network.
+        self.ports = {f"SONDE_{name}": f"127.0.0.1:{machine.free_port()}" for name in ("HTTP", "HTTP_LOCAL", "GRPC")}
+        self.shell = documents.Shell(self.directory, config, env=self.ports)
 
     def succeeds(self, text, where=machine.REPOSITORY):
         run = self.shell.run(text, where)
@@ -169,7 +170,7 @@ class Cluster(Case):
         self.ending(service, service.kill)
 
         def follows():
-            run = self.shell.run("sonde status -o json")
+            run = self.shell.run(f"sonde status -o json --address {self.ports['SONDE_HTTP_LOCAL']}")
             return run.returncode == 0 and "databases" in [policy["name"] for policy in json.loads(run.stdout)["policies"]]
         service.wait_until(follows, 90, "the agent follows the policy that was applied")
         self.assertEqual(service.stop(), 0, service.log())
@@ -198,7 +199,8 @@ class Cluster(Case):
         for part in ("charts", "crds", "manifests"):
             shutil.copytree(machine.REPOSITORY / part, tree / part)
         upgrade = None
-        for command in documents.commands_for(documents.API):
+        # Helm first: what kubectl has made Helm does not take over.
+        for command in sorted(documents.commands_for(documents.API), key=lambda one: not one.text.startswith("helm install")):
             if command.page == POLICIES:
                 continue
             text = command.text

@@ -111,7 +111,8 @@ class Install(Case):
             if "delete" in command.text.split():
                 continue
             run = shell.run(command.text)
-            self.assertEqual(run.returncode, 0, f"{command}: {run.stdout}{run.stderr}")
+            # 1: it ran, and this machine lacks something.
+            self.assertIn(run.returncode, (0, 1) if "sonde doctor" in command.text else (0,), f"{command}: {run.stdout}{run.stderr}")
             self.assertNotEqual(run.stdout.strip(), "", command)
         pod = self.whole.pods("shop", "app=checkout")[0]["metadata"]["name"]
         self.assertIn("checkout", self.exec("explain", "pod", f"shop/{pod}"))
