@@ -68,9 +68,13 @@ void measure(const AgentOptions& options, Context& context) {
     if (agent) {
       running = agent->get();
       handle_signals();
-      if (!ended) (*agent)->run();
+      const bool excluded = !ended && (*agent)->run() == Agent::End::Excluded;
       running = nullptr;
-      return spdlog::info("stopped after a last flush");
+      if (!excluded) return spdlog::info("stopped after a last flush");
+      const Obstacle everything = exclusion((*agent)->excluded_by());
+      agent->reset();  // and with it all programs in the kernel
+      if (!wait_idle(options, everything, context)) return;
+      continue;
     }
     const auto obstacle = find_obstacle(options.loaded.config);
     if (!obstacle) return context.fail(agent.error().message(), kFailed);
@@ -114,6 +118,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
   ::signal(SIGHUP, SIG_IGN);  // until there is an agent: what it would read again has just been read
   if (const char* program = std::getenv("SONDE_BREAK_PROGRAM")) options.break_program = program;
   if (const char* name = std::getenv("SONDE_ALTERNATIVE")) options.alternative = name;
+  options.may_leave = true;
   measure(options, context);
 }
 

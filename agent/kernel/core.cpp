@@ -107,8 +107,12 @@ std::size_t Core::attached() const {
   return static_cast<std::size_t>(std::ranges::count_if(links(), [](const bpf_link* link) { return link != nullptr; }));
 }
 
-Core::~Core() {
+void Core::detach_all() {
   for (bpf_link** link : {&mkdir_, &rmdir_, &move_, &context_, &process_exit_}) detach(*link);
+}
+
+Core::~Core() {
+  detach_all();
   core_bpf__destroy(skeleton_);
 }
 

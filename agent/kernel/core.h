@@ -49,6 +49,7 @@ class Core {
   // Wanted while a policy asks for processes.
   Result<void> attach_process_exit(bool wanted);
 
+  void detach_all();
   std::size_t attached() const;  // how many of its programs
 
   Mapped globals, slot_config, slot_info, histograms, losses;

@@ -166,6 +166,14 @@ void Engine::sync_programs() {
   reserve_rows(slots_->taken());
 }
 
+void Engine::detach_all() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& module : modules_) {
+    if (module) module->attach(0, false);
+  }
+  core_->detach_all();
+}
+
 // With the lock held. Of slots that the kernel side gave out, and of those for which the pool had no row before.
 void Engine::reserve_rows(const std::vector<uint32_t>& slots) {
   for (const uint32_t slot : slots) {

@@ -82,6 +82,8 @@ class Engine {
   void set_provisional(const ModuleFlags& flags);
   // Attaches programs that some slot (or the provisional flags) asks for, detaches those that none asks for any more.
   void sync_programs();
+  // No program is attached any more. What was counted can still be collected; nothing can be attached again.
+  void detach_all();
 
   // The loaded object of a module, as long as the engine lives; nullptr if it is off or failed. Any thread.
   bpf_object* module_object(std::string_view name) const;

@@ -111,12 +111,18 @@ Result<void> Agent::begin() {
   if (!policies) return policies.error();
   policies_ = std::move(*policies);
 
+  if (auto joined = join_cluster(); !joined) return joined.error();
+  note_exclusion(policies_->all(), resolve_context());
+  if (!excluded_by_.empty()) return {};
+  if (const auto rebooted = guard_.obstacle()) return Error(rebooted->message);
+  if (auto noted = guard_.attaching(); !noted) {
+    spdlog::warn("a node that ends whenever the agent starts would not be told: {}", noted.error().message());
+  }
   auto engine = Engine::start(engine_options());
   if (!engine) return engine.error();
   engine_ = std::move(*engine);
   started_ns_ = boottime_ns();
   if (config_.duration_ns) end_ns_ = started_ns_ + config_.duration_ns;
-  if (auto joined = join_cluster(); !joined) return joined.error();
   if (pods_) control.names = pods_.get();
   self_ = std::make_unique<SelfMetrics>(Now::read());
   auto outputs = Outputs::open(config_, &self_->export_duration);
@@ -191,7 +197,8 @@ void Agent::greet() const {
   spdlog::info("output: {}", destinations.empty() ? "nowhere" : join(destinations, ", "));
 }
 
-void Agent::run() {
+Agent::End Agent::run() {
+  if (!engine_) return End::Excluded;
   turning_ = true;
   while (!stopping_) {
     const uint64_t before = boottime_ns();
@@ -216,9 +223,12 @@ void Agent::run() {
     functions_->update(control_->identity(), control_->decisions());
     publish_identity();
     tell_cluster(now);
+    guard_.tick(now);
     if (status_wanted_.exchange(false)) publish_status();
+    if (may_leave(now)) break;
   }
   turning_ = false;
+  if (!excluded_by_.empty()) engine_->detach_all();  // before what may take its time
   if (servers_) servers_->not_ready();
   control_->follow();
   control_->stop_waiting();
@@ -227,11 +237,14 @@ void Agent::run() {
   outputs_->flush(kLastFlush);
   writing_.release();
   publish_status();
+  guard_.detached();
+  return excluded_by_.empty() || stopping_ ? End::Stopped : End::Excluded;
 }
 
 uint64_t Agent::wait_ns(uint64_t now) const {
   uint64_t until = std::min({next_collect_ns_, now + kLongestWait, overhead_->next_ns(), next_policies_ns_});
   if (control_->pending()) until = std::min(until, next_released_ns_);
+  if (leave_ns_) until = std::min(until, std::max(leave_ns_, now + 50 * kMillisecond));
   if (end_ns_) until = std::min(until, end_ns_);
   if (!may_write()) until = std::min(until, now + kTurnEvery);
   return until > now ? until - now : 0;
@@ -294,13 +307,13 @@ void Agent::follow_policies(bool force) {
   const uint64_t now = boottime_ns();
   next_policies_ns_ = now + kPoliciesEvery;
   bool changed = policies_->refresh() || force;
-  ResolveContext context = config_.resolve_context(cluster_ != nullptr, realtime_ns());
-  if (cluster_) context.node_labels = cluster_->node_labels();
+  const ResolveContext context = resolve_context();
   for (const Policy& policy : control_->policies()) {  // one whose time is over since the last look
     changed = changed || (expired(policy, context.now_ns) && !expired(policy, control_->context().now_ns));
   }
   if (!changed) return;
   control_->decide_all(policies_->all(), context);
+  note_exclusion(control_->policies(), context);
   {
     const std::lock_guard lock(published_);
     rules_ = std::make_shared<const Rules>(Rules{control_->policies(), control_->context()});

@@ -24,6 +24,7 @@
 #include "agent/kube/pod_sources.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/self_metrics.h"
+#include "agent/runtime/boot_guard.h"
 #include "agent/runtime/control.h"
 #include "agent/runtime/failures.h"
 #include "agent/runtime/fullness.h"
@@ -44,6 +45,7 @@ struct AgentOptions {
   ConfigInputs inputs;      // to read the configuration again on reload()
   bool servers = true;      // HTTP and gRPC
   bool greet = true;        // the start-up lines in the log
+  bool may_leave = false;   // run() ends when a policy excludes everything
   std::string alternative;  // see EngineOptions
   std::string break_program;
   std::set<std::string> disabled_modules;  // likewise
@@ -56,8 +58,12 @@ class Agent {
   static Result<std::unique_ptr<Agent>> start(AgentOptions options);
   ~Agent();
 
-  // Until stop() or the configured duration; then a last flush.
-  void run();
+  enum class End : uint8_t { Stopped, Excluded };
+
+  // Until stop() or the configured duration; then a last flush. Excluded: the policy excluded_by() excludes everything on this
+  // node, and no program is attached any more; where it was there before, nothing was loaded at all.
+  End run();
+  const std::string& excluded_by() const { return excluded_by_; }
   void stop();    // from any thread or signal handler
   void reload();  // likewise: reads the configuration again
 
@@ -83,6 +89,9 @@ class Agent {
   Result<void> follow_pods(const std::string& node_name, const kube::ApiOptions& api);
   NamesStats names_stats() const;
   bool follow_cluster();
+  ResolveContext resolve_context() const;
+  void note_exclusion(const std::vector<Policy>& policies, const ResolveContext& context);
+  bool may_leave(uint64_t now) const;
   void tell_cluster(uint64_t now);
   StatusSources status_sources() const;
   void collect(bool everything);
@@ -116,6 +125,9 @@ class Agent {
   std::unique_ptr<Functions> functions_;
   std::unique_ptr<Overhead> overhead_;
   std::unique_ptr<Policies> policies_;
+  std::string excluded_by_;  // empty: nobody does
+  uint64_t leave_ns_ = 0;    // then there has been time for the last counts of whom nobody selects any more; 0: nobody excludes
+  BootGuard guard_{{.directory = config_.state_directory}};
   SeriesLimit series_limit_;
   std::unique_ptr<Failures> failures_;
   Fullness fullness_{realtime_ns()};

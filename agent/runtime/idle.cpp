@@ -71,6 +71,7 @@ Result<void> Idle::serve() {
   };
   sources.ready = [this]() -> Result<void> {
     const Obstacle now = obstacle();
+    if (is_wanted(now)) return {};
     return Error("this node cannot be measured (" + now.reason + "): " + now.message);
   };
   auto servers = Servers::start(options_.config, std::move(sources));
@@ -81,6 +82,7 @@ Result<void> Idle::serve() {
 
 void Idle::say() const {
   const Obstacle now = obstacle();
+  if (is_wanted(now)) return spdlog::info("{}; the agent idles", now.message);
   spdlog::error("this node cannot be measured ({}): {}. The agent idles, tells it, and looks again every {} s",
                 now.reason, now.message, options_.look_every_ns / kSecond);
 }
@@ -96,7 +98,7 @@ Idle::End Idle::run() {
       next_look_ns_ = now + options_.look_every_ns;
       if (look()) return End::CanMeasure;
     }
-    follow_policies();
+    if (follow_policies() && is_wanted(obstacle()) && may_judge() && look()) return End::CanMeasure;
     if (cluster_ && now >= next_tell_ns_) {
       next_tell_ns_ = now + kTellEvery;
       const std::lock_guard lock(mutex_);
@@ -108,7 +110,7 @@ Idle::End Idle::run() {
 }
 
 bool Idle::look() {
-  auto found = options_.look(options_.config);
+  auto found = find();
   if (!found) {
     spdlog::info("nothing is in the way any more: the agent begins to measure");
     return true;
@@ -122,14 +124,31 @@ bool Idle::look() {
   return false;
 }
 
-void Idle::follow_policies() {
+// What policies say comes first: where everything is excluded nothing is tried.
+std::optional<Obstacle> Idle::find() const {
+  {
+    const std::lock_guard lock(mutex_);
+    ResolveContext context = options_.config.resolve_context(cluster_ != nullptr, realtime_ns());
+    if (cluster_) context.node_labels = cluster_->node_labels();
+    const std::vector<Policy> all = policies_->all();
+    if (const Policy* by = excludes_all(all, context)) return exclusion(display_name(*by));
+    if (!may_judge() && is_wanted(obstacle_)) return obstacle_;
+  }
+  return options_.look(options_.config);
+}
+
+// The API server has told its policies and the labels of the node: a missing Exclude is none.
+bool Idle::may_judge() const { return !cluster_ || (cluster_->policies_version() > 0 && cluster_->node_version() > 0); }
+
+bool Idle::follow_policies() {
   const std::lock_guard lock(mutex_);
-  policies_->refresh();
-  if (!cluster_) return;
+  bool changed = policies_->refresh();
+  if (!cluster_) return changed;
   const uint64_t version = cluster_->policies_version();
-  if (version == cluster_policies_) return;
+  if (version == cluster_policies_) return changed;
   cluster_policies_ = version;
   policies_->set_objects(cluster_->policies());
+  return true;
 }
 
 void Idle::wait(uint64_t until_ns) {

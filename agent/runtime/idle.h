@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent on a node that cannot be measured (obstacle.h): alive, not ready, saying why, so that Kubernetes need not start it
-// again and again. /livez, /readyz, /statusz and gRPC answer, the SondeNode tells, policies are followed and count as failed
-// here. It looks again now and then: the node may be mended while it waits.
+// The agent on a node that cannot be measured, or must not be (obstacle.h): alive, not ready, saying why, so that
+// Kubernetes need not start it again and again. /livez, /readyz, /statusz and gRPC answer, the SondeNode tells,
+// policies are followed and count as failed here. It looks again now and then: the node may be mended while it waits.
 #pragma once
 
 #include <atomic>
@@ -49,8 +49,10 @@ class Idle {
   Result<void> begin();
   Result<void> serve();
   void say() const;
-  bool look();  // true: nothing is in the way
-  void follow_policies();
+  bool look();             // true: nothing is in the way
+  bool follow_policies();  // true: they changed
+  bool may_judge() const;
+  std::optional<Obstacle> find() const;
   void wait(uint64_t until_ns);
   void ring() const;
   Obstacle obstacle() const;

@@ -23,7 +23,7 @@ Json modules_json(const Obstacle& obstacle) {
   Json list = Json::array();
   const auto add = [&](std::string_view name, Json reasons) {
     list.push_back({{"name", name},
-                    {"health", health_word(ModuleHealth::Failed)},
+                    {"health", health_word(is_wanted(obstacle) ? ModuleHealth::Disabled : ModuleHealth::Failed)},
                     {"reasons", std::move(reasons)},
                     {"programs", Json::array()},
                     {"losses", Json::object()}});
@@ -33,12 +33,18 @@ Json modules_json(const Obstacle& obstacle) {
   return list;
 }
 
+std::vector<std::string> conditions_of(bool asks, const Obstacle& obstacle) {
+  if (!asks) return {};
+  return {is_wanted(obstacle) ? "Overridden" : "Degraded"};
+}
+
 Json policies_json(const Obstacle& obstacle, const Policies& policies) {
   Json list = Json::array();
   for (const Policy& policy : policies.all()) {
     const bool asks = policy.mode == Mode::Monitor;
+    const bool fails = asks && !is_wanted(obstacle);
     Json failures = Json::array();
-    if (asks) {
+    if (fails) {
       failures.push_back({{"probe", kProbe},
                           {"reason", obstacle.reason},
                           {"message", obstacle.message},
@@ -49,11 +55,11 @@ Json policies_json(const Obstacle& obstacle, const Policies& policies) {
                     {"source", policy.source},
                     {"failures", std::move(failures)},
                     {"functions", Json::array()},
-                    {"conditions", asks ? Json::array({"Degraded"}) : Json::array()},
+                    {"conditions", conditions_of(asks, obstacle)},
                     {"mode", word_of(policy.mode)},
                     {"expired", false},
                     {"matched", 0},
-                    {"overridden", Json::array()}});
+                    {"overridden", asks && !fails ? Json::array({obstacle.message}) : Json::array()}});
   }
   return list;
 }
@@ -104,8 +110,9 @@ std::string idle_status_json(const Config& config, const Obstacle& obstacle, con
 kube::NodeReport idle_report(const Obstacle& obstacle, const Policies& policies,
                              const std::map<std::string, std::string>& node_labels) {
   kube::NodeReport report = report_of_machine();
-  report.probes_degraded = static_cast<uint32_t>(modules().size());
-  report.probes = {{kProbe, "Failed", obstacle.reason, obstacle.message}};
+  const bool wanted = is_wanted(obstacle);
+  if (!wanted) report.probes_degraded = static_cast<uint32_t>(modules().size());
+  report.probes = {{kProbe, wanted ? "Disabled" : "Failed", obstacle.reason, obstacle.message}};
   report.policies = refused_entries(policies);
   std::set<std::string> refused;
   for (const kube::PolicyEntry& entry : report.policies) refused.insert(entry.name);
@@ -113,9 +120,11 @@ kube::NodeReport idle_report(const Obstacle& obstacle, const Policies& policies,
     if (!policies.is_object(policy) || !policy.namespace_name.empty() || refused.contains(policy.name)) continue;
     if (policy.node_selector && !policy.node_selector->matches(node_labels)) continue;
     kube::PolicyEntry entry{"", policy.name, policy.generation, "Applied"};
-    if (policy.mode == Mode::Monitor) {  // nothing is watched here: who excludes has what it wants
+    entry.conditions = conditions_of(policy.mode == Mode::Monitor, obstacle);
+    if (policy.mode == Mode::Monitor && wanted) {
+      entry.message = obstacle.message;
+    } else if (policy.mode == Mode::Monitor) {  // nothing is watched here: who excludes has what it wants
       entry.state = "Failed";
-      entry.conditions = {"Degraded"};
       entry.failures.push_back({kProbe, obstacle.reason, obstacle.message});
     }
     report.policies.push_back(std::move(entry));

@@ -6,6 +6,7 @@
 #include "agent/base/capabilities.h"
 #include "agent/identity/cgroup_root.h"
 #include "agent/kernel/engine.h"
+#include "agent/runtime/boot_guard.h"
 
 namespace sonde {
 namespace {
@@ -24,6 +25,10 @@ EngineOptions core_only(const Config& config, const std::string& cgroup_root) {
 }
 
 }  // namespace
+
+Obstacle exclusion(const std::string& policy) {
+  return {"Excluded", "the policy " + policy + " excludes everything on this node: no program is loaded"};
+}
 
 std::string core_remedy(bool may_load, std::string_view finding) {
   if (!may_load || finding.find("Operation not permitted") == std::string_view::npos) {
@@ -45,6 +50,7 @@ std::optional<Obstacle> find_obstacle(const Config& config) {
     return Obstacle{"MissingCapability",
                     "the agent loads BPF programs: run it as root, or with the capabilities BPF and PERFMON"};
   }
+  if (auto rebooted = BootGuard({.directory = config.state_directory}).obstacle()) return rebooted;
   const auto engine = Engine::start(core_only(config, root->path));
   if (engine) return {};
   const std::string why = engine.error().message();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Why nothing at all can be measured here: of the machine and the agent's rights, not of the configuration.
+// Why nothing at all is measured here: of the machine, the agent's rights, or the policies; not of the configuration.
 #pragma once
 
 #include <optional>
@@ -11,10 +11,15 @@
 namespace sonde {
 
 struct Obstacle {
-  std::string reason;   // NoCgroupV2, NoBtf, MissingCapability, BpfRefused: as in status and SondeNode
+  // As in status and SondeNode: NoCgroupV2, NoBtf, MissingCapability, BpfRefused, NodeRebootedAfterAttach, Excluded
+  std::string reason;
   std::string message;  // a sentence that says what to do
   friend bool operator==(const Obstacle&, const Obstacle&) = default;
 };
+
+// It is wanted so: a policy of this name excludes everything on this node. Nothing is wrong, and the agent is ready.
+Obstacle exclusion(const std::string& policy);
+inline bool is_wanted(const Obstacle& obstacle) { return obstacle.reason == "Excluded"; }
 
 // Files and rights first; where those are fine the core object is loaded for a moment. None: the machine can be measured.
 std::optional<Obstacle> find_obstacle(const Config& config);

@@ -113,6 +113,7 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
   options.greet = false;
   options.alternative = "tracepoints";  // every kernel has them, and they load soon
   options.break_program = break_program_;
+  options.may_leave = may_leave_;
   options.fault = fault_;
   options.backoff.first_ns = 2'000'000'000;
   auto agent = Agent::start(std::move(options));
@@ -121,7 +122,7 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
 }
 
 void AgentTest::turn() {
-  loop_ = std::thread([this] { agent_->run(); });
+  loop_ = std::thread([this] { left_ = agent_->run() == Agent::End::Excluded; });
 }
 
 void AgentTest::start(const std::map<std::string, std::string>& more) {

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -52,6 +53,9 @@ class AgentTest : public ::testing::Test {
   void stop();
   Agent& agent() { return *agent_; }
   std::string break_program_;
+  bool may_leave_ = false;  // see AgentOptions
+  // How the loop ended, once it has.
+  bool left() const { return left_; }
   std::function<std::string(std::string_view)> fault_;  // see EngineOptions
 
   Cgroup& cgroup(const std::string& name);
@@ -93,6 +97,7 @@ class AgentTest : public ::testing::Test {
 
  private:
   std::unique_ptr<Agent> agent_;
+  std::atomic<bool> left_{false};
   std::thread loop_;
   std::vector<std::unique_ptr<Cgroup>> cgroups_;
   std::string prefix_;

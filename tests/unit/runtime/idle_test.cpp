@@ -111,6 +111,33 @@ TEST(Idle, LooksAtOnceWhenHurried) {
   loop.join();
 }
 
+// A directory of policies that exclude everything, until they are gone.
+TEST(Idle, WaitsWhileAPolicyExcludesEverythingAndIsReady) {
+  std::string directory = "/tmp/sonde-idle-XXXXXX";
+  ASSERT_TRUE(mkdtemp(directory.data()));
+  const std::string file = directory + "/off.yaml";
+  std::ofstream(file) << "apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: off}\n"
+                         "spec: {mode: Exclude}\n";
+  IdleOptions options = idle_options([](const Config&) -> std::optional<Obstacle> { return {}; });
+  options.config.policies = directory;
+  options.obstacle = exclusion("off");
+  options.look_every_ns = 1'000'000;  // looking again and again finds the same
+  auto idle = Idle::start(std::move(options));
+  ASSERT_TRUE(idle) << idle.error().message();
+  std::thread loop([&] { EXPECT_EQ((*idle)->run(), Idle::End::CanMeasure); });
+  EXPECT_EQ(get(**idle, 0, "/readyz").status, 200);
+  const Json status = Json::parse((*idle)->status_json());
+  EXPECT_EQ(status["idle"]["reason"], "Excluded");
+  for (const Json& module : status["modules"]) EXPECT_EQ(module["health"], "disabled") << module;
+  for (const Json& policy : status["policies"]) {
+    EXPECT_EQ(policy["failures"], Json::array());
+    EXPECT_EQ(policy["conditions"], policy["name"] == "off" ? Json::array() : Json::array({"Overridden"}));
+  }
+  std::remove(file.c_str());
+  loop.join();
+  std::remove(directory.c_str());
+}
+
 std::string policy_object(const std::string& kind, const std::string& name, const std::string& spec) {
   const std::string ns = kind == "MonitorPolicy" ? R"("namespace":"shop",)" : "";
   return R"({"apiVersion":"sonde.dev/v1alpha1","kind":")" + kind + R"(","metadata":{)" + ns + R"("name":")" + name +

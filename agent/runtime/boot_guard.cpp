@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/boot_guard.h"
+
+#include <fcntl.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "agent/base/clock.h"
+#include "agent/base/fd.h"
+#include "agent/base/file.h"
+#include "agent/base/text.h"
+
+namespace sonde {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string text_in(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The bytes and the name: a node that ends right after this must find them.
+Result<void> write_durably(const std::string& directory, const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
+  {
+    const Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!file) return Error::system("cannot write " + fresh, errno);
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0)
+      return Error::system("cannot write " + fresh, errno);
+  }
+  if (rename(fresh.c_str(), path.c_str()) != 0) return Error::system("cannot write " + path, errno);
+  const Fd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent || fsync(parent.get()) != 0) return Error::system("cannot write " + directory, errno);
+  return {};
+}
+
+}  // namespace
+
+BootGuard::BootGuard(BootGuardOptions options) : options_(std::move(options)) {
+  if (options_.agent.empty()) options_.agent = SONDE_VERSION;
+  utsname name{};
+  uname(&name);
+  if (options_.kernel.empty()) options_.kernel = std::string(name.release) + " " + name.version;
+  if (auto id = read_small_file(options_.boot_id_file)) boot_id_ = trim(*id);
+}
+
+std::string BootGuard::path() const { return options_.directory + "/boot.json"; }
+
+// What is not understood is as good as not there: a file of another version has other fields.
+BootGuard::Note BootGuard::read() const {
+  Note note;
+  const auto text = read_small_file(path());
+  const Json json = text ? Json::parse(*text, nullptr, false) : Json();
+  if (!json.is_object()) return note;
+  note.boot_id = text_in(json, "bootId");
+  note.agent = text_in(json, "agent");
+  note.kernel = text_in(json, "kernel");
+  const auto settled = json.find("settled");
+  if (settled != json.end() && settled->is_boolean()) note.settled = settled->get<bool>();
+  const auto reboots = json.find("reboots");
+  if (reboots != json.end() && reboots->is_number_unsigned()) note.reboots = reboots->get<uint32_t>();
+  return note;
+}
+
+// What follows from the last note for this boot.
+BootGuard::Note BootGuard::now() const {
+  const Note before = read();
+  Note note{boot_id_, options_.agent, options_.kernel, false, 0};
+  if (before.agent != note.agent || before.kernel != note.kernel) return note;  // another one gets another chance
+  if (before.boot_id == boot_id_) {
+    note.reboots = before.reboots;
+  } else if (!before.settled) {
+    note.reboots = before.reboots + 1;
+  }
+  return note;
+}
+
+std::optional<Obstacle> BootGuard::obstacle() const {
+  if (options_.directory.empty() || boot_id_.empty()) return {};
+  const Note note = now();
+  if (note.reboots < kReboots) return {};
+  return Obstacle{
+      "NodeRebootedAfterAttach",
+      fmt::format("the node ended {} times, one after the other, within five minutes of the agent's attaching. "
+                  "If that was not the agent, remove {}; another version of agent or kernel is tried by itself",
+                  note.reboots, path())};
+}
+
+Result<void> BootGuard::attaching() {
+  if (options_.directory.empty() || boot_id_.empty()) return {};
+  mkdir(options_.directory.c_str(), 0700);
+  if (auto written = write(now()); !written) return written;
+  attached_ns_ = boottime_ns();
+  return {};
+}
+
+void BootGuard::tick(uint64_t now_ns) {
+  if (attached_ns_ && now_ns >= attached_ns_ + kSettlesNs) settle();
+}
+
+void BootGuard::detached() {
+  if (attached_ns_) settle();
+}
+
+void BootGuard::settle() {
+  attached_ns_ = 0;
+  if (auto written = write({boot_id_, options_.agent, options_.kernel, true, 0}); !written)
+    spdlog::warn("{}", written.error().message());
+}
+
+Result<void> BootGuard::write(const Note& note) const {
+  const Json json = {{"bootId", note.boot_id},
+                     {"agent", note.agent},
+                     {"kernel", note.kernel},
+                     {"settled", note.settled},
+                     {"reboots", note.reboots}};
+  return write_durably(options_.directory, path(), json.dump() + "\n");
+}
+
+}  // namespace sonde

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A policy that excludes everything, or one probe everywhere: what is left in the kernel, by the kernel's own lists.
+#include <bpf/bpf.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "tests/kernel/support/agent_test.h"
+
+namespace sonde::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What this process holds: programs by id, and the links that attach them.
+struct Held {
+  std::set<uint32_t> programs;
+  int links = 0;
+};
+
+Held held() {
+  Held all;
+  std::error_code gone;  // descriptors come and go meanwhile
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd", gone)) {
+    const std::string name = fs::read_symlink(entry.path(), gone).string();
+    all.links += name.find("bpf_link") != std::string::npos || name.find("perf_event") != std::string::npos;
+    if (name.find("bpf-prog") == std::string::npos) continue;
+    std::ifstream info("/proc/self/fdinfo/" + entry.path().filename().string());
+    for (std::string line; std::getline(info, line);) {
+      if (line.starts_with("prog_id:")) all.programs.insert(static_cast<uint32_t>(std::stoul(line.substr(8))));
+    }
+  }
+  return all;
+}
+
+std::size_t still_in_the_kernel(const std::set<uint32_t>& programs) {
+  std::size_t n = 0;
+  for (uint32_t id = 0; bpf_prog_get_next_id(id, &id) == 0;) n += programs.contains(id);
+  return n;
+}
+
+class AgentExcludeTest : public AgentTest {
+ protected:
+  void SetUp() override {
+    AgentTest::SetUp();
+    may_leave_ = true;
+  }
+  std::set<std::string> attached_of(const std::string& probe) const {
+    std::set<std::string> names;
+    for (const auto& module : status()["modules"]) {
+      if (module["name"] != probe) continue;
+      for (const auto& program : module["programs"]) {
+        if (program["state"] == "attached") names.insert(program["name"]);
+      }
+    }
+    return names;
+  }
+};
+
+TEST_F(AgentExcludeTest, AnExcludeWithoutSelectorsLeavesNoProgram) {
+  const Cgroup& box = cgroup("box");
+  policy("mine", io_of(box.path()));
+  ASSERT_NO_FATAL_FAILURE(start());
+  box.run([] { read_bytes(4096); });
+  ASSERT_TRUE(await([&] { return bytes_read(box) == 4096; }));
+  const Held before = held();
+  ASSERT_GT(before.links, 3);
+  ASSERT_GT(still_in_the_kernel(before.programs), 3U);
+  policy("off", "mode: Exclude");
+  EXPECT_TRUE(await_promised([] { return held().links == 0; }, 2)) << held().links;
+  EXPECT_TRUE(await([&] { return left(); }));
+  EXPECT_EQ(agent().excluded_by(), "off");
+  stop();
+  EXPECT_TRUE(await([&] { return still_in_the_kernel(before.programs) == 0; }));
+  EXPECT_EQ(fallen(), std::vector<std::string>());
+}
+
+TEST_F(AgentExcludeTest, WhereEverythingIsExcludedNothingIsLoaded) {
+  policy("mine", "preset: Standard");
+  policy("off", "mode: Exclude");
+  ASSERT_NO_FATAL_FAILURE(start());
+  EXPECT_TRUE(await([&] { return left(); }));
+  EXPECT_EQ(held().links, 0);
+  EXPECT_TRUE(held().programs.empty());
+}
+
+TEST_F(AgentExcludeTest, AnExcludeThatSelectsSomeLeavesTheOthers) {
+  const Cgroup& box = cgroup("box");
+  policy("mine", io_of(box.path()));
+  policy("off", "mode: Exclude\n  cgroups: [/nobody]");
+  ASSERT_NO_FATAL_FAILURE(start());
+  box.run([] { read_bytes(4096); });
+  EXPECT_TRUE(await([&] { return bytes_read(box) == 4096; }));
+  EXPECT_FALSE(left());
+}
+
+TEST_F(AgentExcludeTest, OneProbeIsDetachedEverywhereAndTheOthersMeasure) {
+  const Cgroup& box = cgroup("box");
+  policy("mine", "cgroups: ['" + box.path() + "']\n  preset: None\n  probes: [{name: io}, {name: process}]");
+  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_TRUE(await([&] { return !attached_of("io").empty() && !attached_of("process").empty(); })) << status();
+  policy("off", "mode: Exclude\n  probes: [{name: io}]");
+  EXPECT_TRUE(await_promised([&] { return attached_of("io").empty(); }, 2)) << status();
+  EXPECT_FALSE(attached_of("process").empty());
+  remove_policy("off");
+  EXPECT_TRUE(await([&] { return !attached_of("io").empty(); }));
+}
+
+}  // namespace
+}  // namespace sonde::test
