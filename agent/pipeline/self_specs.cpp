@@ -12,7 +12,7 @@ constexpr AttributeSpec kModuleState[] = {{"sonde.module", "name of the probe; c
 constexpr AttributeSpec kLoss[] = {{"sonde.module", "name of the probe; core"},
                                    {"sonde.reason",
                                     "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, "
-                                    "bad_value, merged, unmeasured, moved, other"}};
+                                    "bad_value, merged, unmeasured, moved, not_followed, other"}};
 constexpr AttributeSpec kMap[] = {{"sonde.module", "name of the probe; core"}, {"sonde.map", "name of the BPF map"}};
 constexpr AttributeSpec kDiscard[] = {{"sonde.reason", "not_selected, not_asked, unknown_series"}};
 constexpr AttributeSpec kDetour[] = {

@@ -38,6 +38,7 @@ std::string_view loss_name(std::size_t reason) {
     case SONDE_LOSS_MERGED: return "merged";
     case SONDE_LOSS_UNMEASURED: return "unmeasured";
     case SONDE_LOSS_MOVED: return "moved";
+    case SONDE_LOSS_NOT_FOLLOWED: return "not_followed";
     default: return "other";
   }
 }

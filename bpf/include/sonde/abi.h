@@ -56,6 +56,7 @@ enum sonde_loss {
 	SONDE_LOSS_MERGED = 8,       /* samples known only by their sum: counted, each at the mean */
 	SONDE_LOSS_UNMEASURED = 9,   /* the kernel itself took no time of it: not counted */
 	SONDE_LOSS_MOVED = 10,       /* its task changed subject meanwhile: whose it is cannot be said, not counted */
+	SONDE_LOSS_NOT_FOLLOWED = 11, /* moves bytes in a way that is not followed to its end: not counted */
 	SONDE_LOSSES = 16,
 };
 

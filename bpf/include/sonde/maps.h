@@ -91,6 +91,8 @@ struct sonde_context {
 	uint32_t generation;
 	uint32_t slot;
 	uint8_t flags[SONDE_MAX_MODULES];
+	uint32_t io_seen; /* as in its storage */
+	uint32_t reserved;
 };
 
 struct {
@@ -125,7 +127,7 @@ struct sonde_task {
 	uint32_t faults_owner;  /* memory: whose page faults it has since `faults`: slot, and which of the two in the upper 8 bits */
 	uint64_t faults;        /* memory: how many of its page faults are accounted for: major (32 bits), minor */
 	uint32_t faults_epoch;  /* memory: as sched_epoch; 0: never seen */
-	uint32_t reserved;
+	uint32_t io_seen;       /* io: since when (low bits of its begin time) the ends of this task's calls are seen; 0: not yet */
 	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
 	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */
 	uint64_t cache_files;   /* cache: of which files it has ever brought pages in, by hash; 0: of none */

@@ -119,6 +119,15 @@ sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t contai
 	return slot;
 }
 
+sonde_inline bool sonde_same_flags(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t first[2], second[2];
+
+	__builtin_memcpy(first, a, sizeof(first));
+	__builtin_memcpy(second, b, sizeof(second));
+	return first[0] == second[0] && first[1] == second[1];
+}
+
 /* Fills in slot and flags of a task whose storage is stale. `generation` must have been read before. */
 sonde_slow int sonde_resolve(struct task_struct *task, struct sonde_task *state, uint32_t generation)
 {
@@ -139,6 +148,8 @@ sonde_slow int sonde_resolve(struct task_struct *task, struct sonde_task *state,
 		slot = sonde_process_slot(task, slot);
 		config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
 	}
+	if (state->slot != slot || (config && !sonde_same_flags(state->flags, config->flags)))
+		state->io_seen = 0; /* its calls may have begun unseen */
 	if (config)
 		__builtin_memcpy(state->flags, config->flags, sizeof(state->flags));
 	state->slot = slot;
@@ -192,6 +203,7 @@ sonde_slow int sonde_who_slow(struct sonde_context *context, uint64_t regs)
 	}
 	context->generation = *(volatile uint32_t *)&state->generation; /* first: rather too old than too new */
 	context->slot = *(volatile uint32_t *)&state->slot;
+	context->io_seen = state->io_seen;
 	__builtin_memcpy(context->flags, state->flags, sizeof(context->flags));
 	return 0;
 }

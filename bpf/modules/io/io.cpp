@@ -36,23 +36,26 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.file.io",
      .unit = "By",
      .level = Level::Minimal,
-     .description = "Bytes that calls moved from and to regular files and block devices.",
+     .description =
+         "Bytes that calls read from and wrote to regular files and block devices, as the calls returned them: "
+         "also where the file system shares blocks instead of copying them (copy_file_range).",
      .attributes = kFileIoAttributes},
     {.name = "sonde.file.operation.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Standard,
-     .description = "Time from the begin to the end of a call on a regular file or block device, failed ones included.",
+     .description =
+         "Time from the begin to the end of a call or request on a regular file or block device, failed ones included.",
      .attributes = kDurationAttributes},
     {.name = "sonde.file.operation.errors",
      .unit = "{operation}",
      .level = Level::Standard,
-     .description = "Calls on files that failed.",
+     .description = "Calls and requests on files that failed, also those that seccomp refused.",
      .attributes = kErrorAttributes},
     {.name = "sonde.stream.io",
      .unit = "By",
      .level = Level::Detailed,
-     .description = "Bytes that calls of the read and write families moved on what is not a file.",
+     .description = "Bytes that calls and requests of the read and write families moved on what is not a file.",
      .attributes = kStreamAttributes},
     {.name = "sonde.stream.wait.duration",
      .unit = "s",
@@ -109,14 +112,24 @@ constexpr auto kSeries = make_series();
 constexpr std::string_view kAliases[] = {"fs"};
 
 constexpr std::string_view kNotes[] = {
-    "I/O through mmap, and by the kernel's aio (io_submit), is not counted.",
+    "I/O through mmap is not counted, nor what ioctl does (FICLONE and FIDEDUPERANGE share blocks), nor memory that "
+    "process_vm_readv and process_vm_writev copy.",
     "Calls by path (open, rename, unlink, stat) count whatever the path leads to; rmdir counts as unlink.",
-    "sendfile, splice and copy_file_range count as a read of their input and a write of their output.",
-    "recv and send families on sockets are not part of sonde.stream.*; the network probe has them.",
+    "sendfile, splice and copy_file_range count as a read of their input and a write of their output; vmsplice as a "
+    "read or a write of its pipe, tee as a write of its output.",
+    "fsync and fdatasync count as fsync; sync, syncfs, sync_file_range and msync do not. close_range does not count "
+    "as close.",
+    "recv and send families on sockets are not part of sonde.stream.*, through io_uring neither; the network probe "
+    "has them.",
     "A call that a signal interrupts and the kernel begins again counts twice, once as EINTR.",
+    "Calls that seccomp or a tracer answers: failures count as errors, without a duration, and else nothing does. "
+    "Where calls are seen by fentry such calls are not seen at all.",
     "32-bit programs: their calls are counted as lost by the tracepoints, and not seen at all by fentry.",
-    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS) count by opcode only, "
-    "and those of a multishot read only once.",
+    "Native aio (io_submit) counts when its end is fetched; ends that a program takes out of the ring itself count "
+    "when it submits again, without a duration.",
+    "io_uring: a multishot read is one read per completion. Loss not_followed: requests that ask for no completion "
+    "(IOSQE_CQE_SKIP_SUCCESS), commands to drivers of devices (uring_cmd, uring_cmd128), and the input of a splice "
+    "from a registered file to a pipe.",
 };
 
 constexpr ModuleInfo kInfo = {
@@ -161,10 +174,10 @@ class IoModule : public Module {
 
   Result<void> begin(bpf_object* object) const override {
     const bpf_map* variables = bpf_object__find_map_by_name(object, ".bss");
-    const uint64_t ns = monotonic_ns();
+    const std::array<uint64_t, IO_STATE_PLACES> state{monotonic_ns()};
     const uint32_t key = 0;
-    if (!variables || bpf_map__value_size(variables) != sizeof(ns)) return Error("the io object has no begin time");
-    if (bpf_map_update_elem(bpf_map__fd(variables), &key, &ns, BPF_ANY))
+    if (!variables || bpf_map__value_size(variables) != sizeof(state)) return Error("the io object has no state");
+    if (bpf_map_update_elem(bpf_map__fd(variables), &key, state.data(), BPF_ANY))
       return Error::system("cannot set the begin time of the io programs", errno);
     return {};
   }

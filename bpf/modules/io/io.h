@@ -3,7 +3,7 @@
 #ifndef SONDE_IO_H
 #define SONDE_IO_H
 
-#include <sonde/abi.h>
+#include "opcodes.h"
 
 /* A subject's flags byte. */
 #define IO_BYTES 0x01      /* bytes of files, counted when the call returns */
@@ -47,7 +47,7 @@ enum io_operation {
 
 /* io_counters: bytes by transfer, requests by io_uring opcode, and how many operations the sampling has passed by
  * (u32 each, one per histogram; no series). */
-#define IO_OPCODES 64 /* the last one stands for all that are beyond it */
+#define IO_OPCODES (IO_KNOWN_OPCODES + 1) /* the last one stands for all that are not known */
 enum io_counter {
 	IO_OPCODE = IO_TRANSFERS,
 	IO_SAMPLERS = IO_OPCODE + IO_OPCODES,
@@ -64,6 +64,15 @@ enum io_gauge {
 	IO_OPEN_FILES = 0,
 	IO_OPEN_FILES_NEXT = 1, /* where the iterator adds up; no series */
 	IO_GAUGES = 2,
+};
+
+/* The kernel side's state, u64 each, reset when its programs are attached. What a task was doing when they were detached
+ * before says nothing about what it does now. */
+enum io_state_place {
+	IO_BEGUN = 0, /* CLOCK_MONOTONIC when they were last attached */
+	IO_OVERFLOWS, /* 1: a completion queue of io_uring has overflowed since, by_user_data.h */
+	IO_TOLD_ONCE, /* 1: a completion that overflows is not told as a completion before */
+	IO_STATE_PLACES,
 };
 
 SONDE_ASSERT(IO_HISTOGRAMS == 16, "the kernel side masks with 15");

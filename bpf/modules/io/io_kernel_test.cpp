@@ -190,16 +190,24 @@ void IoCallsTest::transfers_count_on_both_sides() {
     in = out = 0;
     MUST(copy_file_range(from, &in, to, &out, 4000, 0) == 4000);
     MUST(copy_file_range(from, &in, 1000, &out, 4000, 0) < 0 && errno == EBADF);
+    int more[2];
+    std::array<char, 700> data{};
+    const iovec part{data.data(), data.size()};
+    MUST(pipe(more) == 0);
+    MUST(vmsplice(more[1], &part, 1, 0) == 700);  // memory to pipe
+    MUST(tee(more[0], pipes[1], 300, 0) == 300);  // stays in its input
+    MUST(vmsplice(more[0], &part, 1, 0) == 700);  // pipe to memory
+    MUST(vmsplice(1000, &part, 1, 0) < 0 && errno == EBADF);
   });
   collect();
   EXPECT_EQ(bytes(box, "read"), 1000 + 2000 + 3000 + 4000);
   EXPECT_EQ(bytes(box, "write"), 2000 + 3000 + 4000);
-  EXPECT_EQ(calls(box, "read"), 5U);
+  EXPECT_EQ(calls(box, "read"), 6U);
   EXPECT_EQ(calls(box, "write"), 4U);
   EXPECT_EQ(stream_bytes(box, "socket", "write"), 1000);
-  EXPECT_EQ(stream_bytes(box, "pipe", "write"), 3000);
-  EXPECT_EQ(stream_bytes(box, "pipe", "read"), 3000);
-  EXPECT_EQ(errors(box, "read", "EBADF"), 1);
+  EXPECT_EQ(stream_bytes(box, "pipe", "write"), 3000 + 700 + 300);
+  EXPECT_EQ(stream_bytes(box, "pipe", "read"), 3000 + 700);
+  EXPECT_EQ(errors(box, "read", "EBADF"), 2);
   EXPECT_EQ(errors(box, "write", "EBADF"), 1);
 }
 
@@ -268,13 +276,14 @@ void IoCallsTest::detailed_counts_calls_by_path() {
     MUST(unlink(a.c_str()) == 0);                                                    // unlink 1
     MUST(unlinkat(AT_FDCWD, a.c_str(), 0) < 0);                                      // unlink 2, ENOENT
     MUST(rmdir(directory.c_str()) == 0);                                             // unlink 3
+    MUST(syscall(SYS_open_by_handle_at, AT_FDCWD, bad_address(), O_RDONLY) < 0);     // open 4, EFAULT
     int pipes[2];
     MUST(pipe(pipes) == 0 && close(pipes[0]) == 0);  // not a file
     MUST(close(fd) == 0);                            // close 2
     MUST(close(1000) < 0);                           // close 3, EBADF
   });
   collect();
-  EXPECT_EQ(calls(box, "open"), 3U);
+  EXPECT_EQ(calls(box, "open"), 4U);
   EXPECT_EQ(calls(box, "close"), 3U);
   EXPECT_EQ(calls(box, "stat"), 5U);
   EXPECT_EQ(calls(box, "rename"), 3U);

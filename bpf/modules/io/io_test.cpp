@@ -115,6 +115,27 @@ TEST(IoTables, OpcodesEndWithOneForTheRest) {
   EXPECT_EQ(kOpcodeNames[IO_OPCODES - 1], "other");
 }
 
+// Those whose bytes nobody counts are named where a user reads it.
+TEST(IoTables, EachOpcodeStandsAtItsNumberAndSaysWhatItCountsAs) {
+  int place = 0;
+  std::string notes;
+  for (const std::string_view note : io().info().notes) notes += std::string(note) + "\n";
+  const auto check = [&](int number, std::string_view name, io_call call) {
+    EXPECT_EQ(number, place++) << name;
+    if (call == IO_CALL_COMMAND) EXPECT_NE(notes.find(name), std::string::npos) << name;
+    const bool moves = name.find("read") != std::string_view::npos || name.find("write") != std::string_view::npos ||
+                       name.find("send") != std::string_view::npos || name.find("recv") != std::string_view::npos ||
+                       name.find("cmd") != std::string_view::npos || name == "splice" || name == "tee";
+    EXPECT_EQ(moves, call == IO_CALL_READ || call == IO_CALL_WRITE || call == IO_CALL_SPLICE || call == IO_CALL_TEE ||
+                         call == IO_CALL_MULTISHOT || call == IO_CALL_COMMAND || call == IO_CALL_NETWORK)
+        << name;
+  };
+#define SONDE_CHECK_OPCODE(number, name, call) check(number, #name, IO_CALL_##call);
+  IO_URING_OPCODES(SONDE_CHECK_OPCODE)
+#undef SONDE_CHECK_OPCODE
+  EXPECT_EQ(place, IO_KNOWN_OPCODES);
+}
+
 TEST(IoAlternatives, FentryOnlyWhereItMissesNothing) {
   Features features;
   features.has_function = [](std::string_view) { return true; };

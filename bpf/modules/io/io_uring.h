@@ -4,77 +4,41 @@
 #ifndef SONDE_IO_URING_H
 #define SONDE_IO_URING_H
 
-#include "operation.h"
+#include "by_user_data.h"
 
-/* What of a request is an operation on a file descriptor or a path. Numbers: enum io_uring_op, user space ABI. */
-#define IO_URING_OPERATIONS 64
-const uint8_t io_uring_calls[IO_URING_OPERATIONS] = {
-	[1] = IO_CALL_READ,    /* READV */
-	[2] = IO_CALL_WRITE,   /* WRITEV */
-	[3] = IO_CALL_FSYNC,   /* FSYNC */
-	[4] = IO_CALL_READ,    /* READ_FIXED */
-	[5] = IO_CALL_WRITE,   /* WRITE_FIXED */
-	[18] = IO_CALL_OPEN,   /* OPENAT */
-	[19] = IO_CALL_CLOSE,  /* CLOSE */
-	[21] = IO_CALL_STAT,   /* STATX */
-	[22] = IO_CALL_READ,   /* READ */
-	[23] = IO_CALL_WRITE,  /* WRITE */
-	[28] = IO_CALL_OPEN,   /* OPENAT2 */
-	[35] = IO_CALL_RENAME, /* RENAMEAT */
-	[36] = IO_CALL_UNLINK, /* UNLINKAT */
-	[60] = IO_CALL_READ,   /* READV_FIXED */
-	[61] = IO_CALL_WRITE,  /* WRITEV_FIXED */
-};
+#define IO_OPCODE_CALL(number, name, call) [number] = IO_CALL_##call,
+const uint8_t io_uring_calls[IO_KNOWN_OPCODES] = {IO_URING_OPCODES(IO_OPCODE_CALL)};
 
 /* IOSQE_CQE_SKIP_SUCCESS, kept in io_kiocb.flags at the same bit: success is then not reported to anybody. */
 #define IO_URING_SKIPS_COMPLETION (1 << 6)
-
-struct io_request {
-	uint64_t start;
-	uint32_t slot;
-	uint8_t flags;
-	uint8_t call;
-	uint16_t reserved;
-};
-
-/* In flight, by address of the request. Least recently used: requests whose end is never told (the completion queue
- * overflowed) leave by themselves. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, uint64_t);
-	__type(value, struct io_request);
-} io_requests SEC(".maps");
-
-/* The side that most likely comes of it: only to know whether, and by which sampling, to take the clock. */
-sonde_inline uint32_t io_uring_note(uint32_t flags, uint32_t call, uint32_t target)
-{
-	switch (call) {
-	case IO_CALL_READ:
-	case IO_CALL_WRITE:
-		return io_side(flags, io_transfer(target, call - IO_CALL_READ));
-	case IO_CALL_FSYNC:
-		return target == IO_FILE ? io_side(flags, IO_FSYNC) : 0;
-	case IO_CALL_CLOSE:
-		return io_side(flags, IO_CLOSE);
-	case IO_CALL_OPEN:
-		return io_side(flags, IO_OPEN);
-	case IO_CALL_RENAME:
-		return io_side(flags, IO_RENAME);
-	case IO_CALL_UNLINK:
-		return io_side(flags, IO_UNLINK);
-	case IO_CALL_STAT:
-		return io_side(flags, IO_STAT);
-	}
-	return 0;
-}
+#define SPLICE_F_FD_IN_FIXED (1U << 31) /* include/uapi/linux/io_uring.h */
 
 sonde_inline uint32_t io_opcode_place(uint32_t opcode)
 {
-	uint32_t place = opcode < IO_OPCODES ? opcode : IO_OPCODES - 1;
+	barrier_var(opcode); /* or the compiler drops the bound, see io_bounded() */
+	return opcode < IO_OPCODES ? opcode : IO_OPCODES - 1;
+}
 
-	barrier_var(place); /* or the compiler drops the mask, see io_bounded() */
-	return place & (IO_OPCODES - 1);
+/* What of this opcode is followed to its end. */
+sonde_inline uint32_t io_uring_call(uint32_t opcode)
+{
+	uint32_t call;
+
+	barrier_var(opcode);
+	if (opcode >= IO_KNOWN_OPCODES)
+		return IO_CALL_NONE;
+	call = io_uring_calls[opcode];
+	return call == IO_CALL_NETWORK ? IO_CALL_NONE : call;
+}
+
+/* The input of a splice is known by number only, and when it ends the number may be another's. */
+sonde_slow uint32_t io_splice_input(struct io_kiocb *request)
+{
+	struct io_splice *splice = (struct io_splice *)request;
+
+	if (!request || BPF_CORE_READ(splice, flags) & SPLICE_F_FD_IN_FIXED)
+		return IO_INPUT_UNKNOWN;
+	return 1 + io_target_of((uint64_t)bpf_get_current_task_btf(), BPF_CORE_READ(splice, splice_fd_in));
 }
 
 /* 6.3 and later; before, io_uring_submit_sqe with the same first argument (the agent names it at load). Where that is
@@ -100,18 +64,26 @@ int BPF_PROG(io_uring_submit, struct io_kiocb *request)
 		if (row)
 			__sync_fetch_and_add(&row[IO_OPCODE + io_opcode_place(opcode)], 1);
 	}
-	if (!(flags & IO_REQUEST) || opcode >= IO_URING_OPERATIONS || request->flags & IO_URING_SKIPS_COMPLETION)
+	if (!(flags & IO_REQUEST))
 		return 0;
-	pending.call = io_uring_calls[opcode];
+	pending.call = io_uring_call(opcode);
 	if (pending.call == IO_CALL_NONE)
 		return 0;
-	note = io_uring_note(flags, pending.call, IO_FILE);
+	if (request->flags & IO_URING_SKIPS_COMPLETION) {
+		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+		return 0;
+	}
+	if (pending.call == IO_CALL_SPLICE)
+		pending.input = io_splice_input(request);
+	note = io_request_note(flags, pending.call, IO_FILE);
 	pending.slot = state->slot;
 	pending.flags = flags;
 	/* The file is not looked up yet: if files are not asked for, it may be a stream. */
-	pending.start = io_start(pending.slot, flags, note ? note : io_uring_note(flags, pending.call, IO_OTHER));
+	pending.start = io_start(pending.slot, flags, note ? note : io_request_note(flags, pending.call, IO_OTHER));
 	if (bpf_map_update_elem(&io_requests, &key, &pending, BPF_ANY))
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+	if (pending.call == IO_CALL_MULTISHOT || io_state[IO_OVERFLOWS])
+		io_note_user_data((uint64_t)request->ctx, request->cqe.user_data, key, pending.call);
 	return 0;
 }
 
@@ -120,44 +92,50 @@ int BPF_PROG(io_uring_submit, struct io_kiocb *request)
 sonde_slow int io_lose_request(struct io_kiocb *request)
 {
 	struct sonde_task *state = sonde_task_of(bpf_get_current_task_btf());
-	uint32_t opcode, note, flags;
+	uint32_t note, flags;
 
 	if (!state)
 		return 0;
 	flags = state->flags[SONDE_MODULE_ID];
-	opcode = BPF_CORE_READ(request, opcode);
 	/* One that failed may never have begun: the ring refused it as it stood. */
-	if (!(flags & IO_REQUEST) || opcode >= IO_URING_OPERATIONS || BPF_CORE_READ(request, cqe.res) < 0)
+	if (!(flags & IO_REQUEST) || BPF_CORE_READ(request, cqe.res) < 0)
 		return 0;
-	note = io_uring_note(flags, io_uring_calls[opcode], io_target_of_file((uint64_t)BPF_CORE_READ(request, file)));
+	note = io_request_note(flags, io_uring_call(BPF_CORE_READ(request, opcode)),
+			       io_target_of_file((uint64_t)BPF_CORE_READ(request, file)));
 	if (note)
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 	return 0;
 }
 
-/* The arguments after the request differ between kernels; its own result does not. `request` is 0 for the extra
- * completions of a multishot request. */
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_complete, void *ring, void *request)
-{
-	uint64_t key = (uint64_t)request;
-	struct io_request *pending;
-	struct io_kiocb *kiocb = request;
-	struct io_request taken;
-	uint32_t target = IO_FILE;
+/* Since 6.16 the third argument is the completion itself; before, the third and fourth are what it says. Compared are
+ * the kinds of the arguments only; the ring's type must be one that is defined in this object. */
+typedef void (*btf_trace_io_uring_complete___since_6_16)(void *, struct io_uring_cqe *ring, void *, struct io_uring_cqe *);
 
-	if (!key)
-		return 0;
+/* `request` is 0 for the completions of a multishot request but the last. */
+SEC("tp_btf/io_uring_complete")
+int io_uring_complete(uint64_t *ctx)
+{
+	uint64_t ring = ctx[0], key = ctx[1], *arguments = ctx;
+	struct io_request *pending;
+	struct io_request taken;
+
+	if (!key) {
+		if (bpf_core_type_exists(btf_trace_io_uring_complete___since_6_16)) {
+			struct io_uring_cqe *end = (void *)ctx[2];
+
+			return io_multishot_goes_on(ring, BPF_CORE_READ(end, user_data), BPF_CORE_READ(end, res));
+		}
+		barrier_var(arguments); /* where there is no fourth, it must not be read beforehand */
+		return io_multishot_goes_on(ring, arguments[2], (int32_t)arguments[3]);
+	}
+	if (io_state[IO_OVERFLOWS] && !io_state[IO_TOLD_ONCE])
+		io_note_told(ring, BPF_CORE_READ((struct io_kiocb *)key, cqe.user_data));
 	pending = bpf_map_lookup_elem(&io_requests, &key);
 	if (!pending)
-		return io_lose_request(kiocb);
+		return io_lose_request((struct io_kiocb *)key);
 	taken = *pending;
 	bpf_map_delete_elem(&io_requests, &key);
-	if (taken.call <= IO_CALL_FSYNC)
-		target = io_target_of_file((uint64_t)BPF_CORE_READ(kiocb, file));
-	io_count_note(taken.slot, taken.flags, io_uring_note(taken.flags, taken.call, target), taken.start,
-		      BPF_CORE_READ(kiocb, cqe.res));
-	return 0;
+	return io_request_ends(&taken, (struct io_kiocb *)key, BPF_CORE_READ((struct io_kiocb *)key, cqe.res));
 }
 
 #endif

@@ -16,18 +16,9 @@ inline constexpr std::array<std::string_view, IO_HISTOGRAMS> kOperationNames = {
 
 inline constexpr std::array<std::string_view, IO_TARGETS> kTargetNames = {"file", "socket", "pipe", "tty", "other"};
 
-// By enum io_uring_op (include/uapi/linux/io_uring.h), of which numbers never change.
-inline constexpr std::array<std::string_view, IO_OPCODES> kOpcodeNames = {
-    "nop",           "readv",          "writev",         "fsync",           "read_fixed",   "write_fixed",
-    "poll_add",      "poll_remove",    "sync_file_range", "sendmsg",        "recvmsg",      "timeout",
-    "timeout_remove", "accept",        "async_cancel",   "link_timeout",    "connect",      "fallocate",
-    "openat",        "close",          "files_update",   "statx",           "read",         "write",
-    "fadvise",       "madvise",        "send",           "recv",            "openat2",      "epoll_ctl",
-    "splice",        "provide_buffers", "remove_buffers", "tee",            "shutdown",     "renameat",
-    "unlinkat",      "mkdirat",        "symlinkat",      "linkat",          "msg_ring",     "fsetxattr",
-    "setxattr",      "fgetxattr",      "getxattr",       "socket",          "uring_cmd",    "send_zc",
-    "sendmsg_zc",    "read_multishot", "waitid",         "futex_wait",      "futex_wake",   "futex_waitv",
-    "fixed_fd_install", "ftruncate",   "bind",           "listen",          "recv_zc",      "epoll_wait",
-    "readv_fixed",   "writev_fixed",   "pipe",           "other"};
+// By enum io_uring_op.
+#define IO_OPCODE_NAME(number, name, call) #name,
+inline constexpr std::array<std::string_view, IO_OPCODES> kOpcodeNames = {IO_URING_OPCODES(IO_OPCODE_NAME) "other"};
+#undef IO_OPCODE_NAME
 
 }  // namespace sonde

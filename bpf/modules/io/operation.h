@@ -19,6 +19,8 @@
 #define EINTR 4
 #define MAX_ERRNO 4095
 
+uint64_t io_state[IO_STATE_PLACES] = {};
+
 SONDE_ROWS(io, IO_COUNTERS, IO_HISTOGRAMS);
 SONDE_CELL_ROWS(io);
 SONDE_GAUGE_ROWS(io, IO_GAUGES);
@@ -73,6 +75,14 @@ sonde_slow uint32_t io_note_of_any(uint64_t current, uint32_t call_and_flags, ui
 	uint32_t call = call_and_flags & 0xff, flags = call_and_flags >> 8, target;
 
 	switch (call) {
+	case IO_CALL_AIO_SUBMIT:
+	case IO_CALL_AIO_EVENTS:
+		return 0;
+	case IO_CALL_VMSPLICE:
+		target = io_writable(current, first) ? IO_WRITE : IO_READ;
+		return io_side(flags, io_transfer(io_target_of(current, first), target));
+	case IO_CALL_TEE:
+		return io_side(flags, io_transfer(io_target_of(current, second), IO_WRITE));
 	case IO_CALL_SENDFILE:
 		return io_note_of_pair(current, flags, second, first);
 	case IO_CALL_SPLICE:

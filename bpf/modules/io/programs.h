@@ -26,6 +26,13 @@ inline std::string fentry_unusable(const Features& features) {
   return {};
 }
 
+inline bool has_overflows(const Features& features) { return features.has_tracepoint("io_uring_cqe_overflow"); }
+// CONFIG_AIO, CONFIG_FHANDLE
+inline bool has_aio(const Features& features) { return features.has_function(IO_FUNCTION "io_submit"); }
+inline bool has_open_by_handle(const Features& features) {
+  return features.has_function(IO_FUNCTION "open_by_handle_at");
+}
+
 inline constexpr Alternative kAlternatives[] = {
     {"fentry", fentry_unusable},
     {"tracepoints", [](const Features&) { return std::string(); }},
@@ -35,11 +42,13 @@ inline constexpr uint8_t kCallEnds = IO_ENTRY | IO_BYTES;
 inline constexpr uint8_t kFsync = IO_OPERATIONS | IO_ERRORS;
 inline constexpr uint16_t kTracepointNs = 125;  // README.md, "Cost"
 
-#define IO_PROGRAMS(name, begins, ends)                                                                             \
+// Calls that a kernel may be built without name a function that says whether it has them.
+#define IO_PROGRAMS_IF(has, name, begins, ends)                                                                     \
   {.program = "io_enter_" #name, .hook = "fentry/" IO_FUNCTION #name, .flags = begins, .alternative = kFentry,      \
-   .needs_context = true},                                                                                          \
+   .needs_context = true, .needed = has},                                                                           \
       {.program = "io_exit_" #name, .hook = "fexit/" IO_FUNCTION #name, .flags = ends, .alternative = kFentry,      \
-       .needs_context = true}
+       .needs_context = true, .needed = has}
+#define IO_PROGRAMS(name, begins, ends) IO_PROGRAMS_IF(nullptr, name, begins, ends)
 
 inline constexpr ProgramSpec kPrograms[] = {
     {.program = "io_sys_enter", .hook = "tp_btf/sys_enter", .flags = IO_ENTRY, .alternative = kTracepoints,
@@ -58,11 +67,17 @@ inline constexpr ProgramSpec kPrograms[] = {
     IO_PROGRAMS(pwritev2, IO_ENTRY, kCallEnds),
     IO_PROGRAMS(sendfile64, IO_ENTRY, kCallEnds),
     IO_PROGRAMS(splice, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(tee, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS(vmsplice, IO_ENTRY, kCallEnds),
     IO_PROGRAMS(copy_file_range, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS_IF(has_aio, io_submit, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS_IF(has_aio, io_getevents, IO_ENTRY, kCallEnds),
+    IO_PROGRAMS_IF(has_aio, io_pgetevents, IO_ENTRY, kCallEnds),
     IO_PROGRAMS(fsync, kFsync, kFsync),
     IO_PROGRAMS(fdatasync, kFsync, kFsync),
     IO_PROGRAMS(openat, IO_DETAIL, IO_DETAIL),
     IO_PROGRAMS(openat2, IO_DETAIL, IO_DETAIL),
+    IO_PROGRAMS_IF(has_open_by_handle, open_by_handle_at, IO_DETAIL, IO_DETAIL),
     IO_PROGRAMS(close, IO_DETAIL, IO_DETAIL),
     IO_PROGRAMS(renameat, IO_DETAIL, IO_DETAIL),
     IO_PROGRAMS(renameat2, IO_DETAIL, IO_DETAIL),
@@ -83,6 +98,8 @@ inline constexpr ProgramSpec kPrograms[] = {
      .gap = "requests of io_uring are not counted, nor their bytes and durations"},
     {.program = "io_uring_complete", .hook = "tp_btf/io_uring_complete", .flags = IO_REQUEST,
      .gap = "bytes, durations and errors of io_uring requests are not counted"},
+    {.program = "io_uring_overflow", .hook = "tp_btf/io_uring_cqe_overflow", .flags = IO_REQUEST,
+     .gap = "io_uring requests whose completion queue is full are not counted", .needed = has_overflows},
     {.program = "io_count_files_all", .hook = "run by the agent before a collection, over the tables of all tasks",
      .flags = IO_OPEN_COUNT, .gap = "open files are not counted (sonde.file.open_descriptors)", .needed = walks_by_kernel},
     {.program = "io_open_files", .hook = "iter/task_file", .flags = IO_OPEN_COUNT,
@@ -91,6 +108,7 @@ inline constexpr ProgramSpec kPrograms[] = {
 };
 
 #undef IO_PROGRAMS
+#undef IO_PROGRAMS_IF
 #undef IO_FUNCTION
 
 }  // namespace sonde

@@ -9,6 +9,8 @@
 #include <sonde/inode.h>
 #include <sonde/who.h>
 
+#define FMODE_WRITE 2 /* include/linux/fs.h */
+
 /* Terminals by major number (Documentation/admin-guide/devices.txt): their file_operations cannot be named from here. */
 sonde_inline int io_is_tty(uint32_t device)
 {
@@ -77,6 +79,14 @@ sonde_inline uint64_t io_file_of(uint64_t current, uint32_t fd)
 			bpf_probe_read_kernel(&file, sizeof(file), (void *)((uint64_t)table->fd + fd * 8ULL));
 		return file;
 	}
+}
+
+/* Is it open for writing? Of a pipe: is it the end to write to? */
+sonde_inline bool io_writable(uint64_t current, uint32_t fd)
+{
+	uint64_t file = io_file_of(current, fd);
+
+	return file && BPF_CORE_READ((struct file *)file, f_mode) & FMODE_WRITE;
 }
 
 /* enum io_target. `current`: address of the running task. */

@@ -26,6 +26,16 @@ sonde_slow int io_lose_compat(struct sonde_context *context, struct pt_regs *reg
 	return 0;
 }
 
+/* From now on each call of this task is seen from its begin. */
+sonde_slow int io_note_seen(struct sonde_context *context)
+{
+	struct sonde_task *state = sonde_task_of(bpf_get_current_task_btf());
+
+	if (state && context)
+		context->io_seen = state->io_seen = (uint32_t)io_state[IO_BEGUN];
+	return 0;
+}
+
 SEC("tp_btf/sys_enter")
 int BPF_PROG(io_sys_enter, struct pt_regs *regs, long number)
 {
@@ -51,7 +61,10 @@ int BPF_PROG(io_sys_exit, struct pt_regs *regs, long result)
 		return io_call_of_nobody_ends(context);
 	if (sonde_syscall_is_compat(regs))
 		return io_lose_compat(context, regs);
-	return io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result, true);
+	io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result, true);
+	if (context->io_seen != (uint32_t)io_state[IO_BEGUN] && context->flags[SONDE_MODULE_ID] & IO_ENTRY)
+		io_note_seen(context);
+	return 0;
 }
 
 #endif

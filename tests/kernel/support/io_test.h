@@ -15,17 +15,12 @@
 
 #include "bpf/modules/io/io.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/must.h"
 
 namespace sonde::test {
 
 inline constexpr uint8_t kIoStandard = IO_BYTES | IO_OPERATIONS | IO_ERRORS;
 inline constexpr uint8_t kIoDetailed = kIoStandard | IO_DETAIL | IO_STREAM | IO_OPEN_COUNT | IO_URING;
-
-// What failed inside a child ends it with a code of its own: the exit status says which line.
-#define MUST(condition)                                              \
-  do {                                                               \
-    if (!(condition)) _exit(static_cast<int>(100 + __LINE__ % 100)); \
-  } while (0)
 
 // No memory is mapped there; the compiler is not to know.
 inline char* bad_address() {
