@@ -37,11 +37,15 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.page_cache.added",
      .unit = "By",
      .level = Level::Detailed,
-     .description = "Pages put into the page cache, for reading and for writing."},
+     .description =
+         "Pages of files put into the page cache, for reading and for writing; not of tmpfs and memfd, which are "
+         "memory."},
     {.name = "sonde.page_cache.evicted",
      .unit = "By",
      .level = Level::Detailed,
-     .description = "Pages of the container that left the page cache: reclaimed, truncated or thrown out on request."},
+     .description =
+         "Pages of the container's files that left the page cache: reclaimed, truncated or thrown out on request; "
+         "not of tmpfs and memfd, which are memory."},
     {.name = "sonde.page_cache.dirtied",
      .unit = "By",
      .level = Level::Detailed,
@@ -173,7 +177,9 @@ constexpr ProgramSpec kPrograms[] = {
 };
 
 constexpr std::string_view kNotes[] = {
-    "A read counts the pages that it touches, whole ones; the first use of pages that it brought in itself is no hit.",
+    "A read counts the pages that it touches, whole ones; the first use of pages that it brought in itself is no hit. "
+    "What io_uring's kernel workers bring in, their process has brought in.",
+    "tmpfs, memfd and shared memory are not counted at all: no hits, misses, pages added or evicted.",
     "A fault on a mapped file counts one page; what a program then does with mapped pages the kernel does not see.",
     "Writes are never hits or misses, nor is the reading of a file system's own metadata.",
     "Evicted pages are charged to the cgroup whose memory they were; where the memory controller is v1's, to the task "

@@ -55,6 +55,14 @@ sonde_inline uint32_t folio_pages(struct folio *folio)
 	return folio->_folio_nr_pages;
 }
 
+#define TMPFS_MAGIC 0x01021994 /* include/uapi/linux/magic.h */
+
+/* tmpfs, memfd and shared memory: the page cache is all there is of such a file, so it caches nothing. */
+sonde_inline bool mapping_is_memory(struct address_space *mapping)
+{
+	return mapping->host->i_sb->s_magic == TMPFS_MAGIC;
+}
+
 /* The id of the v2 cgroup whose memory the folio is; 0: none, or not known because the memory controller is v1's. */
 sonde_inline uint64_t folio_cgroup(struct folio *folio)
 {

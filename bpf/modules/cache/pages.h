@@ -3,7 +3,7 @@
 #ifndef SONDE_CACHE_PAGES_H
 #define SONDE_CACHE_PAGES_H
 
-#include "streams.h"
+#include "workers.h"
 
 #define RWSEM_READER_OWNED 1UL /* kernel/locking/rwsem.c, as the next two */
 #define RWSEM_OWNER_FLAGS 7UL
@@ -41,6 +41,10 @@ int BPF_PROG(cache_added, struct folio *folio)
 	mapping = folio_mapping(folio);
 	if (!(flags & CACHE_FLAG_READ) || !cache_added_by_reading(mapping, task))
 		return 0;
+	if (cache_is_worker(task)) {
+		sonde_count(&cache_counters, state->slot, CACHE_MISS, cache_bytes(pages));
+		return cache_worker_brought(mapping, task, folio_index(folio), folio_index(folio) + pages - 1);
+	}
 	return cache_missed(state, task, mapping, folio_index(folio), pages);
 }
 
@@ -53,6 +57,8 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 	uint8_t flags = 0;
 	uint32_t slot;
 
+	if (mapping_is_memory(folio_mapping(folio))) /* the kernel does not tell of their coming either */
+		return 0;
 	if (cgroup) {
 		slot = sonde_answer(&cache_answers, cgroup, &flags);
 	} else {

@@ -3,12 +3,25 @@
 #ifndef SONDE_CACHE_READS_H
 #define SONDE_CACHE_READS_H
 
-#include "streams.h"
+#include "workers.h"
 
 /* The running task's state if its reads are measured, else 0. */
 sonde_inline struct sonde_task *cache_reader(struct task_struct *task)
 {
 	return cache_task(task, CACHE_FLAG_READ);
+}
+
+sonde_inline int cache_asked(struct sonde_task *state, struct task_struct *task, struct address_space *mapping, uint64_t first,
+			     uint64_t last)
+{
+	if (cache_is_worker(task))
+		return cache_worker_read(state, task, mapping, first, last);
+	if (cache_has_workers(task)) {
+		first = cache_behind_fresh(mapping, task, first, last);
+		if (first > last)
+			return 0;
+	}
+	return cache_read(state, task, mapping, first, last);
 }
 
 SEC("tp_btf/mm_filemap_get_pages")
@@ -17,7 +30,7 @@ int BPF_PROG(cache_get_pages, struct address_space *mapping, unsigned long first
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state = cache_reader(task);
 
-	return state ? cache_read(state, task, mapping, first, last) : 0;
+	return state ? cache_asked(state, task, mapping, first, last) : 0;
 }
 
 SEC("tp_btf/mm_filemap_fault")
@@ -35,7 +48,7 @@ int BPF_PROG(cache_map_pages, struct address_space *mapping, unsigned long first
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state = cache_reader(task);
 
-	return state ? cache_mapped(state, task, mapping, first, last) : 0;
+	return state && !mapping_is_memory(mapping) ? cache_mapped(state, task, mapping, first, last) : 0;
 }
 
 /* The second argument is the iov_iter before 6.2, and later the number of bytes, with a fourth argument behind. */
@@ -54,8 +67,8 @@ int cache_get_pages_fexit(uint64_t *ctx)
 	position = request->ki_pos;
 	if (!bytes)
 		return 0;
-	return cache_read(state, task, request->ki_filp->f_mapping, position >> cache_page_shift,
-			  (position + bytes - 1) >> cache_page_shift);
+	return cache_asked(state, task, request->ki_filp->f_mapping, position >> cache_page_shift,
+			   (position + bytes - 1) >> cache_page_shift);
 }
 
 SEC("fentry/filemap_fault")
@@ -75,7 +88,7 @@ int BPF_PROG(cache_map_pages_fexit, struct vm_fault *fault, unsigned long first,
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct sonde_task *state = cache_reader(task);
 
-	if (!state || !(result & VM_FAULT_NOPAGE))
+	if (!state || !(result & VM_FAULT_NOPAGE) || mapping_is_memory(fault->vma->vm_file->f_mapping))
 		return 0;
 	return cache_mapped(state, task, fault->vma->vm_file->f_mapping, first, last);
 }

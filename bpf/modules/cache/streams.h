@@ -76,8 +76,12 @@ sonde_inline uint64_t cache_request(uint32_t kind, struct address_space *mapping
 #define cache_covers(request, index) \
 	(cache_first_of(request) <= (uint32_t)(index) && (uint32_t)(index) <= cache_last_of(request))
 
-#define cache_key(mapping_, task_) \
-	{.mapping = (uint64_t)(mapping_), .task = (task_)->start_time ^ (uint64_t)(task_)->pid << 40}
+sonde_inline struct cache_stream_key cache_key(struct address_space *mapping, struct task_struct *task)
+{
+	struct cache_stream_key key = {.mapping = (uint64_t)mapping, .task = task->start_time ^ (uint64_t)task->pid << 40};
+
+	return key;
+}
 
 /* The file's bit in sonde_task.cache_files. */
 sonde_inline uint64_t cache_file_bit(struct address_space *mapping)
