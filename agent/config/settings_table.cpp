@@ -335,7 +335,10 @@ void add_limits(std::vector<Setting>& t) {
                        10 * kMillisecond, kHour, "The shortest period a policy gets", {.reloadable = true}));
   t.push_back(word<Granularity>(
       "ceilings.granularity", "ceiling-granularity", SONDE_FIELD(ceilings.granularity),
-      {{"Pod", Granularity::Pod}, {"Container", Granularity::Container}, {"Process", Granularity::Process}},
+      {{"Workload", Granularity::Workload},
+       {"Pod", Granularity::Pod},
+       {"Container", Granularity::Container},
+       {"Process", Granularity::Process}},
       "The finest granularity a policy gets", {.reloadable = true}));
   t.push_back(integer("ceilings.seriesPerContainer", "ceiling-series-per-container",
                       SONDE_FIELD(ceilings.series_per_container), 1, 100'000, "The most a policy gets",
@@ -351,7 +354,10 @@ void add_limits(std::vector<Setting>& t) {
                        tenants("The shortest period"), {.reloadable = true}));
   t.push_back(word<Granularity>(
       "ceilings.namespaced.granularity", "ceiling-namespaced-granularity", SONDE_FIELD(ceilings.namespaced.granularity),
-      {{"Pod", Granularity::Pod}, {"Container", Granularity::Container}, {"Process", Granularity::Process}},
+      {{"Workload", Granularity::Workload},
+       {"Pod", Granularity::Pod},
+       {"Container", Granularity::Container},
+       {"Process", Granularity::Process}},
       tenants("The finest granularity"), {.reloadable = true}));
   t.push_back(integer("ceilings.namespaced.seriesPerContainer", "ceiling-namespaced-series-per-container",
                       SONDE_FIELD(ceilings.namespaced.series_per_container), 1, 100'000,

@@ -10,23 +10,26 @@
 namespace sonde {
 namespace {
 
-// One life of a stream; its end mark is a thing of its own.
+// One life of a stream; its end mark is a thing of its own, and so is each beginning, which no later value replaces.
 struct Segment {
   StreamKey stream;
   uint64_t start_ns = 0;
   bool mark = false;
+  uint64_t begins_ns = 0;
   friend bool operator==(const Segment&, const Segment&) = default;
 };
 
 struct SegmentHash {
   std::size_t operator()(const Segment& segment) const {
-    return StreamKeyHash{}(segment.stream) ^ segment.start_ns * 0xD6E8FEB86659FD93ULL ^ (segment.mark ? 1 : 0);
+    return StreamKeyHash{}(segment.stream) ^ (segment.start_ns ^ segment.begins_ns) * 0xD6E8FEB86659FD93ULL ^
+           (segment.mark ? 1 : 0);
   }
 };
 
 Segment segment_of(const Resource& resource, const Point& point) {
   const bool has_start = point.metric->instrument != Instrument::Gauge;
-  return {stream_of(resource, point), has_start ? point.start_ns : 0, point.no_recorded_value};
+  return {stream_of(resource, point), has_start ? point.start_ns : 0, point.no_recorded_value,
+          point.begins ? point.time_ns : 0};
 }
 
 uint64_t attribute_bytes(const AttributeSet& set) {

@@ -19,7 +19,7 @@ struct MergedBatch {
 };
 
 // All of `newer`, before them what of `older` it does not replace: points of streams that are not in `newer`, of an
-// earlier life of a stream (another start time), and end marks.
+// earlier life of a stream (another start time), what series begin with, and end marks.
 MergedBatch merge_batches(const BatchPtr& older, const BatchPtr& newer);
 
 // The points from `from` on.

@@ -11,6 +11,8 @@ bool DeltaConverter::is_delta(const Point& point) const {
          (point.metric->instrument == Instrument::Histogram && histograms_);
 }
 
+bool DeltaConverter::is_zero(const Point& point) { return point.count == 0 && point.integer == 0 && point.real == 0; }
+
 DeltaConverter::Last DeltaConverter::remembered(const Batch& source, const Point& point) {
   Last last{point.start_ns, point.time_ns, point.integer, point.real, point.count, point.bucket_offset, {}};
   const auto from = source.buckets.begin() + point.bucket_begin;
@@ -54,12 +56,20 @@ bool DeltaConverter::subtract(Batch& out, Point& point, const Last* last) {
 
 BatchPtr DeltaConverter::convert(const Batch& source) const {
   auto out = std::make_shared<Batch>(source);
+  Table begun;  // series that come back with what they had: the next point is the difference to that
   for (const ResourcePoints& range : out->resources) {
     for (uint32_t i = range.begin; i < range.begin + range.length; i++) {
       Point& point = out->points[i];
       if (!is_delta(point)) continue;
-      const auto known = last_.find(stream_of(*range.resource, point));
-      const Last* last = known == last_.end() ? nullptr : &known->second;
+      const StreamKey key = stream_of(*range.resource, point);
+      if (point.begins) {
+        if (!is_zero(point)) begun[key] = remembered(source, point);
+        point.metric = nullptr;
+        continue;
+      }
+      const auto returned = begun.find(key);
+      const auto known = last_.find(key);
+      const Last* last = returned != begun.end() ? &returned->second : known == last_.end() ? nullptr : &known->second;
       if (point.no_recorded_value || !subtract(*out, point, last)) point.metric = nullptr;
     }
   }
@@ -69,6 +79,7 @@ BatchPtr DeltaConverter::convert(const Batch& source) const {
 void DeltaConverter::commit(const Batch& source, const BatchCursor& from, const BatchCursor& to) {
   for_each_point(source, from, to, [&](const Resource& resource, const Point& point) {
     if (!is_delta(point)) return;
+    if (point.begins && is_zero(point)) return;  // the first difference starts where the stream does
     const StreamKey key = stream_of(resource, point);
     const auto known = last_.find(key);
     if (known != last_.end() && known->second.start_ns > point.start_ns) return;

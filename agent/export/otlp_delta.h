@@ -19,7 +19,7 @@ class DeltaConverter {
   DeltaConverter(bool counters, bool histograms) : counters_(counters), histograms_(histograms) {}
 
   // The same points at the same places. Those without a difference to tell (the first of a stream with unknown start,
-  // end marks of delta streams) have no metric and are passed over by the encoder.
+  // what series begin with, end marks of delta streams) have no metric and are passed over by the encoder.
   BatchPtr convert(const Batch& source) const;
 
   // The points of `source` in [from, to) have reached the receiver or are given up.
@@ -42,6 +42,7 @@ class DeltaConverter {
   using Table = std::unordered_map<StreamKey, Last, StreamKeyHash>;
 
   bool is_delta(const Point& point) const;
+  static bool is_zero(const Point& point);
   static Last remembered(const Batch& source, const Point& point);
   // Makes `point` (a copy in `out`) the difference to `last`, which may be null. False: nothing to tell.
   static bool subtract(Batch& out, Point& point, const Last* last);

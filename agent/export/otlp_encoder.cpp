@@ -190,6 +190,14 @@ class Writer {
     return wire::put_fixed64(p, tag(3, kFixed64), point.time_ns);
   }
 
+  // The end mark of a histogram is whole: a receiver that makes a series of each bucket ends those it finds in it.
+  static char* put_flags(char* p, const Point& point) {
+    if (!point.no_recorded_value) return p;
+    *p++ = static_cast<char>(tag(10, kVarint));
+    *p++ = kNoRecordedValue;
+    return p;
+  }
+
   void exponential_point(const Point& point, std::span<const uint64_t> all) {
     const auto [zero, first, counts] = without_zero(point.bucket_offset, all);
     const uint64_t offset = wire::zigzag(first);
@@ -197,13 +205,8 @@ class Writer {
     for (uint64_t count : counts) packed += wire::varint_size(count);
     const uint64_t buckets = 1 + wire::varint_size(offset) + (packed ? wire::field_size(packed) : 0);
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += point.no_recorded_value ? 2 : 9 + 9 + 2 + wire::field_size(buckets) + (zero ? 9 + 9 : 0);
+    rest += 9 + 9 + 2 + wire::field_size(buckets) + (zero ? 9 + 9 : 0) + (point.no_recorded_value ? 2 : 0);
     char* p = times(begin_point(point, kExponentialAttributes, rest), point);
-    if (point.no_recorded_value) {
-      *p++ = static_cast<char>(tag(10, kVarint));
-      *p++ = kNoRecordedValue;
-      return out_.written(p);
-    }
     p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));
     *p++ = static_cast<char>(tag(6, kVarint));
@@ -218,6 +221,7 @@ class Writer {
       p = wire::put_varint(p, packed);
       for (uint64_t count : counts) p = wire::put_varint(p, count);
     }
+    p = put_flags(p, point);
     if (zero) p = wire::put_fixed64(p, tag(14, kFixed64), std::bit_cast<uint64_t>(kZeroThreshold));
     out_.written(p);
   }
@@ -226,13 +230,8 @@ class Writer {
     constexpr uint64_t kCountsSize = (kExplicitBounds.size() + 1) * 8;
     constexpr uint64_t kBoundsSize = kExplicitBounds.size() * 8;
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += point.no_recorded_value ? 2 : 9 + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize);
+    rest += 9 + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize) + (point.no_recorded_value ? 2 : 0);
     char* p = times(begin_point(point, kHistogramAttributes, rest), point);
-    if (point.no_recorded_value) {
-      *p++ = static_cast<char>(tag(10, kVarint));
-      *p++ = kNoRecordedValue;
-      return out_.written(p);
-    }
     p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));
     const ExplicitCounts buckets = explicit_counts(point.bucket_offset, counts);
@@ -243,7 +242,7 @@ class Writer {
     *p++ = static_cast<char>(tag(7, kBytes));
     p = wire::put_varint(p, kBoundsSize);
     std::memcpy(p, kExplicitBounds.data(), kBoundsSize);
-    out_.written(p + kBoundsSize);
+    out_.written(put_flags(p + kBoundsSize, point));
   }
 
   struct Cached {

@@ -75,11 +75,11 @@ class JsonWriter {
     put_attributes(*point.attributes);
     if (point.start_ns != 0 && instrument_ != Instrument::Gauge) field("startTimeUnixNano", point.start_ns);
     field("timeUnixNano", point.time_ns);
-    if (point.no_recorded_value) {
-      comma();
-      out_ += R"("flags":1)";
-    } else if (instrument_ == Instrument::Histogram) {
+    if (point.no_recorded_value) out_ += R"(,"flags":1)";
+    if (instrument_ == Instrument::Histogram) {
       put_histogram(point, std::span(batch.buckets).subspan(point.bucket_begin, point.bucket_length));
+    } else if (point.no_recorded_value) {
+      // the flag says it all
     } else if (point.metric->integer) {
       comma();
       append(R"("asInt":"{}")", point.integer);

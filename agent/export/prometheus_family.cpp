@@ -23,6 +23,16 @@ std::string find_text(const AttributeSet& attributes, std::string_view key) {
   return {};
 }
 
+// Is it one of the values that were joined?
+bool says(std::string_view joined, std::string_view value) {
+  for (;;) {
+    const std::size_t end = joined.find(';');
+    if (joined.substr(0, end) == value) return true;
+    if (end == std::string_view::npos) return false;
+    joined.remove_prefix(end + 1);
+  }
+}
+
 bool names_the_target(std::string_view key) {
   return key == "service.name" || key == "service.namespace" || key == "service.instance.id";
 }
@@ -171,10 +181,11 @@ const LabelSet* PrometheusFamilies::labels(const AttributeSet& attributes) {
     const std::string* name = label_name(attribute.key);
     auto same = std::find_if(out.begin(), out.end(), [&](const auto& label) { return label.name == name; });
     // Attributes are sorted by key, so the joined values are too.
-    if (same == out.end())
+    if (same == out.end()) {
       out.push_back({name, std::move(value)});
-    else
+    } else if (!says(same->value, value)) {  // web;web would be a value that nobody gave
       same->value += ";" + value;
+    }
   }
   return intern(std::move(out));
 }
@@ -200,6 +211,22 @@ const LabelSet* PrometheusFamilies::merged(const LabelSet& shared, const LabelSe
     if (!has_name(own, label.name)) all.push_back(label);
   all.insert(all.end(), own.labels.begin(), own.labels.end());
   return intern(std::move(all));
+}
+
+std::map<std::string, std::string> joined_labels(const std::vector<ResourceSeriesPtr>& state) {
+  std::map<std::string, std::string> joined;
+  for (const ResourceSeriesPtr& series : state) {
+    std::map<std::string, std::string> values;
+    for (const Attribute& attribute : series->resource->attributes) {
+      const std::string value = text_of(attribute);
+      if (value.empty()) continue;
+      auto [entry, fresh] = values.try_emplace(prometheus_label(attribute.key), value);
+      if (fresh || says(entry->second, value)) continue;
+      entry->second += ";" + value;
+      joined[entry->first] = entry->second;
+    }
+  }
+  return joined;
 }
 
 }  // namespace sonde

@@ -92,6 +92,10 @@ class PrometheusFamilies {
   std::size_t duplicates_ = 0;
 };
 
+// Labels in which different values of one Resource meet, because its attributes have one name in Prometheus, with the
+// values as they are joined: {"k8s_pod_label_app_name", "a;b"}.
+std::map<std::string, std::string> joined_labels(const std::vector<ResourceSeriesPtr>& state);
+
 // Adds the families of `prometheus.naming: legacy` for one Resource.
 void add_legacy_families(PrometheusFamilies& families, const ResourceSeries& series, const LabelSet* shared);
 

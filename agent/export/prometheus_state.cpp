@@ -40,7 +40,8 @@ SeriesKey key_of(const Point& point) { return {point.metric, point.attributes.ge
 bool replaces_all(const ResourceSeries& old, const Point* points, std::size_t length) {
   if (!old.plain || old.points.size() != length) return false;
   for (std::size_t i = 0; i < length; i++) {
-    if (points[i].no_recorded_value || points[i].start_ns != old.points[i].start_ns) return false;
+    if (points[i].no_recorded_value || points[i].begins) return false;
+    if (points[i].start_ns != old.points[i].start_ns) return false;
     if (!(key_of(old.points[i]) == key_of(points[i]))) return false;
   }
   return true;
@@ -185,6 +186,7 @@ std::size_t PrometheusState::update_resource(const Batch& batch, const ResourceP
   } else {
     Change change(old.get(), batch, state_, now_ns);
     for (uint32_t i = 0; i < group.length; i++) {
+      if (points[i].begins) continue;  // of OTLP: zeros here depend on who scrapes
       if (points[i].no_recorded_value) {
         change.mark(points[i]);
       } else {

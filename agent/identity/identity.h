@@ -31,6 +31,8 @@ class Enricher {
   virtual void enrich(Subject& subject) const = 0;
   // Is everything known of this subject that will be known? Until then it is counted, but nothing is decided.
   virtual bool complete(const Subject& subject) const = 0;
+  // Nothing of this container runs. May it be started again, as itself (as its pod, for a sandbox)?
+  virtual bool may_return(const Subject& subject) const = 0;
   // Another number when an answer given before may be another now.
   virtual uint64_t version() const = 0;
 };

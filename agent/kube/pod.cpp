@@ -47,6 +47,12 @@ std::string previous_id(const Json& status) {
   return terminated ? bare_id(text(*terminated, "containerID")) : std::string();
 }
 
+bool has_finished(ContainerType type, const Json& status) {
+  const Json* state = field(status, "state");
+  const Json* terminated = state ? field(*state, "terminated") : nullptr;
+  return terminated && terminated->is_object() && is_finished(type, small_number(*terminated, "exitCode"));
+}
+
 const Json* status_of(const Json& pod, const char* list, const std::string& name) {
   const Json* status = field(pod, "status");
   const Json* statuses = status ? field(*status, list) : nullptr;
@@ -71,6 +77,7 @@ void add_containers(const Json& pod, const char* list, const char* statuses, Con
       container.id = bare_id(text(*status, "containerID"));
       container.previous_id = previous_id(*status);
       container.restart_count = small_number(*status, "restartCount");
+      container.finished = has_finished(type, *status);
     }
     out.containers.push_back(std::move(container));
   }
@@ -96,6 +103,7 @@ Result<Pod> pod_of(const Json& json) {
   pod.labels = texts(*metadata, "labels");
   pod.annotations = texts(*metadata, "annotations");
   if (auto known = settle_identity(pod); !known) return known.error();
+  if (const Json* status = field(json, "status")) pod.over = is_over(text(*status, "phase"));
   if (const Json* spec = field(json, "spec")) pod.node_name = text(*spec, "nodeName");
   add_owners(*metadata, pod);
   add_containers(json, "containers", "containerStatuses", ContainerType::Regular, pod);

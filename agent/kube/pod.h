@@ -28,6 +28,7 @@ struct PodContainer {
   std::string previous_id;
   ContainerType type = ContainerType::Unknown;
   int restart_count = 0;
+  bool finished = false;  // it has ended, and the kubelet does not start it again while the pod lives
   friend bool operator==(const PodContainer&, const PodContainer&) = default;
 };
 
@@ -42,6 +43,7 @@ struct Pod {
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
   std::vector<PodContainer> containers;
+  bool over = false;  // Succeeded or Failed: none of its containers starts again
   friend bool operator==(const Pod&, const Pod&) = default;
 };
 

@@ -26,6 +26,12 @@ std::optional<Owner> grand_owner(const Owner& owner, const std::map<std::string,
 
 }  // namespace
 
+bool is_over(std::string_view phase) { return phase == "Succeeded" || phase == "Failed"; }
+
+bool is_finished(ContainerType type, int exit_code) {
+  return type == ContainerType::Ephemeral || (type == ContainerType::Init && exit_code == 0);
+}
+
 std::string bare_id(const std::string& id) {
   const std::size_t scheme = id.find("://");
   return scheme == std::string::npos ? id : id.substr(scheme + 3);

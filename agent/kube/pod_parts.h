@@ -3,10 +3,17 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "agent/kube/pod.h"
 
 namespace sonde::kube {
+
+bool is_over(std::string_view phase);
+
+// Is a container that ended with this exit code done for good, in a pod that is not over? An ephemeral one is, and an init
+// container that succeeded; any other may be started again.
+bool is_finished(ContainerType type, int exit_code);
 
 // containerd://<id>, cri-o://<id>, docker://<id> → <id>
 std::string bare_id(const std::string& id);

@@ -41,6 +41,8 @@ void add_container(const pb::Container& from, const Statuses& statuses, Containe
     container.id = bare_id(status->container_id());
     container.previous_id = bare_id(status->last_state().terminated().container_id());
     container.restart_count = std::clamp(status->restart_count(), 0, 1'000'000'000);
+    const auto& state = status->state();
+    container.finished = state.has_terminated() && is_finished(type, state.terminated().exit_code());
   }
   out.containers.push_back(std::move(container));
 }
@@ -63,6 +65,7 @@ Result<Pod> parse_pod_proto(std::string_view bytes) {
       std::ranges::find_if(references, [](const auto& reference) { return reference.controller(); });
   if (controller != references.end()) add_owner(pod, {controller->kind(), controller->name()});
   const pb::PodStatus& status = from.status();
+  pod.over = is_over(status.phase());
   for (const auto& one : from.spec().containers()) {
     add_container(one, status.container_statuses(), ContainerType::Regular, pod);
   }

@@ -229,6 +229,15 @@ bool PodTable::complete(const Subject& subject) const {
   return false;
 }
 
+bool PodTable::may_return(const Subject& subject) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = pods_.find(subject.pod_uid);
+  if (found == pods_.end() || found->second.ended_ns || found->second.pod->over) return false;
+  if (subject.container_name.empty()) return true;
+  const PodContainer* container = named(*found->second.pod, subject.container_name);
+  return container && !container->finished;
+}
+
 void PodTable::set_unknown(std::function<void()> unknown) {
   const std::lock_guard lock(mutex_);
   tell_unknown_ = std::move(unknown);

@@ -42,6 +42,8 @@ class PodTable final : public Enricher {
   void enrich(Subject& subject) const override;
   // False for a container of a pod that no source has told of yet, or whose own status or namespace is still to come.
   bool complete(const Subject& subject) const override;
+  // While its pod is there and not over, unless it is a container that the kubelet does not start again.
+  bool may_return(const Subject& subject) const override;
   uint64_t version() const override { return version_.load(std::memory_order_relaxed); }
 
   // Namespaces that have pods here.

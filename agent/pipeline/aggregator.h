@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From deltas by slot to totals by stream to batches. A stream is what one OTLP Resource says: a container (its
-// processes on the points, where a policy asks that) or a pod. For the agent's loop alone, except stats():
+// processes on the points, where a policy asks that), a pod or a workload. For the agent's loop alone, except stats():
 //
 //   aggregator.begin_collection(identity, policy, Now::read());
 //   engine.collect(aggregator, clear, true);
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -40,6 +41,9 @@ struct AggregatorOptions {
   std::size_t unattributed_series = 2000;
   std::size_t max_pending_slots = 1024;  // slots no snapshot knows yet
   int pending_collections = 5;           // so long they are waited for
+  // May a container (a pod, a workload) of whom nothing runs be started again, under policies that select it? While it may,
+  // its stream goes on and its last values are repeated. Asked at each collection, on the agent's loop. Null: never.
+  std::function<bool(const Subject&, StreamScope)> may_return;
 };
 
 class Aggregator final : public SampleSink {
@@ -62,6 +66,9 @@ class Aggregator final : public SampleSink {
   void end_collection(Now now);
   // Slots whose owner had ended before the last collection began: nothing more comes from them, they may be given back.
   const std::vector<uint32_t>& flushed_slots() const;
+
+  // What was counted so far, another agent has told. All streams start now, from zero. Before the first emission only.
+  void start_anew(Now now);
 
   // The points of the subjects that are due: those whose period has passed, and those that ended. Null: nothing is.
   BatchPtr emit(Now now);

@@ -23,7 +23,7 @@ Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
       self_(self),
       catalog_(options_.modules),
       rules_(options_.resource),
-      table_(catalog_, rules_, {options_.max_slots, options_.attached_ns, options_.phase_ns}) {
+      table_(catalog_, rules_, {options_.max_slots, options_.attached_ns, options_.phase_ns, options_.may_return}) {
   auto resource = std::make_shared<Resource>(rules_.of_node());
   resource->id = table_.next_resource_id();
   node_.resource = unattributed_.resource = resource;
@@ -31,6 +31,8 @@ Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
   unattributed_.groups.push_back(
       std::make_unique<Group>(0, "", AttributeSet{{"sonde.subject", std::string("unattributed")}}));
   table_.on_plan = [this](Stream& stream) { start_from_zero(stream); };
+  table_.on_life_end = [this](Group& group) { end_life(group); };
+  table_.on_merge = [this](Stream& into, Stream& from) { merge(into, from); };
 }
 
 void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> identity,
@@ -40,22 +42,23 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
   if (node_.start_ns == 0) {
     node_.start_ns = unattributed_.start_ns = now.real_of(options_.attached_ns ? options_.attached_ns : now.boot_ns);
     node_.sent_boot_ns = now.boot_ns;
-    collected_real_ns_ = now.real_ns;
   }
   if (identity && policy && (identity != identity_ || policy != policy_)) {
     identity_ = std::move(identity);
     policy_ = std::move(policy);
     table_.apply(*identity_, *policy_, now);
-    follow_node_policy(now);
+    follow_node_policy();
+    say_returning(now);
+    end_gauges();
     resolve_pending();
   }
   ended_ = table_.ended_slots();
 }
 
 void Aggregator::Impl::end_collection(Now now) {
-  collected_real_ns_ = now.real_ns;
   flushed_ = ended_;
   table_.settle();
+  table_.end_unused(now);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (++it->second.collections < options_.pending_collections) {
       ++it;
@@ -98,29 +101,29 @@ Accumulator* Aggregator::Impl::discard(Discard why, uint64_t samples, uint64_t a
 }
 
 Accumulator& Aggregator::Impl::create(Stream& stream, Group& group, const Located& located) {
-  uint64_t start = std::max(stream.start_of(located.ordinal), group.start_ns);
-  if (stream.folded) start = std::max(start, collected_real_ns_);
   ++stream.series;
   ++series_;
-  return group.insert(located, catalog_, start);
+  return group.insert(located, catalog_);
 }
 
 Accumulator* Aggregator::Impl::credit(Stream& stream, Group& group, const Located& located, uint64_t samples,
                                       uint64_t amount) {
-  if (Accumulator* series = group.find_key(located.key)) {
-    return series->state == SeriesState::Marking ? discard(Discard::NotAsked, samples, amount) : series;
-  }
+  Accumulator* const known = group.find_key(located.key);
+  if (known && known->takes_samples()) return known;
+  if (known && known->state == SeriesState::Marking) return discard(Discard::NotAsked, samples, amount);
   if (stream.plan && !stream.plan->asked[located.ordinal]) {
     const uint16_t coarse = stream.plan->instead[located.ordinal];
     if (coarse == kNoSeries) return discard(Discard::NotAsked, samples, amount);
     return credit(stream, group, {coarse, catalog_[coarse].key, catalog_[coarse].attributes}, samples, amount);
   }
 
+  if (known) return discard(Discard::NotAsked, samples, amount);  // of a stream that is parked
+
   const Decision& decision = *stream.decision;
   const auto limit = [](int configured) { return static_cast<std::size_t>(std::max(configured, 0)); };
   const bool node_full = series_ >= limit(decision.series_per_node);
   const bool full = stream.series >= std::min(limit(decision.series_per_container), kMaxStreamSeries);
-  const bool hard = series_ >= options_.max_series;
+  const bool hard = series_ + parked_ >= options_.max_series;
   // The one series of a metric without attributes is no combination in excess.
   const bool plain = located.attributes->empty() && group.extra().empty();
   if (node_full && limited_.size() < kMaxLimited) limited_.insert(series_limit_owner(decision));
@@ -138,10 +141,9 @@ Accumulator* Aggregator::Impl::fold(Stream& stream, const Located& located, Deto
   Located overflow{located.ordinal, catalog_.overflow_key(located.ordinal), catalog_.overflow()};
   Accumulator* series = stream.own().find_key(overflow.key);
   if (!series && why == Detour::HardLimit) return unattributed(located, why, samples, amount);
-  if (series && series->state == SeriesState::Marking) return discard(Discard::NotAsked, samples, amount);
+  if (series && !series->takes_samples()) return discard(Discard::NotAsked, samples, amount);
   count(stats_.detours[static_cast<std::size_t>(why)], samples, amount);
   if (!series) series = &create(stream, stream.own(), overflow);
-  stream.folded = true;
   return series;
 }
 
@@ -151,7 +153,7 @@ Accumulator* Aggregator::Impl::unattributed(const Located& located, Detour why, 
 }
 
 // What the policies ask of the node: series that are no longer asked for end, as a container's do.
-void Aggregator::Impl::follow_node_policy(Now now) {
+void Aggregator::Impl::follow_node_policy() {
   const auto found = policy_->slots.find(SONDE_SLOT_NODE);
   DecisionPtr decision = found != policy_->slots.end() && found->second->selected ? found->second : nullptr;
   if (decision == node_decision_) return;
@@ -159,14 +161,17 @@ void Aggregator::Impl::follow_node_policy(Now now) {
   std::vector<bool> asked(catalog_.size());
   for (std::size_t i = 0; i < asked.size(); ++i) {
     asked[i] = node_decision_ && catalog_[i].metric->node && catalog_.asked(i, *node_decision_);
-    if (asked[i] == (i < node_asked_.size() && node_asked_[i])) continue;
-    std::erase_if(node_.later, [&](const auto& entry) { return entry.first == i; });
-    if (asked[i]) node_.later.emplace_back(static_cast<uint16_t>(i), std::max(now.real_ns, node_.start_ns));
   }
   node_asked_ = std::move(asked);
   for (Accumulator& series : node_.own().series()) {
     if (series.state == SeriesState::Marking) continue;
-    series.state = node_asked_[series.ordinal] ? SeriesState::Live : SeriesState::Ending;
+    const bool asks = node_asked_[series.ordinal];
+    if (series.state == SeriesState::Parked) {
+      if (asks) series.state = SeriesState::Returning;
+      node_.returns = node_.returns || asks;
+    } else {
+      series.state = asks ? SeriesState::Live : SeriesState::Ending;
+    }
   }
   for (std::size_t i = 0; i < node_asked_.size(); ++i) {
     const CatalogSeries& series = catalog_[i];
@@ -181,7 +186,7 @@ Accumulator* Aggregator::Impl::node_series(const Located& located, uint64_t amou
   if (located.ordinal >= node_asked_.size() || !node_asked_[located.ordinal])
     return discard(Discard::NotAsked, 1, amount);
   Accumulator* series = of_node(node_, located, kMaxNodeSeries);
-  return series->state == SeriesState::Marking ? discard(Discard::NotAsked, 1, amount) : series;
+  return series->takes_samples() ? series : discard(Discard::NotAsked, 1, amount);
 }
 
 // Not limited by policies; bounded all the same, by folding.
@@ -205,7 +210,7 @@ Accumulator* Aggregator::Impl::hold(uint32_t number, const Located& located, uin
   }
   Group& group = found->second.group;
   Accumulator* series = group.find_key(located.key);
-  if (!series) series = &group.insert(located, catalog_, 0);
+  if (!series) series = &group.insert(located, catalog_);
   ++series->stamp;
   return series;
 }
@@ -266,36 +271,16 @@ void Aggregator::Impl::start_from_zero(Stream& stream) {
     if (stream.own().find_key(catalog_[ordinal].key)) continue;
     const CatalogSeries& series = catalog_[ordinal];
     if (stream.series >= static_cast<std::size_t>(std::max(stream.decision->series_per_container, 0))) return;
-    if (series_ >= options_.max_series) return;
+    if (series_ + parked_ >= options_.max_series) return;
     create(stream, stream.own(), {ordinal, series.key, series.attributes});
   }
 }
 
-// A restarted container: what the old one had sent goes on from zero, so that no line is left hanging.
-void Aggregator::Impl::carry_on(Stream& fresh, const Stream& old) {
-  fresh.ratios |= old.ratios;
-  for (const Accumulator& series : old.groups.front()->series()) {
-    if (!series.emitted || !fresh.plan || !fresh.plan->asked[series.ordinal]) continue;
-    const CatalogSeries& info = catalog_[series.ordinal];
-    if (is_state(*info.metric, info.source) || fresh.own().find_key(series.key)) continue;
-    if (series_ >= options_.max_series) return;
-    create(fresh, fresh.own(), {series.ordinal, series.key, series.attributes});
-  }
-}
-
-// The old one may have been sent after it had ended, before that was known: streams must not overlap.
-void Aggregator::Impl::start_after(Stream& fresh, const Stream& old) {
-  const uint64_t earliest = old.last_time_ns + (old.continued ? 0 : kEndMarkDelay);
-  if (!old.emitted || fresh.emitted || fresh.start_ns >= earliest) return;
-  fresh.start_ns = earliest;
-  for (auto& [ordinal, start] : fresh.later) start = std::max(start, earliest);
-  for (auto& group : fresh.groups) {
-    for (Accumulator& series : group->series()) series.start_ns = std::max(series.start_ns, earliest);
-  }
-}
-
 void Aggregator::Impl::publish_stats() {
-  stats_.streams = table_.streams().size();
+  stats_.streams = static_cast<uint64_t>(std::ranges::count_if(
+      table_.streams(), [](const auto& stream) { return stream->state != StreamState::Parked; }));
+  stats_.labels_held = table_.labels_held();
+  stats_.labels_held_by = stats_.labels_held ? table_.held_names() : std::vector<std::string>();
   stats_.series = series_;
   stats_.pending_slots = pending_.size();
   stats_.series_limited.assign(limited_.begin(), limited_.end());

@@ -35,12 +35,13 @@ class Aggregator::Impl {
     const int ordinal = catalog_.ordinal(id);
     if (!slot || !slot->group || ordinal < 0 || id.cell != 0) return nullptr;
     Accumulator* series = slot->group->find(static_cast<uint16_t>(ordinal));
-    return series && series->state != SeriesState::Marking ? series : nullptr;
+    return series && series->takes_samples() ? series : nullptr;
   }
   // Where a sample goes, as a series of that kind; null if nowhere, which has been counted then.
   Accumulator* route(uint32_t number, SeriesId id, Source source, uint64_t amount);
   void gauge(uint32_t slot, SeriesId id, int64_t value);
 
+  void start_anew(Now now);
   BatchPtr emit(Now now, bool all);
   uint64_t next_due(uint64_t boot_ns) const;
   AggregatorStats stats() const;
@@ -59,14 +60,19 @@ class Aggregator::Impl {
   Accumulator* discard(Discard why, uint64_t samples, uint64_t amount);
   Accumulator& create(Stream& stream, Group& group, const Located& located);
   void resolve_pending();
-  void follow_node_policy(Now now);
+  void follow_node_policy();
   Accumulator* node_series(const Located& located, uint64_t amount);
   void settle(Slot& slot, Pending& pending);
   void move_all(Group& from, const std::function<Accumulator*(const Located&, const Accumulator&)>& to);
 
   void start_from_zero(Stream& stream);
-  void carry_on(Stream& fresh, const Stream& old);
-  void start_after(Stream& fresh, const Stream& old);
+  void end_life(Group& group);
+  void end_gauges();
+  void merge(Stream& into, Stream& from);
+  void say_returning(Now now);
+  void say_returning(BatchWriter& writer, Stream& stream);
+  void park(Stream& stream);
+  void leave_books(Stream& stream);
   void emit_stream(BatchWriter& writer, Stream& stream, Now now, bool all);
   void emit_node(BatchWriter& writer, Batch& batch, Now now, bool all);
   bool is_due(const Stream& stream, uint64_t boot_ns) const;
@@ -90,9 +96,10 @@ class Aggregator::Impl {
   std::vector<uint32_t> ended_;
   std::vector<uint32_t> flushed_;
   std::set<std::string> limited_;
-  std::size_t series_ = 0;
+  std::size_t series_ = 0;  // that are sent
+  std::size_t parked_ = 0;  // whose totals are kept
+  std::shared_ptr<Batch> early_;  // what series that came back begin with; sent with the next emission
   uint32_t collection_ = 0;
-  uint64_t collected_real_ns_ = 0;
   std::size_t last_buckets_ = 0;
   BatchPool batches_;
 

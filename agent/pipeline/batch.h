@@ -21,7 +21,8 @@ struct Attribute {
 using AttributeSet = std::vector<Attribute>;  // sorted by key
 using AttributeSetPtr = std::shared_ptr<const AttributeSet>;
 
-// OTLP Resource. `id` is unique for a stream of numbers: a changed label makes a new Resource with a new id.
+// OTLP Resource. `id` is unique for a stream of numbers: a changed label makes a new Resource with a new id, and a new
+// service.instance.id. A Resource may be in a batch twice: with the last values of its series, then with their end marks.
 struct Resource {
   uint64_t id = 0;
   AttributeSet attributes;
@@ -31,12 +32,19 @@ struct Resource {
 };
 using ResourcePtr = std::shared_ptr<const Resource>;
 
+// Between two points of one series, in ns: Prometheus tells them apart by milliseconds. A point at the start itself would
+// say that the start is not known (OTLP).
+inline constexpr uint64_t kPointStep = 1'000'000;
+
 struct Point {
   const MetricSpec* metric = nullptr;  // static
   AttributeSetPtr attributes;          // never null
   uint64_t start_ns = 0;               // CLOCK_REALTIME; of the stream; sums and histograms
   uint64_t time_ns = 0;                // CLOCK_REALTIME; of the collection
   bool no_recorded_value = false;      // the stream ended: OTLP flag 1, value unused
+  // What the series begins with, before its first value in the same batch: 0, or, of one that comes back after its end
+  // mark, its earlier total. For readers of cumulative values, who could not tell a first value from one that was always there.
+  bool begins = false;
   // Sums and gauges: one of these, by metric->integer. Histograms: `real` is the sum in the metric's unit.
   int64_t integer = 0;
   double real = 0;

@@ -39,43 +39,38 @@ void BatchWriter::end() {
   if (last.length == 0) batch_.resources.pop_back();
 }
 
-// A clock that was set back must not make points older than their start, nor than those sent before.
+// A clock that was set back must not make points older than their start, nor than those sent before. Between the start and
+// the first value there is room for the zero that a series begins with.
 uint64_t BatchWriter::time_of(const Stream& stream) const {
-  uint64_t time = std::max({now_.real_ns, stream.start_ns + 1, stream.last_time_ns});
-  // A restarted container began after this one ended: its last values are from before that.
-  if (stream.state != StreamState::Live && stream.successor) {
-    time = std::min(time, std::max(stream.successor->start_ns, stream.last_time_ns + kEndMarkDelay));
-  }
-  return std::max(time, stream.start_ns + 1);
+  return std::max({now_.real_ns, stream.start_ns + 2 * kPointStep, stream.last_time_ns + kPointStep});
 }
 
-void BatchWriter::sorted(Stream& stream, std::size_t first_group) {
+void BatchWriter::sorted(Stream& stream) {
   entries_.clear();
-  for (std::size_t i = first_group; i < stream.groups.size(); ++i) {
-    for (Accumulator& series : stream.groups[i]->series()) entries_.push_back({series.key, &series});
+  for (const auto& group : stream.groups) {
+    const uint64_t start = std::max(stream.start_ns, group->start_ns);
+    for (Accumulator& series : group->series()) entries_.push_back({series.key, &series, start});
   }
-  std::ranges::stable_sort(entries_, {}, &Entry::key);
+  if (stream.groups.size() > 1) std::ranges::stable_sort(entries_, {}, &Entry::key);
 }
 
-std::size_t BatchWriter::write(Stream& stream, bool values) {
+BatchWriter::Through BatchWriter::write(Stream& stream, bool values, uint64_t period_ns) {
   const uint64_t time = latest_ = time_of(stream);
-  const bool had_marks = stream.marks;
+  const uint64_t oldest = time > 2 * period_ns ? time - 2 * period_ns : 0;
+  const Times times{time, std::max(oldest, stream.last_time_ns)};
+  const std::size_t before = batch_.points.size();
   if (stream.groups.size() == 1) {
-    for (Accumulator& series : stream.own().series()) write_series(stream, series, values, time);
-  } else {
-    sorted(stream, 0);
-    for (const Entry& entry : entries_) write_series(stream, *entry.series, values, time);
-  }
-  std::size_t erased = 0;
-  if (had_marks) {
-    stream.marks = false;
-    for (auto& group : stream.groups) {
-      erased += group->erase_if([](const Accumulator& series) { return series.state == SeriesState::Marking; });
+    for (Accumulator& series : stream.own().series()) {
+      write_series(stream, {series.key, &series, stream.start_ns}, values, times);
     }
+  } else {
+    sorted(stream);
+    for (const Entry& entry : entries_) write_series(stream, entry, values, times);
   }
+  const Through through = settle_marked(stream);
   if (values) {
     stream.last_time_ns = latest_;
-    stream.emitted = true;
+    stream.emitted = stream.emitted || batch_.points.size() > before;
     // Those that end got their last value just now.
     for (auto& group : stream.groups) {
       for (Accumulator& series : group->series()) {
@@ -85,26 +80,79 @@ std::size_t BatchWriter::write(Stream& stream, bool values) {
       }
     }
   }
-  stream.series -= erased;
-  return erased;
+  return through;
 }
 
-void BatchWriter::write_series(const Stream& stream, Accumulator& series, bool values, uint64_t time_ns) {
-  if (series.state == SeriesState::Marking) {
-    if (series.emitted) write_mark(series, stream.last_time_ns + kEndMarkDelay);
-  } else if (values) {
-    // A series that began after the others may need a later time than they.
-    const uint64_t time = std::max(time_ns, series.start_ns + 1);
-    latest_ = std::max(latest_, time);
-    write_value(series, time);
+// What is kept of series that have had their end mark. A process that has ended does not come back.
+BatchWriter::Through BatchWriter::settle_marked(Stream& stream) {
+  Through through;
+  if (!stream.marks) return through;
+  stream.marks = false;
+  for (auto& group : stream.groups) {
+    through.gone += group->erase_if([&](const Accumulator& series) {
+      const CatalogSeries& info = catalog_[series.ordinal];
+      const bool kept = !group->ending && series.emitted && !is_state(*info.metric, info.source);
+      return series.state == SeriesState::Marking && !kept;
+    });
+    for (Accumulator& series : group->series()) {
+      if (series.state != SeriesState::Marking) continue;
+      series.state = SeriesState::Parked;
+      ++through.parked;
+    }
   }
+  stream.series -= through.gone + through.parked;
+  return through;
+}
+
+void BatchWriter::write_series(const Stream& stream, const Entry& entry, bool values, const Times& times) {
+  Accumulator& series = *entry.series;
+  if (series.state == SeriesState::Parked) return;
+  if (series.state == SeriesState::Marking) {
+    if (series.emitted) write_mark(entry, stream.last_time_ns + kPointStep);
+    return;
+  }
+  if (!values) return;
+  uint64_t time = times.value_ns;
+  if (!series.emitted && begins_with_zero(series)) {
+    const uint64_t zero = std::max(entry.start_ns + kPointStep, times.earliest_ns);
+    time = std::max(time, zero + kPointStep);  // a process may have begun after the others' last points
+    write_beginning(entry, zero);
+  }
+  time = std::max(time, entry.start_ns + kPointStep);
+  latest_ = std::max(latest_, time);
+  write_value(entry, time);
+}
+
+// Whoever sees only values takes the first one for where they began: events before it would be lost.
+bool BatchWriter::begins_with_zero(const Accumulator& series) const {
+  if (series.amount() == 0) return false;
+  const Instrument instrument = catalog_[series.ordinal].metric->instrument;
+  return instrument == Instrument::Counter || instrument == Instrument::Histogram;
 }
 
 void BatchWriter::write_marks(Stream& stream) {
-  sorted(stream, stream.continued ? 1 : 0);
+  sorted(stream);
+  const uint64_t time = stream.last_time_ns + kPointStep;
   for (const Entry& entry : entries_) {
-    if (entry.series->emitted) write_mark(*entry.series, stream.last_time_ns + kEndMarkDelay);
+    if (entry.series->emitted && entry.series->state != SeriesState::Parked) write_mark(entry, time);
   }
+  stream.marks = false;
+}
+
+std::size_t BatchWriter::write_returning(Stream& stream) {
+  const uint64_t time = std::max(time_of(stream), stream.last_time_ns + 2 * kPointStep);  // after their end marks
+  std::size_t returned = 0;
+  sorted(stream);
+  for (const Entry& entry : entries_) {
+    if (entry.series->state != SeriesState::Returning) continue;
+    entry.series->state = SeriesState::Live;
+    ++returned;
+    Point& point = add_point(entry, time);
+    point.begins = true;
+    write_amount(point, *entry.series);
+  }
+  stream.last_time_ns = time;
+  return returned;
 }
 
 void BatchWriter::write_ratios(Stream& stream, bool live) {
@@ -117,21 +165,31 @@ void BatchWriter::write_ratios(Stream& stream, bool live) {
     point.metric = &kRatio;
     point.attributes = catalog_.probe(module);
     point.start_ns = stream.start_ns;
-    point.time_ns = live ? stream.last_time_ns : stream.last_time_ns + kEndMarkDelay;
+    point.time_ns = live ? stream.last_time_ns : stream.last_time_ns + kPointStep;
     if (every > 1) point.real = 1.0 / every;
     point.no_recorded_value = every <= 1;
     stream.ratios = every > 1 ? stream.ratios | bit : stream.ratios & ~bit;
   }
 }
 
-void BatchWriter::write_value(Accumulator& series, uint64_t time_ns) {
-  const CatalogSeries& info = catalog_[series.ordinal];
-  series.emitted = true;
+Point& BatchWriter::add_point(const Entry& entry, uint64_t time_ns) {
   Point& point = batch_.points.emplace_back();
-  point.metric = info.metric;
-  point.attributes = series.attributes;
-  point.start_ns = series.start_ns;
+  point.metric = catalog_[entry.series->ordinal].metric;
+  point.attributes = entry.series->attributes;
+  point.start_ns = entry.start_ns;
   point.time_ns = time_ns;
+  return point;
+}
+
+void BatchWriter::write_beginning(const Entry& entry, uint64_t time_ns) { add_point(entry, time_ns).begins = true; }
+
+void BatchWriter::write_value(const Entry& entry, uint64_t time_ns) {
+  entry.series->emitted = true;
+  write_amount(add_point(entry, time_ns), *entry.series);
+}
+
+void BatchWriter::write_amount(Point& point, const Accumulator& series) {
+  const CatalogSeries& info = catalog_[series.ordinal];
   if (series.histogram) {
     point.real = static_cast<double>(series.value) * info.scale;
     point.count = series.histogram->count;
@@ -151,13 +209,8 @@ void BatchWriter::write_value(Accumulator& series, uint64_t time_ns) {
   }
 }
 
-void BatchWriter::write_mark(const Accumulator& series, uint64_t time_ns) {
-  Point& point = batch_.points.emplace_back();
-  point.metric = catalog_[series.ordinal].metric;
-  point.attributes = series.attributes;
-  point.start_ns = series.start_ns;
-  point.time_ns = std::max(time_ns, series.start_ns + 1);
-  point.no_recorded_value = true;
+void BatchWriter::write_mark(const Entry& entry, uint64_t time_ns) {
+  add_point(entry, std::max(time_ns, entry.start_ns + kPointStep)).no_recorded_value = true;
 }
 
 }  // namespace sonde

@@ -11,9 +11,6 @@
 
 namespace sonde {
 
-// An end mark comes so long after the last value: Prometheus tells points of one series apart by milliseconds.
-inline constexpr uint64_t kEndMarkDelay = 1'000'000;
-
 class BatchWriter {
  public:
   BatchWriter(const Catalog& catalog, Batch& batch, Now now) : catalog_(catalog), batch_(batch), now_(now) {}
@@ -21,11 +18,18 @@ class BatchWriter {
   void begin(const ResourcePtr& resource);
   void end();  // a Resource without points is taken back
 
-  // Values of all its series if `values`, end marks of those that are through. Series that have had their mark are
-  // erased; returns how many.
-  std::size_t write(Stream& stream, bool values);
-  // End marks of all series; of a continued stream only those of its processes.
+  struct Through {
+    std::size_t gone = 0;
+    std::size_t parked = 0;
+  };
+  // Values of all its series if `values`, end marks of those that are through. Monotonic series that have had their mark
+  // are parked, others and those of processes are erased. A series' first value has its beginning before it, which is
+  // never older than two periods.
+  Through write(Stream& stream, bool values, uint64_t period_ns);
+  // End marks of all series, one step after their last values.
   void write_marks(Stream& stream);
+  // What the series that return begin with; they are Live from here on. Returns how many they are.
+  std::size_t write_returning(Stream& stream);
   // sonde.histogram.sample.ratio of each probe that samples the stream's histograms; its end mark where one did, or if
   // not `live`. Last on the Resource, and never alone.
   void write_ratios(Stream& stream, bool live);
@@ -34,11 +38,21 @@ class BatchWriter {
   struct Entry {
     SeriesKey key;
     Accumulator* series;
+    uint64_t start_ns;
   };
-  void write_series(const Stream& stream, Accumulator& series, bool values, uint64_t time_ns);
-  void write_value(Accumulator& series, uint64_t time_ns);
-  void write_mark(const Accumulator& series, uint64_t time_ns);
-  void sorted(Stream& stream, std::size_t first_group);
+  struct Times {
+    uint64_t value_ns;
+    uint64_t earliest_ns;  // of what a series begins with
+  };
+  void write_series(const Stream& stream, const Entry& entry, bool values, const Times& times);
+  void write_beginning(const Entry& entry, uint64_t time_ns);
+  void write_value(const Entry& entry, uint64_t time_ns);
+  void write_mark(const Entry& entry, uint64_t time_ns);
+  void write_amount(Point& point, const Accumulator& series);
+  Point& add_point(const Entry& entry, uint64_t time_ns);
+  bool begins_with_zero(const Accumulator& series) const;
+  void sorted(Stream& stream);
+  Through settle_marked(Stream& stream);
   uint64_t time_of(const Stream& stream) const;
 
   const Catalog& catalog_;

@@ -23,14 +23,13 @@ Accumulator* Group::find_key(SeriesKey key) {
   return place != series_.end() && place->key == key ? &*place : nullptr;
 }
 
-Accumulator& Group::insert(const Located& located, const Catalog& catalog, uint64_t started) {
+Accumulator& Group::insert(const Located& located, const Catalog& catalog) {
   // Grows by a few: doubling would leave a third of the memory of a thousand containers unused.
   if (series_.size() == series_.capacity())
     series_.reserve(series_.size() + std::max<std::size_t>(8, series_.size() / 4));
   auto place = std::ranges::lower_bound(series_, located.key, {}, &Accumulator::key);
   Accumulator fresh;
   fresh.key = located.key;
-  fresh.start_ns = started;
   fresh.attributes = join_attributes(located.attributes, extra_);
   fresh.ordinal = located.ordinal;
   if (is_histogram(catalog[located.ordinal].source)) fresh.histogram = std::make_unique<HistogramState>();

@@ -18,14 +18,15 @@ struct HistogramState {
 
 enum class SeriesState : uint8_t {
   Live,
-  Ending,   // its last value is still to be sent
-  Marking,  // its end mark is still to be sent; takes no samples any more
+  Ending,     // its last value is still to be sent
+  Returning,  // was Parked and is asked for again: what it had is said first, and at once
+  Marking,    // its end mark is still to be sent; from here on it takes no samples
+  Parked,     // its end mark is out; its total is kept, so that it never falls under one start time
 };
 
 struct Accumulator {
   SeriesKey key = 0;
   uint64_t value = 0;     // counter: total; histogram: sum; gauge: the bits of an int64_t; in kernel units
-  uint64_t start_ns = 0;  // CLOCK_REALTIME
   AttributeSetPtr attributes;
   std::unique_ptr<HistogramState> histogram;
   uint32_t stamp = 0;  // gauges: collection of the value; while nobody owns it: number of samples
@@ -35,6 +36,7 @@ struct Accumulator {
 
   void add(const HistogramDelta& delta);
   void add(const Accumulator& other);
+  bool takes_samples() const { return state < SeriesState::Marking; }
   uint64_t amount() const { return histogram ? histogram->count : value; }  // for the books
 };
 
@@ -50,7 +52,7 @@ class Group {
   }
   Accumulator* find_key(SeriesKey key);
   // The key must not be there yet. Pointers to others become invalid.
-  Accumulator& insert(const Located& located, const Catalog& catalog, uint64_t started);
+  Accumulator& insert(const Located& located, const Catalog& catalog);
   template <typename Predicate>
   std::size_t erase_if(Predicate predicate) {
     const std::size_t erased = std::erase_if(series_, predicate);
@@ -64,7 +66,7 @@ class Group {
   uint32_t tgid() const { return tgid_; }
   const std::string& comm() const { return comm_; }
 
-  uint64_t start_ns = 0;  // nothing counts from before; 0: as the stream
+  uint64_t start_ns = 0;  // CLOCK_REALTIME, of a process; 0: as the stream
   uint32_t live = 0;      // slots that count into it
   bool ending = false;
 

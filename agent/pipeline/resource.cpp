@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pipeline/resource.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <array>
 
@@ -57,37 +59,77 @@ class Builder {
   Resource resource_;
 };
 
-void add_kubernetes(Builder& out, const Subject& subject, const Decision& decision, const ResourceOptions& options,
-                    bool pod) {
+// 8 hex digits, the same on every machine and in every version (FNV-1a, folded).
+std::string hash_of(const AttributeSet& attributes) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  const auto add = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    hash = (hash ^ 0xff) * 0x100000001b3ULL;  // no byte of UTF-8: a border
+  };
+  for (const Attribute& attribute : attributes) {
+    add(attribute.key);
+    if (const auto* text = std::get_if<std::string>(&attribute.value)) add(*text);
+    if (const auto* number = std::get_if<int64_t>(&attribute.value)) add(std::to_string(*number));
+    if (const auto* truth = std::get_if<bool>(&attribute.value)) add(*truth ? "true" : "false");
+  }
+  return fmt::format("{:08x}", static_cast<uint32_t>(hash ^ hash >> 32));
+}
+
+void add_owner(Builder& out, const Owner& owner) {
+  const std::string kind = lower(owner.kind);
+  if (std::ranges::find(kOwnerKinds, kind) != kOwnerKinds.end()) out.add("k8s." + kind + ".name", owner.name);
+}
+
+const std::string& node_of(const Subject& subject, const ResourceOptions& options) {
+  return subject.node_name.empty() ? options.node_name : subject.node_name;
+}
+
+void promote_workload(Builder& out, const Owner& workload) {
+  out.promote("sonde.workload.kind", workload.kind);
+  out.promote("sonde.workload.name", workload.name);
+}
+
+void add_workload(Builder& out, const Subject& subject, const ResourceOptions& options) {
+  const Owner& owner = *workload_of(subject);
   out.promote("k8s.cluster.name", options.cluster_name);
-  out.promote("k8s.node.name", subject.node_name.empty() ? options.node_name : subject.node_name);
+  out.promote("k8s.node.name", node_of(subject, options));
+  out.promote("k8s.namespace.name", subject.namespace_name);
+  out.promote("k8s.container.name", subject.container_name);
+  add_owner(out, owner);
+  promote_workload(out, owner);
+}
+
+void add_pod(Builder& out, const Subject& subject, const Decision& decision, const ResourceOptions& options,
+             StreamScope scope) {
+  out.promote("k8s.cluster.name", options.cluster_name);
+  out.promote("k8s.node.name", node_of(subject, options));
   out.promote("k8s.namespace.name", subject.namespace_name);
   out.promote("k8s.pod.name", subject.pod_name);
   out.add("k8s.pod.uid", subject.pod_uid);
-  std::string instance = subject.namespace_name + "." + subject.pod_name;
-  if (!pod) {
+  if (scope == StreamScope::Container) {
     out.promote("k8s.container.name", subject.container_name);
-    instance += "." + subject.container_name;
-    if (options.container_id && !subject.container_id.empty()) {
-      out.add("container.id", subject.container_id);
-      instance += "." + subject.container_id;
-    }
+    if (options.container_id) out.add("container.id", subject.container_id);
     if (options.image) out.add("container.image.name", subject.image);
     if (options.restart_count) {
       add_attribute(out.resource().attributes, "k8s.container.restart_count", int64_t{subject.restart_count});
     }
   }
-  out.add("service.instance.id", instance);
-  for (const Owner& owner : subject.owners) {
-    const std::string kind = lower(owner.kind);
-    if (std::ranges::find(kOwnerKinds, kind) != kOwnerKinds.end()) out.add("k8s." + kind + ".name", owner.name);
-  }
-  if (const Owner* workload = workload_of(subject)) {
-    out.promote("sonde.workload.kind", workload->kind);
-    out.promote("sonde.workload.name", workload->name);
-  }
+  for (const Owner& owner : subject.owners) add_owner(out, owner);
+  if (const Owner* workload = workload_of(subject)) promote_workload(out, *workload);
   out.promote_listed("k8s.pod.label.", decision.pod_labels, subject.pod_labels);
   out.promote_listed("k8s.pod.annotation.", decision.pod_annotations, subject.pod_annotations);
+}
+
+// When all other attributes are there.
+std::string instance_of(const Subject& subject, const Resource& resource, const ResourceOptions& options,
+                        StreamScope scope) {
+  if (scope == StreamScope::Workload) {
+    const Owner& owner = *workload_of(subject);
+    return fmt::format("{}.{}.{}.{}@{}", subject.namespace_name, owner.kind, owner.name, subject.container_name,
+                       node_of(subject, options));
+  }
+  const std::string container = scope == StreamScope::Container ? "." + subject.container_name : "";
+  return fmt::format("{}.{}{}.{}", subject.namespace_name, subject.pod_name, container, hash_of(resource.attributes));
 }
 
 void add_local(Builder& out, const Subject& subject, const ResourceOptions& options, bool pod) {
@@ -137,18 +179,22 @@ const Owner* workload_of(const Subject& subject) {
 
 ResourceRules::ResourceRules(ResourceOptions options) : options_(std::move(options)) {}
 
-Resource ResourceRules::of(const Subject& subject, const Decision& decision, bool pod) const {
+Resource ResourceRules::of(const Subject& subject, const Decision& decision, StreamScope scope) const {
   Builder out;
   out.add("service.name", "sonde");
-  if (!subject.pod_name.empty()) {
-    add_kubernetes(out, subject, decision, options_, pod);
+  const bool local = subject.pod_name.empty();
+  if (local) {
+    add_local(out, subject, options_, scope == StreamScope::Pod);
+  } else if (scope == StreamScope::Workload) {
+    add_workload(out, subject, options_);
   } else {
-    add_local(out, subject, options_, pod);
+    add_pod(out, subject, decision, options_, scope);
   }
   Resource& resource = out.resource();
   for (const Attribute& attribute : options_.extra) {
     if (!attribute.key.starts_with("service.")) add_attribute(resource.attributes, attribute.key, attribute.value);
   }
+  if (!local) out.add("service.instance.id", instance_of(subject, resource, options_, scope));
   return std::move(resource);
 }
 

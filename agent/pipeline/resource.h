@@ -35,17 +35,26 @@ struct ResourceOptions {
   // is absent (never service.*, which would make all containers of a node one).
   AttributeSet extra;
   // These change under the same identity, so they are opt-in.
-  bool container_id = false;  // then it joins service.instance.id
+  bool container_id = false;
   bool restart_count = false;
   bool image = false;
+};
+
+// Whom the numbers of a stream are of.
+enum class StreamScope : uint8_t {
+  Container,
+  Pod,       // the containers of a pod together
+  Workload,  // those of one name of all pods on this node that have one owner, without the pods' names
 };
 
 class ResourceRules {
  public:
   explicit ResourceRules(ResourceOptions options);
 
-  // What is put on a subject's points. `pod` leaves the container out. The id is 0: the aggregator gives it.
-  Resource of(const Subject& subject, const Decision& decision, bool pod) const;
+  // What is put on a subject's points. The id is 0: the aggregator gives it. In Kubernetes service.instance.id is
+  // <namespace>.<pod>.<container>.<h>, where h is a hash of all attributes: one id stands for one Resource, for ever.
+  // Of a workload it is <namespace>.<kind>.<name>.<container>@<node>, and nothing that differs between its pods is there.
+  Resource of(const Subject& subject, const Decision& decision, StreamScope scope) const;
   Resource of_node() const;
 
  private:

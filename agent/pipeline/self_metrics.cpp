@@ -21,6 +21,12 @@ bool before(const Value& a, const Value& b) {
                                               [](const Attribute& x, const Attribute& y) { return x.value < y.value; });
 }
 
+bool begins_with_zero(const Point& point) {
+  const Instrument instrument = point.metric->instrument;
+  if (instrument != Instrument::Counter && instrument != Instrument::Histogram) return false;
+  return point.count != 0 || point.integer != 0 || point.real != 0;
+}
+
 }  // namespace
 
 void DurationHistogram::observe(uint64_t ns) {
@@ -117,7 +123,7 @@ void SelfMetrics::append(Batch& batch, Now now) {
     for (const Source& source : sources_) source(collector);
   }
 
-  const uint64_t time = std::max({now.real_ns, start_ns_ + 1, last_time_ns_});
+  const uint64_t time = std::max({now.real_ns, start_ns_ + 2 * kPointStep, last_time_ns_ + kPointStep});
   std::vector<Known> known;
   std::vector<Value>& values = collector.finish();
   auto old = known_.begin();
@@ -137,6 +143,14 @@ void SelfMetrics::append(Batch& batch, Now now) {
         seen ? old->attributes : std::make_shared<const AttributeSet>(std::move(value.attributes));
     if (seen) ++old;
     known.push_back({value.metric, attributes});
+    if (!seen && begins_with_zero(value.point)) {
+      Point& zero = batch.points.emplace_back();
+      zero.metric = value.point.metric;
+      zero.attributes = attributes;
+      zero.start_ns = start_ns_;
+      zero.time_ns = std::max(start_ns_ + kPointStep, last_time_ns_);
+      zero.begins = true;
+    }
     Point& point = batch.points.emplace_back(std::move(value.point));
     point.attributes = std::move(attributes);
     point.start_ns = start_ns_;

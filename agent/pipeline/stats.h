@@ -86,6 +86,7 @@ struct AggregatorStats {
   Tally received;  // counters and histograms that the kernel layer delivered
   std::array<Tally, static_cast<std::size_t>(Discard::Count)> discards{};
   std::array<Tally, static_cast<std::size_t>(Detour::Count)> detours{};
+  uint64_t labels_held = 0;  // changes of labels that made no new stream: the container had too many already
   // Now, not since the start:
   uint64_t streams = 0;
   uint64_t series = 0;
@@ -93,6 +94,7 @@ struct AggregatorStats {
   // Policies whose seriesPerNode was in the way of the last collection: condition SeriesLimited. Whoever lowers a level
   // because of it decides when to try the old one again.
   std::vector<std::string> series_limited;
+  std::vector<std::string> labels_held_by;  // namespace/pod/uid/container whose labels stay as they are
 };
 
 struct QueueStats {

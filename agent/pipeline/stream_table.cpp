@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Slots and the streams they count into. Where streams end is in stream_ends.cpp.
 #include "agent/pipeline/stream_table.h"
 
 #include <sonde/abi.h>
@@ -8,19 +9,28 @@
 namespace sonde {
 namespace {
 
-bool folds_into_pod(const Subject& subject, const Decision& decision) {
-  if (subject.pod_uid.empty() && subject.pod_name.empty()) return false;
-  return decision.granularity == Granularity::Pod || subject.type == ContainerType::Sandbox;
+StreamScope scope_of(const Subject& subject, const Decision& decision) {
+  if (subject.pod_uid.empty() && subject.pod_name.empty()) return StreamScope::Container;
+  if (decision.granularity == Granularity::Pod || subject.type == ContainerType::Sandbox) return StreamScope::Pod;
+  const bool named = !subject.pod_name.empty() && !subject.container_name.empty();
+  // What nobody owns is a workload of its own: it keeps its name.
+  if (decision.granularity == Granularity::Workload && named && workload_of(subject)) return StreamScope::Workload;
+  return StreamScope::Container;
 }
 
-// Namespace, pod and container are who it is, as service.instance.id says: a restarted container has another id, a pod of a
-// StatefulSet that was made anew another UID, and both follow what was there before instead of standing beside it.
-std::string stream_key(const Subject& subject, const Decision& decision) {
-  const std::string pod = subject.namespace_name + "/" + subject.pod_name;
-  if (folds_into_pod(subject, decision)) return "pod " + (subject.pod_name.empty() ? subject.pod_uid : pod);
-  const std::string kind = decision.granularity == Granularity::Process ? "process " : "container ";
-  if (!subject.pod_name.empty() && !subject.container_name.empty()) return kind + pod + "/" + subject.container_name;
-  return kind + subject.key();
+// Whose streams these are, whatever labels it has: a pod is another one if its UID is another, but a container of a pod
+// that is started again is the same.
+std::string family_key(const Subject& subject, StreamScope scope) {
+  const std::string pod = subject.namespace_name + "/" + subject.pod_name + "/" + subject.pod_uid;
+  if (scope == StreamScope::Pod) return "pod " + (subject.pod_name.empty() ? subject.pod_uid : pod);
+  if (!subject.pod_name.empty() && !subject.container_name.empty()) return pod + "/" + subject.container_name;
+  return subject.key();
+}
+
+std::string instance_of(const Resource& resource) {
+  const auto found = std::ranges::find(resource.attributes, "service.instance.id", &Attribute::key);
+  const auto* text = found == resource.attributes.end() ? nullptr : std::get_if<std::string>(&found->value);
+  return text ? *text : std::string();
 }
 
 const DecisionPtr* decision_of(const PolicySnapshot& policy, uint32_t slot) {
@@ -39,7 +49,7 @@ void forget(Slot& slot) { slot = Slot{.round = slot.round}; }
 
 void StreamTable::apply(const IdentitySnapshot& identity, const PolicySnapshot& policy, Now now) {
   ++round_;
-  Round round{policy, now, {}};
+  const Round round{policy, now};
   for (const auto& [number, owner] : identity.slots) {
     if (number >= options_.max_slots || !owner.subject) continue;
     if (number >= slots_.size()) slots_.resize(number + 1);
@@ -47,32 +57,22 @@ void StreamTable::apply(const IdentitySnapshot& identity, const PolicySnapshot& 
     slot.round = round_;
     const bool other = slot.cgroup_id != owner.subject->cgroup_id || slot.tgid != owner.tgid;
     if (slot.kind != SlotKind::Unknown && other) forget(slot);
-    if (!owner.ended && decision_of(policy, number)) round.live_cgroups.insert(owner.subject->cgroup_id);
   }
   for (Slot& slot : slots_) {
     if (slot.round != round_ && slot.kind != SlotKind::Unknown) forget(slot);
   }
-  // The ended ones first: a successor must find the stream that it continues.
+  // The ended ones first: a stream begins with the first life.
   for (const bool ended : {true, false}) {
     for (const auto& [number, owner] : identity.slots) {
       if (number < options_.max_slots && owner.subject && owner.ended == ended) place(number, owner, round);
     }
   }
   for (auto& stream : streams_) {
-    if (stream->wanted_round == round_) set_plan(*stream, stream->wanted, policy_time(policy, now));
+    if (stream->wanted_round == round_) set_plan(*stream, stream->wanted);
     stream->wanted = nullptr;
   }
-  count_live();
-  for (auto& stream : streams_) {
-    if (stream->state == StreamState::Live && stream->live == 0) end(*stream);
-  }
-  // A predecessor that goes on after all (other containers joined it) holds nobody up.
-  for (auto& stream : streams_) {
-    Stream* before = stream->predecessor;
-    if (!before || before->state != StreamState::Live) continue;
-    before->successor = nullptr;
-    stream->predecessor = nullptr;
-  }
+  count_live(now);
+  end_unused(now);
 }
 
 void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& round) {
@@ -85,13 +85,18 @@ void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& ro
     return;
   }
   const DecisionPtr* decision = decision_of(round.policy, number);
-  if (slot.kind == SlotKind::Selected && owner.ended && slot.ended) {
-    // Nothing new comes from it; but if its name has only now become known, it is still in time for the last values.
-    if (slot.stream && decision && slot.subject != owner.subject) rename(*slot.stream, *owner.subject, **decision);
+  const bool ends = owner.ended && !slot.ended;
+  if (slot.kind == SlotKind::Selected && owner.ended && (slot.ended || (slot.stream && slot.stream->emitted))) {
+    // Its last counts go where those before went; but if its name has only now become known, it is still in time.
+    const bool unsent = slot.stream && !slot.stream->emitted;
+    if (unsent && decision && slot.subject != owner.subject) join(slot, owner, *decision, round, fresh);
     slot.subject = owner.subject;
+    slot.ended = true;
+    if (ends) end_life(slot);
     return;
   }
   if (!decision) {
+    if (slot.stream && !owner.ended && !slot.tgid) slot.stream->deselected = true;
     slot.kind = SlotKind::NotSelected;
     slot.ended = owner.ended;
     slot.subject = owner.subject;
@@ -100,7 +105,8 @@ void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& ro
   }
   const bool same = slot.kind == SlotKind::Selected && slot.stream && slot.stream->state == StreamState::Live &&
                     slot.subject == owner.subject && same_for_pipeline(*slot.decision, **decision) &&
-                    !slot.stream->pod && (!slot.group || slot.group->tgid() == 0 || slot.group->comm() == owner.comm);
+                    slot.stream->scope == StreamScope::Container &&
+                    (!slot.group || slot.group->tgid() == 0 || slot.group->comm() == owner.comm);
   if (same) {
     slot.decision = *decision;
     slot.stream->decision = *decision;
@@ -111,101 +117,157 @@ void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& ro
   slot.ended = owner.ended;
   slot.subject = owner.subject;
   slot.decision = *decision;
+  if (ends) end_life(slot);
+}
+
+StreamTable::Place StreamTable::place_of(const Subject& subject, const Decision& decision) {
+  const StreamScope scope = scope_of(subject, decision);
+  const bool per_process = decision.granularity == Granularity::Process && scope == StreamScope::Container;
+  Resource resource = rules_.of(subject, decision, scope);
+  const std::string instance = instance_of(resource);
+  const std::string kind = per_process ? "process " : "";
+  const bool named = !subject.pod_name.empty();
+  // Outside Kubernetes a cgroup made again under an old path is somebody else.
+  const std::string name = named || scope == StreamScope::Pod ? instance : subject.key();
+  const std::string family = scope == StreamScope::Workload ? instance : family_key(subject, scope);
+  return {scope, per_process, std::move(resource), kind + name, &family_of(kind + family)};
+}
+
+Family& StreamTable::family_of(std::string key) {
+  auto& family = families_[key];
+  if (!family) {
+    family = std::make_unique<Family>();
+    family->key = std::move(key);
+  }
+  return *family;
 }
 
 void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& decision, const Round& round,
                        bool fresh) {
   const Subject& subject = *owner.subject;
-  const bool pod = folds_into_pod(subject, *decision);
-  std::string key = stream_key(subject, *decision);
-  auto found = current_.find(key);
+  Place place = place_of(subject, *decision);
+  auto found = current_.find(place.key);
   Stream* stream = found == current_.end() ? nullptr : found->second;
-
-  // Until something of it was sent, a stream may still change its name.
-  if (!stream && slot.stream && slot.stream->state == StreamState::Live && !slot.stream->emitted &&
-      slot.stream->cgroup_id == subject.cgroup_id && slot.stream->pod == pod &&
-      slot.stream->per_process == (decision->granularity == Granularity::Process)) {
-    stream = slot.stream;
-    current_.erase(stream->key);
-    stream->key = key;
-    current_[key] = stream;
-  }
   const uint64_t since = policy_time(round.policy, round.now);
   uint64_t start = std::max(since, subject.started_ns ? round.now.real_of(subject.started_ns) : 0);
   // Counted from its first instruction, provisionally, since the agent was there before it.
   if (fresh && subject.started_ns && options_.attached_ns && subject.started_ns >= options_.attached_ns) {
     start = round.now.real_of(subject.started_ns);
   }
-  if (stream && stream->cgroup_id != subject.cgroup_id && !round.live_cgroups.contains(stream->cgroup_id)) {
-    if (pod) {
-      stream->cgroup_id = subject.cgroup_id;  // a pod's numbers go on with the containers that are left
-    } else {
-      end(*stream);  // a restarted container: the same identity, from zero again
-      stream = nullptr;
+  if (Stream* before = slot.stream; before && before != stream) {
+    const bool whole = before->family == place.family || before->family->subject->cgroup_id == subject.cgroup_id;
+    // Until something of it was sent, a stream may still change its name.
+    const bool unsent = !before->emitted && before->state != StreamState::Parked && before->scope == place.scope &&
+                        before->per_process == place.per_process && before->scope != StreamScope::Workload;
+    if (unsent && whole && !stream) {
+      rename(*before, place);
+      stream = before;
+    } else if (unsent && whole) {
+      merge(*stream, *before);
+    } else if (before->emitted) {
+      start = round.now.real_ns;  // what it has counted so far was sent under the old name
     }
   }
-  if (stream && stream->cgroup_id == subject.cgroup_id) {
-    Resource resource = rules_.of(subject, *decision, pod);
-    if (resource.attributes != stream->resource->attributes) {
-      if (stream->emitted) {
-        end(*stream);
-        stream = nullptr;
-        start = round.now.real_ns;
-      } else {
-        rename(*stream, subject, *decision);
-      }
-    }
-  }
-  if (!stream) stream = begin(std::move(key), owner, decision, rules_.of(subject, *decision, pod), start, round.now);
+  if (!stream && place.family->streams.size() >= kMaxStreamsPerContainer) stream = hold_name(slot, place);
+  if (!stream) stream = begin(place, decision, start, round.now);
+  if (!stream->emitted) stream->start_ns = std::min(stream->start_ns, start);
+  if (stream->state != StreamState::Live) revive(*stream);
+  Family& family = *stream->family;
+  family.subject = owner.subject;
+  std::erase(family.streams, stream);
+  family.streams.push_back(stream);
   follow_policy(*stream, decision);
-  if (slot.stream && slot.stream != stream && !stream->predecessor && !stream->emitted && slot.stream->emitted &&
-      !slot.stream->successor) {
-    stream->predecessor = slot.stream;  // moved, as by another granularity: first the old series end
-    slot.stream->successor = stream;
-  }
   slot.stream = stream;
   slot.group = group_for(*stream, owner);
+  if (place.family->streams.empty()) families_.erase(std::string(place.family->key));
 }
 
-Stream* StreamTable::begin(std::string key, const SlotOwner& owner, const DecisionPtr& decision, Resource resource,
-                           uint64_t start_ns, Now now) {
+Stream* StreamTable::begin(Place& place, const DecisionPtr& decision, uint64_t start_ns, Now now) {
   auto fresh = std::make_unique<Stream>();
-  fresh->key = std::move(key);
-  fresh->pod = folds_into_pod(*owner.subject, *decision);
-  fresh->per_process = decision->granularity == Granularity::Process;
-  fresh->cgroup_id = owner.subject->cgroup_id;
+  fresh->key = std::move(place.key);
+  fresh->family = place.family;
+  fresh->scope = place.scope;
+  fresh->per_process = place.per_process;
   fresh->decision = decision;
   fresh->start_ns = start_ns;
   fresh->sent_boot_ns = now.boot_ns;
   fresh->groups.push_back(std::make_unique<Group>());
-  for (auto& old : streams_) {
-    if (old->state == StreamState::Live || old->successor || old->key != fresh->key) continue;
-    old->successor = fresh.get();
-    fresh->predecessor = old.get();
-    old->continued = old->resource->attributes == resource.attributes;
-    if (old->continued) fresh->resource = old->resource;
-  }
-  if (!fresh->resource) {
-    resource.id = next_resource_id_++;
-    fresh->resource = std::make_shared<Resource>(std::move(resource));
-  }
+  fresh->resource = resource_for(std::move(place.resource));
   current_[fresh->key] = fresh.get();
+  place.family->streams.push_back(fresh.get());
   streams_.push_back(std::move(fresh));
   return streams_.back().get();
 }
 
-void StreamTable::end(Stream& stream) {
-  stream.state = StreamState::Ending;
-  if (auto found = current_.find(stream.key); found != current_.end() && found->second == &stream)
-    current_.erase(found);
+// The same Resource has the same number, also after its end.
+ResourcePtr StreamTable::resource_for(Resource resource) {
+  for (const auto& stream : streams_) {
+    if (stream->resource->attributes == resource.attributes) return stream->resource;
+  }
+  const auto ended = ended_.find(instance_of(resource));
+  if (ended != ended_.end() && ended->second.resource->attributes == resource.attributes) return ended->second.resource;
+  resource.id = next_resource_id_++;
+  return std::make_shared<Resource>(std::move(resource));
 }
 
-void StreamTable::rename(Stream& stream, const Subject& subject, const Decision& decision) {
-  if (stream.emitted) return;
-  Resource resource = rules_.of(subject, decision, stream.pod);
-  if (resource.attributes == stream.resource->attributes) return;
-  resource.id = next_resource_id_++;
-  stream.resource = std::make_shared<Resource>(std::move(resource));
+// One stream too many: it goes on under the labels it has.
+Stream* StreamTable::hold_name(Slot& slot, const Place& place) {
+  if (place.family->refused != place.key) {
+    place.family->refused = place.key;
+    ++labels_held_;
+  }
+  const bool own = slot.stream && slot.stream->family == place.family;
+  return own ? slot.stream : place.family->streams.back();
+}
+
+std::vector<std::string> StreamTable::held_names() const {
+  std::vector<std::string> names;
+  for (const auto& [key, family] : families_) {
+    if (!family->refused.empty()) names.push_back(key);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+void StreamTable::rename(Stream& stream, Place& place) {
+  current_.erase(stream.key);
+  stream.key = place.key;
+  current_[stream.key] = &stream;
+  if (place.resource.attributes != stream.resource->attributes) {
+    place.resource.id = next_resource_id_++;
+    stream.resource = std::make_shared<Resource>(std::move(place.resource));
+  }
+  if (stream.family == place.family) return;
+  leave_family(stream);
+  stream.family = place.family;
+}
+
+// Whatever counted into the one counts into the other from now on.
+void StreamTable::merge(Stream& into, Stream& from) {
+  if (on_merge) on_merge(into, from);
+  if (!into.emitted) into.start_ns = std::min(into.start_ns, from.start_ns);
+  for (Slot& slot : slots_) {
+    if (slot.stream != &from) continue;
+    slot.stream = &into;
+    if (slot.group == &from.own()) slot.group = &into.own();
+  }
+  current_.erase(from.key);
+  from.key.clear();
+  from.state = StreamState::Parked;
+  from.done = true;
+}
+
+// A life that comes before the end was sent, or a label that goes back.
+void StreamTable::revive(Stream& stream) {
+  for (auto& group : stream.groups) {
+    for (Accumulator& series : group->series()) {
+      const bool asked = !stream.plan || stream.plan->asked[series.ordinal];
+      if (series.state == SeriesState::Parked && asked) series.state = SeriesState::Returning;
+    }
+  }
+  stream.returns = true;
+  stream.state = StreamState::Live;
+  stream.keeps = stream.done = false;
 }
 
 // A pod's containers may be under different policies: it has what any of them asks for, and the shortest period.
@@ -217,22 +279,18 @@ void StreamTable::follow_policy(Stream& stream, const DecisionPtr& decision) {
   stream.wanted_round = round_;
 }
 
-void StreamTable::set_plan(Stream& stream, const SeriesPlanPtr& plan, uint64_t since_ns) {
+void StreamTable::set_plan(Stream& stream, const SeriesPlanPtr& plan) {
   if (stream.plan == plan) return;
-  if (stream.plan) {
-    std::erase_if(stream.later, [&](const auto& entry) { return !plan->asked[entry.first]; });
-    for (std::size_t i = 0; i < plan->asked.size(); ++i) {
-      if (!plan->asked[i] || stream.plan->asked[i]) continue;
-      stream.later.emplace_back(static_cast<uint16_t>(i), std::max(since_ns, stream.start_ns));
-    }
-  }
   stream.plan = plan;
   for (auto& group : stream.groups) {
     for (Accumulator& series : group->series()) {
+      const bool out = series.state == SeriesState::Parked || series.state == SeriesState::Returning;
       if (!plan->asked[series.ordinal]) {
+        if (out) series.state = SeriesState::Parked;
         if (series.state == SeriesState::Live) series.state = SeriesState::Ending;
       } else if (!group->ending) {
-        series.state = SeriesState::Live;
+        series.state = out ? SeriesState::Returning : SeriesState::Live;
+        stream.returns = stream.returns || out;
       }
     }
   }
@@ -251,76 +309,6 @@ Group* StreamTable::group_for(Stream& stream, const SlotOwner& owner) {
   Group& fresh = *stream.groups.back();
   fresh.start_ns = std::max(stream.start_ns, stream.last_time_ns);
   return &fresh;
-}
-
-void StreamTable::count_live() {
-  for (auto& stream : streams_) {
-    stream->live = 0;
-    for (auto& group : stream->groups) group->live = 0;
-  }
-  for (const Slot& slot : slots_) {
-    if (slot.kind != SlotKind::Selected || !slot.stream || slot.ended) continue;
-    ++slot.stream->live;
-    if (slot.group) ++slot.group->live;
-  }
-  for (auto& stream : streams_) {
-    for (std::size_t i = 1; i < stream->groups.size(); ++i) {
-      Group& group = *stream->groups[i];
-      if (group.live || group.ending) continue;
-      group.ending = true;
-      for (Accumulator& series : group.series()) {
-        if (series.state == SeriesState::Live) series.state = SeriesState::Ending;
-      }
-    }
-  }
-}
-
-void StreamTable::settle() {
-  for (Slot& slot : slots_) {
-    if (slot.kind != SlotKind::NotSelected) continue;
-    slot.stream = nullptr;
-    slot.group = nullptr;
-  }
-}
-
-std::vector<uint32_t> StreamTable::ended_slots() const {
-  std::vector<uint32_t> ended;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].ended) ended.push_back(static_cast<uint32_t>(i));
-  }
-  return ended;
-}
-
-void StreamTable::close(Stream& stream) {
-  stream.state = StreamState::Marking;
-  for (Slot& slot : slots_) {
-    if (slot.stream != &stream) continue;
-    slot.stream = nullptr;
-    slot.group = nullptr;
-  }
-}
-
-void StreamTable::sweep() {
-  for (auto& stream : streams_) {
-    if (stream->done) {
-      if (Stream* next = stream->successor) {
-        next->predecessor = nullptr;
-        next->due = true;
-      }
-      if (stream->predecessor) stream->predecessor->successor = nullptr;
-      continue;
-    }
-    if (stream->groups.size() == 1) continue;
-    for (auto& group : stream->groups) {
-      if (!group->ending || !group->series().empty()) continue;
-      for (Slot& slot : slots_) {
-        if (slot.group == group.get()) slot.group = &stream->own();  // stragglers count on the container
-      }
-      group.reset();
-    }
-    std::erase(stream->groups, nullptr);
-  }
-  std::erase_if(streams_, [&](const auto& stream) { return stream->done; });
 }
 
 }  // namespace sonde

@@ -23,7 +23,7 @@ std::string_view word_of(Level level) {
 }
 
 std::string_view word_of(Granularity granularity) {
-  static constexpr std::array<std::string_view, 3> kWords{"Pod", "Container", "Process"};
+  static constexpr std::array<std::string_view, 4> kWords{"Workload", "Pod", "Container", "Process"};
   return nth(kWords, granularity);
 }
 

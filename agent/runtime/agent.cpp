@@ -87,6 +87,9 @@ AggregatorOptions Agent::aggregator_options(const std::string& host) const {
   options.node_period_ms = static_cast<uint32_t>(config_.interval_ns / kMillisecond);
   // Nodes that start together must not send together. Short intervals are for people, who want no surprise.
   if (config_.interval_ns >= 10 * kSecond) options.phase_ns = std::random_device{}() % config_.interval_ns;
+  options.may_return = [this](const Subject& subject, StreamScope scope) {
+    return control_->may_return(subject, scope == StreamScope::Workload);
+  };
   options.max_slots = config_.limits.slots;
   options.max_series =
       std::max<std::size_t>(options.max_series, static_cast<std::size_t>(config_.ceilings.series_per_node));

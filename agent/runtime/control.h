@@ -60,6 +60,8 @@ class Control {
   bool follow();
   // Decides anew when names or labels are others now, or have been waited for in vain. True if it did.
   bool rename(uint64_t now_ns);
+  // Nothing of it runs: would it be measured if it ran, and may it run again? Of a workload the second is not asked.
+  bool may_return(const Subject& subject, bool workload);
   // Before the last collection: what still waits for a name is decided by what is known, so that its counts are not lost.
   void stop_waiting();
   // Releases slots of processes that are gone or have not moved for that long (their policy's idleSeconds).

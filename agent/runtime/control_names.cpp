@@ -49,6 +49,11 @@ bool Control::rename(uint64_t now_ns) {
   return true;
 }
 
+bool Control::may_return(const Subject& subject, bool workload) {
+  if (!options_.names || !(workload || options_.names->may_return(subject))) return false;
+  return decision_for(subject, 0, "")->selected;
+}
+
 void Control::stop_waiting() {
   waits_ = false;
   if (std::ranges::any_of(slots_, &SlotState::nameless)) decide_waiting();

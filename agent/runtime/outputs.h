@@ -30,6 +30,7 @@ class Outputs {
   void flush(uint64_t timeout_ns);
 
   PrometheusExporter& newest() { return newest_; }
+  const PrometheusExporter& newest() const { return newest_; }
   QueueStats queue() const { return queue_.stats(); }
   std::vector<ExportStats> stats() const;
   // The same with what a person wants to know; "newest", which is always there, is last.

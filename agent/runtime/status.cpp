@@ -10,6 +10,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
+#include "agent/export/prometheus_family.h"
 #include "agent/runtime/cluster_status.h"
 #include "agent/runtime/policy_reports.h"
 
@@ -150,7 +151,9 @@ Json pipeline_json(const AggregatorStats& stats) {
           {"discarded", discards},
           {"detoured", detours},
           {"pending_slots", stats.pending_slots},
-          {"series_limited", stats.series_limited}};
+          {"series_limited", stats.series_limited},
+          {"labels_held", stats.labels_held},
+          {"labels_held_by", stats.labels_held_by}};
 }
 
 Json attributes_json(const AttributeSet& set) {
@@ -247,6 +250,23 @@ Json identity_json(const StatusSources& from) {
 
 }  // namespace
 
+namespace {
+
+// What Prometheus shows otherwise than it was given.
+Json warnings_json(const StatusSources& sources) {
+  Json warnings = sources.warnings;
+  for (const std::string& name : sources.aggregator.stats().labels_held_by) {
+    warnings.push_back("labels of " + name + " have changed so often that they stay as they are until its pod ends");
+  }
+  for (const auto& [label, values] : joined_labels(sources.outputs.newest().snapshot())) {
+    warnings.push_back("several attributes have the Prometheus label " + label +
+                       " and different values, which are joined there: " + values);
+  }
+  return warnings;
+}
+
+}  // namespace
+
 std::string make_status_json(const StatusSources& sources) {
   utsname name{};
   uname(&name);
@@ -266,7 +286,7 @@ std::string make_status_json(const StatusSources& sources) {
                       {"slots_used", sources.engine.slots_used()},
                       {"slots_capacity", sources.engine.slots_capacity()},
                       {"without_slot", control.without_slot}};
-  json["warnings"] = sources.warnings;
+  json["warnings"] = warnings_json(sources);
   json["modules"] = modules_json(sources);
   json["policies"] = policies_json(sources);
   json["policy_errors"] = sources.policies.errors();

@@ -44,10 +44,10 @@ class InCluster(in_cluster.InCluster):
         self.expect("pod-b", 500, "b is counted")
         resource = otlp.Metrics.read(self.file).resource("pod-a")
         self.assertEqual({key: resource.get(key) for key in (
-            "k8s.namespace.name", "k8s.container.name", "k8s.pod.uid", "k8s.pod.label.app", "k8s.node.name",
-            "service.instance.id")},
+            "k8s.namespace.name", "k8s.container.name", "k8s.pod.uid", "k8s.pod.label.app", "k8s.node.name")},
             {"k8s.namespace.name": "default", "k8s.container.name": "main", "k8s.pod.uid": a.uid, "k8s.pod.label.app": "db",
-             "k8s.node.name": NODE, "service.instance.id": "default.pod-a.main"})
+             "k8s.node.name": NODE})
+        self.assertRegex(resource["service.instance.id"], r"^default\.pod-a\.main\.[0-9a-f]{8}$")
 
         self.wait_nearly_full("True")
         d.work(10)

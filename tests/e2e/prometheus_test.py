@@ -79,9 +79,9 @@ class FromPrometheus(Case):
         wait_for(lambda: prometheus.query(f"{count} == 2000"), 60, "all reads are there")
         answer = prometheus.query(f"histogram_quantile(0.99, {selector.replace('_seconds{', '_seconds_bucket{')})")
         p99 = float(answer[0][1])
-        # Twelve buckets for everything: within a factor of ten is all that one can ask.
-        self.assertLess(p99, truth["p99"] / 1e9 * 10)
-        self.assertGreater(p99, truth["fastest_slow"] / 1e9 / 10)
+        # Bounds a factor of two apart: that is how wrong a quantile may be.
+        self.assertLess(p99, truth["p99"] / 1e9 * 2 * 1.25)
+        self.assertGreater(p99, truth["fastest_slow"] / 1e9 / 2 / 1.25)
 
     def test_receives_otlp(self):
         group = self.cgroup()

@@ -25,18 +25,22 @@ class FakePod:
                             "metadata": {"name": name, "namespace": namespace, "labels": labels},
                             "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})
         self.uid = case.cluster.get("pod", name, "-n", namespace)["metadata"]["uid"]
-        self.id = uuid.uuid4().hex * 2
-        self.container, self.ended = container, False
+        self.container, self.restarts, self.previous = container, 0, None
+        self.begin()
+        case.ending(self, self.remove)
+
+    def begin(self):
+        self.id, self.ended = uuid.uuid4().hex * 2, False
         slice_name = f"kubepods-burstable-pod{self.uid.replace('-', '_')}.slice"
         parent = f"sonde-e2e-{os.getpid()}-kubepods.slice/{slice_name}"
         self.group = machine.Cgroup(f"{parent}/cri-containerd-{self.id}.scope")
-        case.ending(self, self.remove)
 
-    def tell(self):
+    def tell(self, phase="Running", state=None):
         """What the kubelet would say once the container runs."""
-        status = {"status": {"phase": "Running", "containerStatuses": [{
+        last = {"terminated": {"exitCode": 1, "containerID": f"containerd://{self.previous}"}} if self.previous else {}
+        status = {"status": {"phase": phase, "containerStatuses": [{
             "name": self.container, "containerID": f"containerd://{self.id}", "image": "none", "imageID": "none",
-            "ready": True, "restartCount": 0, "state": {"running": {}}, "lastState": {}}]}}
+            "ready": True, "restartCount": self.restarts, "state": state or {"running": {}}, "lastState": last}]}}
         self.case.cluster.kubectl("patch", "pod", self.name, "-n", self.namespace, "--subresource=status", "--type=merge",
                                   "-p", json.dumps(status))
 
@@ -49,6 +53,12 @@ class FakePod:
     def end(self):
         self.group.remove()
         self.ended = True
+
+    def start_again(self):
+        """Another life of the container, under another id. Nobody is told yet."""
+        self.end()
+        self.previous, self.restarts = self.id, self.restarts + 1
+        self.begin()
 
     def remove(self):
         if not self.ended:

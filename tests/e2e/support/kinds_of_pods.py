@@ -62,7 +62,8 @@ class KindsOfPods(BesideKubelet):
 
         for name in truth:
             mine = self.containers_of(name)
-            self.assertEqual([r["service.instance.id"] for r in mine], [f"default.{name}.main"])
+            self.assertEqual(len(mine), 1, mine)
+            self.assertRegex(mine[0]["service.instance.id"], rf"^default\.{name}\.main\.[0-9a-f]{{8}}$")
             self.assertEqual(mine[0]["k8s.namespace.name"], "default")
             annotations = pods[name]["metadata"].get("annotations", {})
             uid = annotations.get("kubernetes.io/config.mirror", pods[name]["metadata"]["uid"])

@@ -144,8 +144,8 @@ TEST(PolicyFile, WrongSelectorsAndValues) {
        "granularity, cleanup)"},
       {cluster("  collection: 5\n"), "p.yaml:5:15: spec.collection must be a map of fields, not '5'"},
       {cluster("  collection: {granularity: process}\n"),
-       "p.yaml:5:29: spec.collection.granularity must be Pod, Container or Process, not 'process', did you mean "
-       "'Process'"},
+       "p.yaml:5:29: spec.collection.granularity must be Workload, Pod, Container or Process, not 'process', did you "
+       "mean 'Process'"},
       {cluster("  collection: {cleanup: {strategy: Clear}}\n"),
        "p.yaml:5:36: spec.collection.cleanup.strategy must be NoCleanup, KeepRecent or ClearAfterRead, not 'Clear', "
        "did you mean 'ClearAfterRead'"},

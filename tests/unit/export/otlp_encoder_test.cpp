@@ -123,6 +123,9 @@ pb::ExportMetricsServiceRequest expected(bool promote) {
   times(ended);
   add_text(ended->mutable_attributes(), "disk.io.direction", "write");
   promoted(ended, "postgres-0");
+  ended->set_sum(0);
+  ended->set_scale(2);
+  ended->mutable_positive();
   ended->set_flags(1);
 
   sm = scope("redis-0");
@@ -243,18 +246,19 @@ TEST(OtlpEncoder, ExplicitBucketsHoldWholeExponentialOnes) {
 }
 
 TEST(OtlpEncoder, WritesExplicitHistograms) {
-  // (1 s, 2^(1/4) s] and (2^(3/4), 2] lie up to 4 s, index -1 ends at exactly one second.
+  // (1 s, 2^(1/4) s] … (2^(3/4), 2] lie up to 2 s, index 4 above it; index -1 ends at exactly one second.
   auto batch =
       BatchBuilder().on(resource(1)).histogram(kDuration, attributes(), -1, {1, 2, 4, 8, 16, 32}, 99.5).build();
   OtlpEncoder encoder({.histograms = OtlpHistograms::Explicit});
   BatchCursor at;
   auto binary = parsed(encoder.encode(*batch, at).bytes);
   auto point = binary.resource_metrics(0).scope_metrics(0).metrics(0).histogram().data_points(0);
-  ASSERT_EQ(point.explicit_bounds_size(), 12);
-  ASSERT_EQ(point.bucket_counts_size(), 13);
-  EXPECT_EQ(point.explicit_bounds(9), 1.0);
-  EXPECT_EQ(point.bucket_counts(9), 1U);
-  EXPECT_EQ(point.bucket_counts(10), 62U);
+  ASSERT_EQ(point.explicit_bounds_size(), 25);
+  ASSERT_EQ(point.bucket_counts_size(), 26);
+  EXPECT_EQ(point.explicit_bounds(18), 1.0);
+  EXPECT_EQ(point.bucket_counts(18), 1U);
+  EXPECT_EQ(point.bucket_counts(19), 30U);
+  EXPECT_EQ(point.bucket_counts(20), 32U);
   EXPECT_EQ(point.count(), 63U);
   EXPECT_EQ(point.sum(), 99.5);
   at = {};
@@ -262,6 +266,61 @@ TEST(OtlpEncoder, WritesExplicitHistograms) {
   pb::ExportMetricsServiceRequest decoded;
   ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(line.bytes, &decoded).ok());
   expect_same(binary, decoded);
+}
+
+// The 99th percentile of 30 ms, as a receiver works it out: it was 58 ms with bounds a factor of four apart.
+TEST(OtlpEncoder, AQuantileOfExplicitBucketsIsWithinAFactorOfTwo) {
+  for (double value = 4e-6; value < 16; value *= 1.1) {
+    const auto counts = explicit_counts(static_cast<int32_t>(std::ceil(std::log2(value) * 4)) - 1,
+                                        std::array<uint64_t, 1>{1000});
+    const auto bucket = static_cast<size_t>(std::ranges::find(counts, 1000U) - counts.begin());
+    ASSERT_GT(bucket, 0U);
+    ASSERT_LT(bucket, kExplicitBounds.size());
+    const double lower = kExplicitBounds[bucket - 1], upper = kExplicitBounds[bucket];
+    const double p99 = lower + 0.99 * (upper - lower);
+    EXPECT_LT(p99, 2 * value) << value;
+    EXPECT_GT(p99, value * 0.99) << value;
+  }
+}
+
+TEST(OtlpEncoder, EndMarksOfHistogramsAreWhole) {
+  auto batch = BatchBuilder().on(resource(1)).histogram(kDuration, attributes(), -1, {1}, 9.5).build();
+  auto ended = std::make_shared<Batch>(*batch);
+  Point& mark = ended->points[0];
+  mark.no_recorded_value = true;
+  mark.count = mark.bucket_length = 0;
+  mark.real = 0;
+  for (const auto form : {OtlpHistograms::Explicit, OtlpHistograms::Exponential}) {
+    OtlpEncoder encoder({.histograms = form});
+    BatchCursor at;
+    auto binary = parsed(encoder.encode(*ended, at).bytes);
+    const auto& metric = binary.resource_metrics(0).scope_metrics(0).metrics(0);
+    if (form == OtlpHistograms::Explicit) {
+      const auto& point = metric.histogram().data_points(0);
+      EXPECT_EQ(point.flags(), 1U);
+      EXPECT_EQ(point.count(), 0U);
+      EXPECT_TRUE(point.has_sum());
+      EXPECT_EQ(point.sum(), 0);
+      ASSERT_EQ(point.explicit_bounds_size(), static_cast<int>(kExplicitBounds.size()));
+      for (size_t i = 0; i < kExplicitBounds.size(); i++) {
+        EXPECT_EQ(point.explicit_bounds(static_cast<int>(i)), kExplicitBounds[i]);
+      }
+      ASSERT_EQ(point.bucket_counts_size(), static_cast<int>(kExplicitBounds.size() + 1));
+      for (const uint64_t count : point.bucket_counts()) EXPECT_EQ(count, 0U);
+    } else {
+      const auto& point = metric.exponential_histogram().data_points(0);
+      EXPECT_EQ(point.flags(), 1U);
+      EXPECT_EQ(point.count(), 0U);
+      EXPECT_TRUE(point.has_sum());
+      EXPECT_EQ(point.scale(), 2);
+      EXPECT_EQ(point.positive().bucket_counts_size(), 0);
+    }
+    at = {};
+    auto line = encode_otlp_json({.histograms = form}, *ended, at, 1 << 20);
+    pb::ExportMetricsServiceRequest decoded;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(line.bytes, &decoded).ok()) << line.bytes;
+    expect_same(binary, decoded);
+  }
 }
 
 TEST(OtlpEncoder, SplitsBelowTheLimitAndLosesNoPoint) {

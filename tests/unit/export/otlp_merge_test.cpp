@@ -99,6 +99,20 @@ TEST(BatchMerge, RestBeginsAtTheCursor) {
   EXPECT_TRUE(points_of(*rest_of(batch, {3, 0})).empty());
 }
 
+// After an outage the newest value is enough, but without what the series began with it would say nothing.
+TEST(BatchMerge, WhatSeriesBeginWithIsKept) {
+  auto first =
+      BatchBuilder(kT1).on(resource(1, "a")).begins(kOperations, attributes(), 0, kStart + 1).sum(kOperations, attributes(), 5).build();
+  auto second = BatchBuilder(kT2).on(resource(1, "a")).sum(kOperations, attributes(), 6).build();
+  auto merged = merge_batches(merge_batches(first, second).batch, BatchBuilder(kT3)
+                                                                      .on(resource(1, "a"))
+                                                                      .begins(kOperations, attributes(), 6, kT2 + 1)
+                                                                      .sum(kOperations, attributes(), 8)
+                                                                      .build());
+  EXPECT_EQ(points_of(*merged.batch),
+            (std::vector<std::string>{"a sonde.test.operations 0", "a sonde.test.operations 6", "a sonde.test.operations 8"}));
+}
+
 TEST(BatchMerge, TrimDropsTheOldestOnly) {
   auto first = BatchBuilder(kT1).on(resource(1, "a")).sum(kOperations, attributes(), 1).build();
   auto second = BatchBuilder(kT2).on(resource(2, "b")).sum(kOperations, attributes(), 2).build();
@@ -187,6 +201,36 @@ TEST_F(DeltaTest, ARestartCountsFromItsStart) {
   EXPECT_EQ(out->points[1].start_ns, kT2 + 1);
   out = step(sums(kT3 + kPeriod, 6, kT2 + 1));
   EXPECT_EQ(only(out).integer, 2);
+}
+
+TEST_F(DeltaTest, ZerosAreNotSentAndTheFirstDifferenceBeginsAtTheStart) {
+  auto out = step(BatchBuilder(kT1)
+                      .on(resource(1))
+                      .begins(kOperations, read_set(), 0, kStart + 1'000'000)
+                      .sum(kOperations, read_set(), 5)
+                      .build());
+  EXPECT_EQ(out->points[0].metric, nullptr);
+  EXPECT_EQ(out->points[1].integer, 5);
+  EXPECT_EQ(out->points[1].start_ns, kStart);
+}
+
+// A stream that ended, and was told so, comes back with its totals: they are not told a second time.
+TEST_F(DeltaTest, ASeriesThatComesBackGoesOnFromWhatItHad) {
+  step(sums(kT1, 50));
+  step(BatchBuilder(kT1 + 1).on(resource(1)).end(kOperations, read_set()).build());
+  EXPECT_EQ(delta_.streams(), 0U);
+  const auto back = BatchBuilder(kT3)
+                        .on(resource(1))
+                        .begins(kOperations, read_set(), 50, kT2)
+                        .sum(kOperations, read_set(), 57)
+                        .build();
+  for (int sent = 0; sent < 2; ++sent) {  // the first time it fails
+    auto out = sent ? step(back) : delta_.convert(*back);
+    EXPECT_EQ(out->points[0].metric, nullptr);
+    EXPECT_EQ(out->points[1].integer, 7);
+    EXPECT_EQ(out->points[1].start_ns, kT2);
+  }
+  EXPECT_EQ(only(step(sums(kT3 + kPeriod, 60))).integer, 3);
 }
 
 TEST_F(DeltaTest, AFallingTotalMakesNoSpike) {

@@ -60,6 +60,14 @@ class BatchBuilder {
     point.integer = value;
     return add(point);
   }
+  // What a series begins with, at a time of its own.
+  BatchBuilder& begins(const MetricSpec& metric, AttributeSetPtr set, int64_t value, uint64_t time_ns) {
+    Point point = make(metric, std::move(set), kStart);
+    point.time_ns = time_ns;
+    point.integer = value;
+    point.begins = true;
+    return add(point);
+  }
   BatchBuilder& real(const MetricSpec& metric, AttributeSetPtr set, double value, uint64_t start = kStart) {
     Point point = make(metric, std::move(set), start);
     point.real = value;

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "agent/base/clock.h"
+#include "agent/export/prometheus_family.h"
 #include "io/prometheus/client/metrics.pb.h"
 #include "tests/unit/export/prometheus_support.h"
 
@@ -156,6 +157,26 @@ TEST(PrometheusExporter, OwnAttributeWinsOverPromotedAndCollidingKeysAreJoined) 
       exporter.render({"", ""}).body.find("\nsonde_file_io_bytes_total{a_b=\"1;2\",exported_le=\"x\",zone=\"own\"} 5\n"),
       std::string::npos)
       << exporter.render({"", ""}).body;
+}
+
+TEST(PrometheusExporter, EqualValuesThatMeetInOneLabelAreSaidOnce) {
+  const auto labels_of = [](const std::vector<std::pair<std::string, std::string>>& pairs, std::string* joined) {
+    auto resource = std::make_shared<Resource>();
+    resource->id = 1;
+    for (const auto& [key, value] : pairs) resource->attributes.push_back({key, value});
+    resource->attributes.push_back({"service.instance.id", std::string("i")});
+    ResourceSeries series;
+    series.resource = resource;
+    const std::vector<ResourceSeriesPtr> state{std::make_shared<ResourceSeries>(series)};
+    for (const auto& [label, values] : joined_labels(state)) *joined += label + "=" + values + " ";
+    const PrometheusFamilies families(state, false);
+    return families.families().at("target").samples.at(0).own->text;
+  };
+  std::string joined;
+  EXPECT_EQ(labels_of({{"app.name", "web"}, {"app/name", "web"}, {"app_name", "web"}}, &joined), "app_name=\"web\"");
+  EXPECT_EQ(joined, "");
+  EXPECT_EQ(labels_of({{"app.name", "web"}, {"app/name", "db"}, {"app_name", "web"}}, &joined), "app_name=\"web;db\"");
+  EXPECT_EQ(joined, "app_name=web;db ") << "different ones are told in status";
 }
 
 TEST(PrometheusExporter, HostileNamesStayOneSample) {

@@ -183,6 +183,7 @@ class Pods : public Enricher {
     subject.namespace_name = "shop";
   }
   bool complete(const Subject& subject) const override { return !subject.pod_name.empty(); }
+  bool may_return(const Subject&) const override { return true; }
   uint64_t version() const override { return version_; }
   void set(const std::string& pod) {
     name = pod;

@@ -58,6 +58,33 @@ TEST(PodTable, TheOldestOfAPodThatNoStatusNamesIsItsSandbox) {
   EXPECT_TRUE(table.complete(pause));
 }
 
+// So long the last values of a container that has ended are repeated.
+TEST(PodTable, SaysWhoMayBeStartedAgain) {
+  PodTable table({.namespaces = false});
+  const auto main = [&] { return named(table, container('b', 11)); };
+  Pod pod = pod_with(id('b'));
+  table.put(pod, 1);
+  const Subject subject = main();
+  EXPECT_TRUE(table.may_return(subject));
+  pod.containers[0].finished = true;  // an init container that succeeded
+  table.put(pod, 2);
+  EXPECT_FALSE(table.may_return(subject));
+  Subject sandbox = subject;
+  sandbox.container_name.clear();
+  EXPECT_TRUE(table.may_return(sandbox));
+  pod.containers[0].finished = false;
+  pod.over = true;
+  table.put(pod, 3);
+  EXPECT_FALSE(table.may_return(subject));
+  EXPECT_FALSE(table.may_return(sandbox));
+  pod.over = false;
+  table.put(pod, 4);
+  EXPECT_TRUE(table.may_return(subject));
+  table.remove(kUid, 5);
+  EXPECT_FALSE(table.may_return(subject)) << "though its name is known still";
+  EXPECT_FALSE(table.may_return(Subject{}));
+}
+
 TEST(PodTable, ARestartedContainerWhoseStatusIsLateIsNoSandbox) {
   PodTable table({.namespaces = false});
   table.put(pod_with(id('b')), 1);

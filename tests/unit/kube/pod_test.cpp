@@ -58,6 +58,25 @@ TEST(Pod, StaticPodsGoByTheKubeletsUid) {
   EXPECT_EQ(parse_pod(text)->uid, "0123456789abcdef0123456789abcdef");
 }
 
+TEST(Pod, TellsWhatIsNotStartedAgain) {
+  const auto read = [](const std::string& phase, int exit_code) {
+    const std::string ended = R"("state": {"terminated": {"exitCode": )" + std::to_string(exit_code) + "}}}]";
+    return *parse_pod(R"({"metadata": {"uid": "u1", "name": "n", "namespace": "s"}, "spec": {
+      "containers": [{"name": "main"}], "initContainers": [{"name": "init"}], "ephemeralContainers": [{"name": "debug"}]},
+      "status": {"phase": ")" + phase + R"(", "containerStatuses": [{"name": "main", )" + ended +
+                      R"(, "initContainerStatuses": [{"name": "init", )" + ended +
+                      R"(, "ephemeralContainerStatuses": [{"name": "debug", )" + ended + "}}");
+  };
+  const Pod good = read("Running", 0), bad = read("Pending", 1);
+  EXPECT_FALSE(good.over || bad.over);
+  EXPECT_TRUE(read("Succeeded", 0).over && read("Failed", 1).over);
+  ASSERT_EQ(good.containers.size(), 3u);
+  EXPECT_FALSE(good.containers[0].finished || bad.containers[0].finished) << "a crash loop may end well each time";
+  EXPECT_TRUE(good.containers[1].finished);
+  EXPECT_FALSE(bad.containers[1].finished) << "a failed init container is tried again";
+  EXPECT_TRUE(good.containers[2].finished && bad.containers[2].finished);
+}
+
 TEST(Pod, BadOnesAreSentencesOrSkipped) {
   EXPECT_FALSE(parse_pod("nonsense"));
   EXPECT_FALSE(parse_pod("[]"));

@@ -48,6 +48,8 @@ TEST(PodProto, ReadsWhatJsonWouldHave) {
   auto& debug = *from.mutable_status()->add_ephemeral_container_statuses();
   debug.set_name("debug");
   debug.set_container_id("cri-o://" + kIdC);
+  debug.mutable_state()->mutable_terminated()->set_exit_code(1);
+  from.mutable_status()->set_phase("Failed");
 
   const auto read = parse_pod_proto(from.SerializeAsString());
   ASSERT_TRUE(read);
@@ -58,7 +60,8 @@ TEST(PodProto, ReadsWhatJsonWouldHave) {
   ASSERT_EQ(read->containers.size(), 3U);
   EXPECT_EQ(read->containers[0], (PodContainer{"web", "", kIdA, kIdB, ContainerType::Regular, 2}));
   EXPECT_EQ(read->containers[1], (PodContainer{"prepare", "", "", "", ContainerType::Init, 0}));
-  EXPECT_EQ(read->containers[2], (PodContainer{"debug", "", kIdC, "", ContainerType::Ephemeral, 0}));
+  EXPECT_EQ(read->containers[2], (PodContainer{"debug", "", kIdC, "", ContainerType::Ephemeral, 0, true}));
+  EXPECT_TRUE(read->over);
   EXPECT_EQ(uid_of_pod_proto(from.SerializeAsString()), "u1");
 }
 
@@ -67,10 +70,16 @@ TEST(PodProto, FieldNumbers) {
   const std::string bytes = std::string("\x0a\x0b") + "\x0a\x01n" + "\x1a\x02ns" +
                             "\x2a\x02u1" +                                                    // name, namespace, uid
                             "\x12\x0d" + "\x12\x05\x0a\x03web" + "\x52\x02n1" + "\x18\x01" +  // containers, nodeName
-                            "\x1a\x0e" + "\x42\x0c\x0a\x03web" + "\x42\x05x://y";             // containerStatuses
+                            "\x1a\x1c" + "\x0a\x06" + "Failed" +                             // phase
+                            "\x42\x12\x0a\x03web" + "\x12\x04\x1a\x02\x08\x07" +            // containerStatuses, state
+                            "\x42\x05x://y";
   const auto read = parse_pod_proto(bytes);
   ASSERT_TRUE(read) << read.error().message();
   EXPECT_EQ(read->name + "/" + read->namespace_name + "/" + read->uid + "/" + read->node_name, "n/ns/u1/n1");
+  EXPECT_TRUE(read->over);
+  kubernetes::Pod raw;
+  ASSERT_TRUE(raw.ParseFromString(bytes));
+  EXPECT_EQ(raw.status().container_statuses(0).state().terminated().exit_code(), 7);
   ASSERT_EQ(read->containers.size(), 1U);
   EXPECT_EQ(read->containers[0].name + "=" + read->containers[0].id, "web=y");
 }

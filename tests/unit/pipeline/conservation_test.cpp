@@ -35,9 +35,9 @@ class Receiver {
   void take(uint64_t resource, const Point& point) {
     if (point.metric->instrument == Instrument::Gauge || point.metric->instrument == Instrument::UpDownCounter) return;
     Last& last = series_[{resource, point.metric, text(*point.attributes)}];
-    ASSERT_GE(point.time_ns, last.time) << point.metric->name << " goes back in time";
+    ASSERT_GT(point.time_ns, last.time) << point.metric->name << " goes back in time, or stands still";
     if (point.no_recorded_value) {
-      last = {};
+      last.time = point.time_ns;
       return;
     }
     const uint64_t value = point.metric->instrument == Instrument::Histogram ? point.count
@@ -45,9 +45,13 @@ class Receiver {
                                                    : static_cast<uint64_t>(point.real * 1e9 + 0.5);
     if (point.start_ns == last.start) {
       ASSERT_GE(value, last.value) << point.metric->name << " fell";
+      if (point.begins) {
+        ASSERT_EQ(value, last.value) << point.metric->name << " came back with something else";
+      }
       total_ += value - last.value;
     } else {
-      ASSERT_GE(point.start_ns, last.time) << point.metric->name << " {" << text(*point.attributes) << "} of Resource "
+      ASSERT_TRUE(!point.begins || value == 0);
+      ASSERT_GE(point.start_ns, last.time + (last.time ? 1 : 0)) << point.metric->name << " {" << text(*point.attributes) << "} of Resource "
                                            << resource << " started before its last point; its last start was "
                                            << last.start << " and value " << last.value << ", now " << value;
       total_ += value;
@@ -67,7 +71,9 @@ class Chaos {
                 .max_series = 400,
                 .unattributed_series = 30,
                 .max_pending_slots = 4,
-                .pending_collections = 2}) {}
+                .pending_collections = 2,
+                // Whether a container may come back changes behind the snapshots.
+                .may_return = [this](const Subject&, StreamScope) { return pick(3) > 0; }}) {}
 
   void run(int steps) {
     for (int step = 0; step < steps; ++step) {
@@ -107,7 +113,7 @@ class Chaos {
 
   Decision any_decision() {
     static constexpr Level kLevels[] = {Level::Minimal, Level::Standard, Level::Standard, Level::Detailed};
-    static constexpr Granularity kGranularities[] = {Granularity::Container, Granularity::Container, Granularity::Pod,
+    static constexpr Granularity kGranularities[] = {Granularity::Container, Granularity::Workload, Granularity::Pod,
                                                      Granularity::Process};
     Decision decision = World::decision(kLevels[pick(4)], pick(2) ? 1000 : 5000);
     decision.granularity = kGranularities[pick(4)];
@@ -120,6 +126,7 @@ class Chaos {
   Subject any_container() {
     Subject subject = World::container(++cgroup_, "c" + std::to_string(pick(3)), pick(2) ? world_.now.boot_ns : 0);
     subject.pod_uid = "uid" + std::to_string(pick(2));
+    if (pick(2)) subject.owners = {{"Job", "job"}};
     subject.pod_labels["team"] = pick(2) ? "red" : "blue";
     return subject;
   }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "tests/unit/pipeline/support.h"
 
@@ -53,12 +54,16 @@ TEST(Resource, OfAContainerInKubernetes) {
   Decision decision = World::decision();
   decision.pod_labels = {"team", "absent", "empty"};
   decision.pod_annotations = {"note"};
-  const Resource resource = ResourceRules(options()).of(subject, decision, false);
+  const Resource resource = ResourceRules(options()).of(subject, decision, StreamScope::Container);
+  const std::string instance = attribute(resource, "service.instance.id");
   EXPECT_EQ(text(resource.attributes),
             "k8s.cluster.name=prod k8s.container.name=app k8s.deployment.name=web k8s.namespace.name=shop "
             "k8s.node.name=node1 k8s.pod.annotation.note=hello k8s.pod.label.empty= k8s.pod.label.team=red "
-            "k8s.pod.name=web k8s.pod.uid=uid1 k8s.replicaset.name=web-7f service.instance.id=shop.web.app "
-            "service.name=sonde sonde.workload.kind=Deployment sonde.workload.name=web");
+            "k8s.pod.name=web k8s.pod.uid=uid1 k8s.replicaset.name=web-7f service.instance.id=" +
+                instance + " service.name=sonde sonde.workload.kind=Deployment sonde.workload.name=web");
+  ASSERT_EQ(instance.size(), std::string("shop.web.app.").size() + 8);
+  EXPECT_TRUE(instance.starts_with("shop.web.app."));
+  EXPECT_EQ(instance.find_first_not_of("0123456789abcdef", std::string("shop.web.app.").size()), std::string::npos);
   EXPECT_EQ(text(resource.promoted),
             "k8s.cluster.name=prod k8s.container.name=app k8s.namespace.name=shop k8s.node.name=node1 "
             "k8s.pod.annotation.note=hello k8s.pod.label.empty= k8s.pod.label.team=red k8s.pod.name=web "
@@ -68,9 +73,9 @@ TEST(Resource, OfAContainerInKubernetes) {
 TEST(Resource, TheWorkloadIsTheTopmostOwnerOfWhateverKind) {
   Subject subject = World::container(50);
   const ResourceRules rules(options());
-  EXPECT_EQ(attribute(rules.of(subject, World::decision(), false), "sonde.workload.kind"), "(none)");
+  EXPECT_EQ(attribute(rules.of(subject, World::decision(), StreamScope::Container), "sonde.workload.kind"), "(none)");
   subject.owners = {{"ReplicaSet", "web-7f"}, {"Rollout", "web"}};
-  const Resource resource = rules.of(subject, World::decision(), false);
+  const Resource resource = rules.of(subject, World::decision(), StreamScope::Container);
   EXPECT_EQ(attribute(resource, "sonde.workload.kind"), "Rollout");
   EXPECT_EQ(attribute(resource, "sonde.workload.name"), "web");
   EXPECT_EQ(attribute(resource, "k8s.rollout.name"), "(none)") << "not in the conventions";
@@ -89,23 +94,54 @@ TEST(Resource, WhatChangesUnderTheSameIdentityIsOptIn) {
   subject.restart_count = 3;
   ResourceOptions more = options();
   more.container_id = more.image = more.restart_count = true;
-  const Resource resource = ResourceRules(more).of(subject, World::decision(), false);
+  const Resource resource = ResourceRules(more).of(subject, World::decision(), StreamScope::Container);
   EXPECT_EQ(attribute(resource, "container.id"), "id50");
-  EXPECT_EQ(attribute(resource, "service.instance.id"), "shop.web.app.id50");
+  const Resource plain = ResourceRules(options()).of(subject, World::decision(), StreamScope::Container);
+  EXPECT_NE(attribute(resource, "service.instance.id"), attribute(plain, "service.instance.id"));
   EXPECT_EQ(attribute(resource, "container.image.name"), "nginx:1");
   EXPECT_NE(text(resource.attributes).find("k8s.container.restart_count=3"), std::string::npos);
+}
+
+// One service.instance.id stands for one Resource, for ever: also after a restart of the agent, in another version of it.
+TEST(Resource, TheIdFollowsWhateverMayChange) {
+  Subject subject = World::container(50);
+  subject.pod_labels["team"] = "red";
+  Decision decision = World::decision();
+  decision.pod_labels = {"team"};
+  const auto id_of = [&](const Subject& of) {
+    return attribute(ResourceRules(options()).of(of, decision, StreamScope::Container), "service.instance.id");
+  };
+  const std::string red = id_of(subject);
+  EXPECT_EQ(red, "shop.web.app.1cbd7ff4");
+  std::set<std::string> ids{red};
+  Subject other = subject;
+  other.pod_labels["team"] = "blue";
+  ids.insert(id_of(other));
+  other = subject;
+  other.pod_uid = "uid2";
+  ids.insert(id_of(other));
+  other = subject;
+  other.owners = {{"StatefulSet", "web"}};
+  ids.insert(id_of(other));
+  EXPECT_EQ(ids.size(), 4u);
+  other = subject;
+  other.pod_labels["pod-template-hash"] = "not chosen";
+  other.container_id = "another life";
+  other.restart_count = 7;
+  other.cgroup_id = 99;
+  EXPECT_EQ(id_of(other), red);
 }
 
 TEST(Resource, OutsideKubernetes) {
   const ResourceRules rules{ResourceOptions{.host_name = "host1"}};
   Subject subject;
   subject.cgroup_path = "/system.slice/sshd.service";
-  EXPECT_EQ(text(rules.of(subject, World::decision(), false).attributes),
+  EXPECT_EQ(text(rules.of(subject, World::decision(), StreamScope::Container).attributes),
             "host.name=host1 service.instance.id=host1:/system.slice/sshd.service service.name=sonde "
             "sonde.cgroup.path=/system.slice/sshd.service");
   subject.container_id = std::string(64, 'a');
   subject.pod_uid = "uid1";
-  const Resource container = rules.of(subject, World::decision(), false);
+  const Resource container = rules.of(subject, World::decision(), StreamScope::Container);
   EXPECT_EQ(attribute(container, "container.id"), subject.container_id);
   EXPECT_EQ(attribute(container, "k8s.pod.uid"), "uid1");
   EXPECT_EQ(attribute(container, "sonde.cgroup.path"), "(none)");
@@ -118,7 +154,7 @@ TEST(Resource, ExtraAttributesNeverMakeAllContainersOne) {
   add_attribute(more.extra, "deployment.environment.name", std::string("prod"));
   add_attribute(more.extra, "k8s.pod.name", std::string("forged"));
   const ResourceRules rules(more);
-  const Resource container = rules.of(World::container(50), World::decision(), false);
+  const Resource container = rules.of(World::container(50), World::decision(), StreamScope::Container);
   EXPECT_EQ(attribute(container, "service.name"), "sonde");
   EXPECT_EQ(attribute(container, "deployment.environment.name"), "prod");
   EXPECT_EQ(attribute(container, "k8s.pod.name"), "web");
@@ -134,7 +170,7 @@ TEST(Resource, HostileNamesAreTamed) {
   subject.pod_labels["team"] = std::string(1 << 20, 'x');
   Decision decision = World::decision();
   decision.pod_labels = {"team"};
-  const Resource resource = ResourceRules(options()).of(subject, decision, false);
+  const Resource resource = ResourceRules(options()).of(subject, decision, StreamScope::Container);
   EXPECT_EQ(attribute(resource, "k8s.pod.name"), "a\xEF\xBF\xBD\n");
   EXPECT_EQ(attribute(resource, "k8s.pod.label.team").size(), kMaxValueBytes);
 }

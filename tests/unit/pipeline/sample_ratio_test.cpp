@@ -56,12 +56,10 @@ TEST(SampleRatio, HasAnEndMarkWhenTheContainerEnds) {
   world.emit_due();
   world.end(5);
   world.collect();
-  const Point* last = point(world.emit(), kRatio, "sonde.probe=test");
-  ASSERT_TRUE(last);
-  EXPECT_FALSE(last->no_recorded_value);
-  const Point* mark = point(world.emit_due(), kRatio, "sonde.probe=test");
-  ASSERT_TRUE(mark);
-  EXPECT_TRUE(mark->no_recorded_value);
+  const auto last = points(world.emit(), kRatio, "sonde.probe=test");
+  ASSERT_EQ(last.size(), 2u);
+  EXPECT_FALSE(last[0]->no_recorded_value);
+  EXPECT_TRUE(last[1]->no_recorded_value);
 }
 
 }  // namespace

@@ -90,9 +90,14 @@ class World {
 std::string text(const AttributeSet& attributes);  // a=1 b=x
 std::string attribute(const Resource& resource, const std::string& key);
 
-// Points of a metric in a batch, those with these attributes ("" all).
+// Points of a metric in a batch, those with these attributes ("" all); not what series begin with.
 std::vector<const Point*> points(const BatchPtr& batch, const std::string& metric, const std::string& attributes = "*");
 const Point* point(const BatchPtr& batch, const std::string& metric, const std::string& attributes = "");
+// What the series begins with in this batch.
+const Point* beginning(const BatchPtr& batch, const std::string& metric, const std::string& attributes = "");
+// The values among the points, and the end marks.
+std::vector<const Point*> values(const std::vector<const Point*>& points);
+std::vector<const Point*> marks(const std::vector<const Point*>& points);
 ResourcePtr resource_of(const BatchPtr& batch, const Point* point);
 
 // Structure that every batch must have: Resources cover all points, metrics stand together, attributes are sorted.

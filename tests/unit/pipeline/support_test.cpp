@@ -178,7 +178,7 @@ std::vector<const Point*> points(const BatchPtr& batch, const std::string& metri
   std::vector<const Point*> found;
   if (!batch) return found;
   for (const Point& point : batch->points) {
-    if (point.metric->name == metric && (attributes == "*" || text(*point.attributes) == attributes)) {
+    if (!point.begins && point.metric->name == metric && (attributes == "*" || text(*point.attributes) == attributes)) {
       found.push_back(&point);
     }
   }
@@ -189,6 +189,26 @@ const Point* point(const BatchPtr& batch, const std::string& metric, const std::
   const auto found = points(batch, metric, attributes);
   EXPECT_LE(found.size(), 1u) << metric << " {" << attributes << "} is there more than once";
   return found.empty() ? nullptr : found.front();
+}
+
+const Point* beginning(const BatchPtr& batch, const std::string& metric, const std::string& attributes) {
+  if (!batch) return nullptr;
+  const auto found = std::ranges::find_if(batch->points, [&](const Point& point) {
+    return point.begins && point.metric->name == metric && text(*point.attributes) == attributes;
+  });
+  return found == batch->points.end() ? nullptr : &*found;
+}
+
+std::vector<const Point*> values(const std::vector<const Point*>& points) {
+  std::vector<const Point*> found;
+  std::ranges::copy_if(points, std::back_inserter(found), [](const Point* each) { return !each->no_recorded_value; });
+  return found;
+}
+
+std::vector<const Point*> marks(const std::vector<const Point*>& points) {
+  std::vector<const Point*> found;
+  std::ranges::copy_if(points, std::back_inserter(found), [](const Point* each) { return each->no_recorded_value; });
+  return found;
 }
 
 ResourcePtr resource_of(const BatchPtr& batch, const Point* point) {
@@ -214,6 +234,11 @@ void check_structure(const Batch& batch) {
         metric = point.metric;
         ASSERT_TRUE(seen.insert(metric).second) << metric->name << " stands in two places";
         series.clear();
+      }
+      const Point* after = i + 1 < next ? &batch.points[i + 1] : nullptr;
+      if (point.begins && after && after->metric == metric && after->attributes == point.attributes) {
+        ASSERT_LE(point.time_ns + kPointStep, after->time_ns) << metric->name;
+        continue;
       }
       ASSERT_TRUE(series.insert(text(*point.attributes)).second) << metric->name << " " << text(*point.attributes);
       ASSERT_TRUE(std::ranges::is_sorted(*point.attributes, {}, &Attribute::key));

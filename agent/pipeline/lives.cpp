@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes of a stream's series when a life of its container ends, when it is parked and when it comes back.
+#include <algorithm>
+
+#include "agent/pipeline/aggregator_impl.h"
+
+namespace sonde {
+
+// Nothing is open or connected in a container that has ended. Whatever else counts into the stream says its own values in
+// this same collection.
+void Aggregator::Impl::end_life(Group& group) {
+  for (Accumulator& series : group.series()) {
+    const CatalogSeries& info = catalog_[series.ordinal];
+    if (!is_state(*info.metric, info.source) || info.metric->instrument == Instrument::Gauge) continue;
+    series.value = 0;
+    series.stamp = 0;
+  }
+}
+
+// A gauge has nothing to say of a container that does not run.
+void Aggregator::Impl::end_gauges() {
+  for (auto& stream : table_.streams()) {
+    if (stream->live || stream->state != StreamState::Live) continue;
+    for (Accumulator& series : stream->own().series()) {
+      const bool gauge = catalog_[series.ordinal].metric->instrument == Instrument::Gauge;
+      if (gauge && series.state == SeriesState::Live) series.state = SeriesState::Ending;
+    }
+  }
+}
+
+void Aggregator::Impl::merge(Stream& into, Stream& from) {
+  for (std::size_t i = 1; i < from.groups.size(); ++i) {
+    const std::size_t moved = from.groups[i]->series().size();
+    into.groups.push_back(std::move(from.groups[i]));
+    into.series += moved;
+    from.series -= moved;
+  }
+  from.groups.resize(1);
+  for (const Accumulator& series : from.own().series()) {
+    Accumulator* target = into.own().find_key(series.key);
+    if (!target) target = &create(into, into.own(), {series.ordinal, series.key, series.attributes});
+    const CatalogSeries& info = catalog_[series.ordinal];
+    if (!is_state(*info.metric, info.source)) target->add(series);
+  }
+}
+
+// Series that were ended and are asked for again go on with their old totals. Those are said before anything is added:
+// what came meanwhile is then seen as an increase, and it is the whole of it.
+void Aggregator::Impl::say_returning(Now now) {
+  const auto returns = [](const auto& stream) { return stream->returns; };
+  if (!node_.returns && std::ranges::none_of(table_.streams(), returns)) return;
+  if (!early_) early_ = batches_.take(0, 0, 0);
+  BatchWriter writer(catalog_, *early_, now);
+  for (auto& stream : table_.streams()) {
+    if (stream->returns) say_returning(writer, *stream);
+  }
+  if (node_.returns) say_returning(writer, node_);
+}
+
+void Aggregator::Impl::say_returning(BatchWriter& writer, Stream& stream) {
+  writer.begin(stream.resource);
+  const std::size_t returned = writer.write_returning(stream);
+  writer.end();
+  stream.returns = false;
+  stream.series += returned;
+  series_ += returned;
+  parked_ -= returned;
+}
+
+// Its series have had their end marks. Of a process nothing is kept: it goes on from zero, with a later start.
+void Aggregator::Impl::park(Stream& stream) {
+  leave_books(stream);
+  stream.groups.resize(1);
+  stream.series = 0;
+  stream.own().erase_if([&](const Accumulator& series) {
+    return is_state(*catalog_[series.ordinal].metric, catalog_[series.ordinal].source);
+  });
+  for (Accumulator& series : stream.own().series()) series.state = SeriesState::Parked;
+  parked_ += stream.own().series().size();
+}
+
+void Aggregator::Impl::leave_books(Stream& stream) {
+  series_ -= stream.series;
+  for (const auto& group : stream.groups) {
+    parked_ -= static_cast<std::size_t>(std::ranges::count(group->series(), SeriesState::Parked, &Accumulator::state));
+  }
+}
+
+void Aggregator::Impl::start_anew(Now now) {
+  const auto reset = [&](Stream& stream) {
+    stream.start_ns = now.real_ns;
+    for (auto& group : stream.groups) {
+      if (group->start_ns) group->start_ns = now.real_ns;
+      for (Accumulator& series : group->series()) {
+        if (is_state(*catalog_[series.ordinal].metric, catalog_[series.ordinal].source)) continue;
+        series.value = 0;
+        if (series.histogram) *series.histogram = {};
+      }
+    }
+  };
+  for (auto& stream : table_.streams()) reset(*stream);
+  reset(node_);
+  reset(unattributed_);
+  pending_.clear();
+}
+
+}  // namespace sonde
