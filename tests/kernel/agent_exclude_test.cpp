@@ -68,10 +68,10 @@ TEST_F(AgentExcludeTest, AnExcludeWithoutSelectorsLeavesNoProgram) {
   const Held before = held();
   ASSERT_GT(before.links, 3);
   ASSERT_GT(still_in_the_kernel(before.programs), 3U);
-  policy("off", "mode: Exclude");
+  policy("nothing", "mode: Exclude");
   EXPECT_TRUE(await_promised([] { return held().links == 0; }, 2)) << held().links;
   EXPECT_TRUE(await([&] { return left(); }));
-  EXPECT_EQ(agent().excluded_by(), "off");
+  EXPECT_EQ(agent().excluded_by(), "nothing");
   stop();
   EXPECT_TRUE(await([&] { return still_in_the_kernel(before.programs) == 0; }));
   EXPECT_EQ(fallen(), std::vector<std::string>());
@@ -79,7 +79,7 @@ TEST_F(AgentExcludeTest, AnExcludeWithoutSelectorsLeavesNoProgram) {
 
 TEST_F(AgentExcludeTest, WhereEverythingIsExcludedNothingIsLoaded) {
   policy("mine", "preset: Standard");
-  policy("off", "mode: Exclude");
+  policy("nothing", "mode: Exclude");
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_TRUE(await([&] { return left(); }));
   EXPECT_EQ(held().links, 0);
@@ -89,7 +89,7 @@ TEST_F(AgentExcludeTest, WhereEverythingIsExcludedNothingIsLoaded) {
 TEST_F(AgentExcludeTest, AnExcludeThatSelectsSomeLeavesTheOthers) {
   const Cgroup& box = cgroup("box");
   policy("mine", io_of(box.path()));
-  policy("off", "mode: Exclude\n  cgroups: [/nobody]");
+  policy("nothing", "mode: Exclude\n  cgroups: [/nobody]");
   ASSERT_NO_FATAL_FAILURE(start());
   box.run([] { read_bytes(4096); });
   EXPECT_TRUE(await([&] { return bytes_read(box) == 4096; }));
@@ -101,10 +101,10 @@ TEST_F(AgentExcludeTest, OneProbeIsDetachedEverywhereAndTheOthersMeasure) {
   policy("mine", "cgroups: ['" + box.path() + "']\n  preset: None\n  probes: [{name: io}, {name: process}]");
   ASSERT_NO_FATAL_FAILURE(start());
   ASSERT_TRUE(await([&] { return !attached_of("io").empty() && !attached_of("process").empty(); })) << status();
-  policy("off", "mode: Exclude\n  probes: [{name: io}]");
+  policy("nothing", "mode: Exclude\n  probes: [{name: io}]");
   EXPECT_TRUE(await_promised([&] { return attached_of("io").empty(); }, 2)) << status();
   EXPECT_FALSE(attached_of("process").empty());
-  remove_policy("off");
+  remove_policy("nothing");
   EXPECT_TRUE(await([&] { return !attached_of("io").empty(); }));
 }
 

@@ -115,12 +115,12 @@ TEST(Idle, LooksAtOnceWhenHurried) {
 TEST(Idle, WaitsWhileAPolicyExcludesEverythingAndIsReady) {
   std::string directory = "/tmp/sonde-idle-XXXXXX";
   ASSERT_TRUE(mkdtemp(directory.data()));
-  const std::string file = directory + "/off.yaml";
-  std::ofstream(file) << "apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: off}\n"
+  const std::string file = directory + "/nothing.yaml";
+  std::ofstream(file) << "apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: nothing}\n"
                          "spec: {mode: Exclude}\n";
   IdleOptions options = idle_options([](const Config&) -> std::optional<Obstacle> { return {}; });
   options.config.policies = directory;
-  options.obstacle = exclusion("off");
+  options.obstacle = exclusion("nothing");
   options.look_every_ns = 1'000'000;  // looking again and again finds the same
   auto idle = Idle::start(std::move(options));
   ASSERT_TRUE(idle) << idle.error().message();
@@ -131,7 +131,7 @@ TEST(Idle, WaitsWhileAPolicyExcludesEverythingAndIsReady) {
   for (const Json& module : status["modules"]) EXPECT_EQ(module["health"], "disabled") << module;
   for (const Json& policy : status["policies"]) {
     EXPECT_EQ(policy["failures"], Json::array());
-    EXPECT_EQ(policy["conditions"], policy["name"] == "off" ? Json::array() : Json::array({"Overridden"}));
+    EXPECT_EQ(policy["conditions"], policy["name"] == "nothing" ? Json::array() : Json::array({"Overridden"}));
   }
   std::remove(file.c_str());
   loop.join();
