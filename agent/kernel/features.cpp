@@ -40,6 +40,21 @@ bool fentry_works(const btf* kernel) {
   return static_cast<bool>(link);
 }
 
+// Programs that user space runs may sleep, and for long such programs were refused some kinds of maps.
+bool sleepable_programs_take_queues() {
+  const Fd queue(bpf_map_create(BPF_MAP_TYPE_QUEUE, "sonde_probe", 0, sizeof(uint32_t), 1, nullptr));
+  if (!queue) return false;
+  const bpf_insn code[] = {
+      {.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD, .off = 0, .imm = queue.get()},
+      {.code = 0, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+      kReturnZero[0],
+      kReturnZero[1],
+  };
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.prog_flags = BPF_F_SLEEPABLE;
+  return static_cast<bool>(Fd(bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "sonde_probe", "GPL", code, 4, &options)));
+}
+
 std::string first_line(const char* path) {
   std::ifstream file(path);
   std::string line;
@@ -100,6 +115,7 @@ Result<Features> probe_features() {
   features.fentry = fentry_works(kernel.get());
   features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
   features.preemptible = may_preempt();
+  features.sleepable_queues = sleepable_programs_take_queues();
   features.first_pid_namespace = in_first_pid_namespace();
   features.has_function = [](std::string_view name) { return has_type(std::string(name), BTF_KIND_FUNC); };
   features.has_tracepoint = [](std::string_view name) {

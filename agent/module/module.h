@@ -25,6 +25,7 @@ struct Features {
   bool kprobe = false;
   bool preemptible = false;                              // preempt=full or unknown: fentry and fexit would skip events
   bool read_only_cast = false;                           // bpf_rdonly_cast exists
+  bool sleepable_queues = false;                         // programs that may sleep can use queues
   bool first_pid_namespace = true;                       // iter/task and its kind show the whole machine
   std::function<bool(std::string_view)> has_function;    // kernel function in BTF
   std::function<bool(std::string_view)> has_tracepoint;  // BTF tracepoint (btf_trace_<name>)

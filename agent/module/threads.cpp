@@ -83,7 +83,8 @@ class Lister {
 }  // namespace
 
 bool walks_by_kernel(const Features& features) {
-  return features.has_function("bpf_iter_task_new") && features.has_function("bpf_rcu_read_lock");
+  return features.sleepable_queues && features.has_function("bpf_iter_task_new") &&
+         features.has_function("bpf_rcu_read_lock");
 }
 
 bool walks_by_list(const Features& features) {

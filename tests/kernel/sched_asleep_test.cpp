@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "agent/module/threads.h"
 #include "tests/kernel/support/pod.h"
 #include "tests/kernel/support/thread_time_test.h"
 
@@ -26,7 +27,7 @@ class AsleepTest : public ThreadTimeTest, public ::testing::WithParamInterface<W
   }
   bool blind() {
     const auto& features = engine().features();
-    return Pod::wanted() && !features.has_function("bpf_iter_task_new") && !features.has_function("bpf_task_from_pid");
+    return Pod::wanted() && !walks_by_kernel(features) && !walks_by_list(features);
   }
   ModuleReport report() { return engine().modules()[module_id("sched")]; }
 };

@@ -68,6 +68,8 @@ static void report(const char *verdict, const char *object, const char *program,
 		failed++;
 }
 
+static bool has_function(const char *name) { return btf__find_by_name_kind(vmlinux, name, BTF_KIND_FUNC) >= 0; }
+
 // The hook that this kernel lacks, or null: only programs that name theirs in BTF can be asked beforehand.
 static const char *missing_hook(const struct bpf_program *program)
 {
@@ -76,6 +78,8 @@ static const char *missing_hook(const struct bpf_program *program)
 	const char *slash = strchr(section, '/');
 	enum bpf_attach_type type = bpf_program__expected_attach_type(program);
 
+	if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) /* ours go through all tasks */
+		return has_function("bpf_iter_task_new") ? NULL : "bpf_iter_task_new";
 	if (!slash || bpf_program__type(program) != BPF_PROG_TYPE_TRACING)
 		return NULL;
 	if (type == BPF_TRACE_RAW_TP) {
@@ -136,8 +140,6 @@ static bool set_constant(struct bpf_object *object, const char *name, bool value
 	}
 	return false;
 }
-
-static bool has_function(const char *name) { return btf__find_by_name_kind(vmlinux, name, BTF_KIND_FUNC) >= 0; }
 
 // Ring buffers need a page; all other maps whose size the agent sets are good with one entry.
 static void set_sizes(struct bpf_object *object)
