@@ -14,6 +14,8 @@
 #include <string>
 #include <utility>
 
+#include "agent/base/clock.h"
+
 namespace sonde {
 namespace {
 
@@ -77,6 +79,7 @@ int CpuEvents::attach_to(int cpu) {
   on.link.reset(bpf_program__attach_perf_event(program_, fd.get()));
   if (!on.link) return errno;
   fd.release();  // it is the link's now
+  on.asked_ns = monotonic_ns();
   cpus_[cpu] = std::move(on);
   return 0;
 }
@@ -95,11 +98,17 @@ Result<CpuEvents> CpuEvents::attach(const bpf_program* program, const PerfEvent&
   return Error::system("cannot open the perf event on each CPU", error ? error : ENODEV);
 }
 
-// The time for which it has been enabled stands still once its CPU has gone, also after that is back.
+// The time for which it has been enabled stands still once its CPU has gone, also after that is back. So it has to have risen by
+// what has passed since it was read the last time, but for what two clocks may differ by.
 bool CpuEvents::runs(OnCpu& on) {
+  constexpr uint64_t kClocksDiffer =
+      20'000'000;                 // ns: without a stable TSC the scheduler's clock is good to some ticks
   std::array<uint64_t, 2> now{};  // value, time enabled
+  const uint64_t begin = monotonic_ns();
   if (read(on.event.get(), now.data(), sizeof(now)) != static_cast<ssize_t>(sizeof(now))) return false;
-  return now[1] != std::exchange(on.enabled, now[1]);
+  const uint64_t rose = now[1] - std::exchange(on.enabled, now[1]);
+  const uint64_t passed = begin - std::exchange(on.asked_ns, monotonic_ns());  // at least
+  return rose + passed / 1000 + kClocksDiffer >= passed;
 }
 
 std::size_t CpuEvents::follow() {

@@ -43,8 +43,9 @@ class CpuEvents {
   };
   struct OnCpu {
     std::unique_ptr<bpf_link, DestroyLink> link;
-    Fd event;              // the same one, to ask it
-    uint64_t enabled = 0;  // ns, when it was asked the last time
+    Fd event;               // the same one, to ask it
+    uint64_t enabled = 0;   // ns, when it was asked the last time
+    uint64_t asked_ns = 0;  // CLOCK_MONOTONIC
   };
   // 0, ENODEV where the CPU is offline, or another errno.
   int attach_to(int cpu);

@@ -91,9 +91,12 @@ sonde_slow int last_faults(struct task_struct *task)
 	return state && state->generation == globals->generation ? charge_faults(task, state) : 0;
 }
 
+/* Threads of which nobody asks it get no storage for it. One that has some may have been asked before. */
 sonde_slow int look_at_faults(struct task_struct *task)
 {
 	if (!task || !task->pid)
+		return 0;
+	if (!sonde_may_ask(&memory_answers, task, MEMORY_FAULTS) && !bpf_task_storage_get(&sonde_tasks, task, 0, 0))
 		return 0;
 	return task->exit_state ? last_faults(task) : charge_faults(task, sonde_task_of(task));
 }
@@ -103,9 +106,12 @@ SONDE_WALK(memory, memory_walk, look_at_faults)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(memory_fault_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct sonde_task *state = sonde_task_of(child);
+	struct sonde_task *state;
 
-	if (state && memory_epoch)
+	if (!memory_epoch || !sonde_may_ask(&memory_answers, child, MEMORY_FAULTS))
+		return 0;
+	state = sonde_task_of(child);
+	if (state)
 		begin_faults(state, 0);
 	return 0;
 }
@@ -130,10 +136,12 @@ sonde_slow int leave_with_faults(struct task_struct *task)
 
 	if (!task)
 		return 0;
-	state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
-	if (!state || state->faults_epoch != memory_epoch)
+	state = bpf_task_storage_get(&sonde_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!state) {
+		sonde_lose(SONDE_LOSS_TASK_STORAGE, 1);
 		return 0;
-	charge_faults(task, state);
+	}
+	charge_faults(task, state); /* or notes how it stands, if nobody has seen it yet */
 	state->faults_owner |= FAULTS_ANY_SLOT | MEMORY_FAULTS << 24;
 	return 0;
 }
