@@ -19,8 +19,8 @@ using ExplicitCounts = std::array<uint64_t, kExplicitBounds.size() + 1>;
 
 // The explicit bucket that holds all of the exponential bucket `index` of scale 2, (2^(index/4), 2^((index+1)/4)].
 constexpr std::size_t explicit_bucket(int32_t index) {
-  constexpr int32_t kFirst = -18;   // exponent of the lowest bound
-  constexpr int32_t kLastOfAll = 4;  // up to here each power of two is a bound
+  constexpr int32_t kFirst = -18;                                         // exponent of the lowest bound
+  constexpr int32_t kLastOfAll = 4;                                       // up to here each power of two is a bound
   const int32_t upper = index + 1;                                        // in quarters of an octave
   const int32_t exponent = upper >= 0 ? (upper + 3) / 4 : -(-upper / 4);  // ceil
   if (exponent <= kFirst) return 0;

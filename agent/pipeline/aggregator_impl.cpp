@@ -277,8 +277,8 @@ void Aggregator::Impl::start_from_zero(Stream& stream) {
 }
 
 void Aggregator::Impl::publish_stats() {
-  stats_.streams = static_cast<uint64_t>(std::ranges::count_if(
-      table_.streams(), [](const auto& stream) { return stream->state != StreamState::Parked; }));
+  stats_.streams = static_cast<uint64_t>(
+      std::ranges::count_if(table_.streams(), [](const auto& stream) { return stream->state != StreamState::Parked; }));
   stats_.labels_held = table_.labels_held();
   stats_.labels_held_by = stats_.labels_held ? table_.held_names() : std::vector<std::string>();
   stats_.series = series_;

@@ -96,8 +96,8 @@ class Aggregator::Impl {
   std::vector<uint32_t> ended_;
   std::vector<uint32_t> flushed_;
   std::set<std::string> limited_;
-  std::size_t series_ = 0;  // that are sent
-  std::size_t parked_ = 0;  // whose totals are kept
+  std::size_t series_ = 0;        // that are sent
+  std::size_t parked_ = 0;        // whose totals are kept
   std::shared_ptr<Batch> early_;  // what series that came back begin with; sent with the next emission
   uint32_t collection_ = 0;
   std::size_t last_buckets_ = 0;

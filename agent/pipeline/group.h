@@ -26,7 +26,7 @@ enum class SeriesState : uint8_t {
 
 struct Accumulator {
   SeriesKey key = 0;
-  uint64_t value = 0;     // counter: total; histogram: sum; gauge: the bits of an int64_t; in kernel units
+  uint64_t value = 0;  // counter: total; histogram: sum; gauge: the bits of an int64_t; in kernel units
   AttributeSetPtr attributes;
   std::unique_ptr<HistogramState> histogram;
   uint32_t stamp = 0;  // gauges: collection of the value; while nobody owns it: number of samples

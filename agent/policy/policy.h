@@ -15,7 +15,7 @@
 namespace sonde {
 
 enum class Mode : uint8_t { Monitor, Exclude };
-enum class Granularity : uint8_t { Workload, Pod, Container, Process };  // rising fineness
+enum class Granularity : uint8_t { Workload, Pod, Container, Process };          // rising fineness
 enum class CleanupStrategy : uint8_t { NoCleanup, KeepRecent, ClearAfterRead };  // rising strictness
 
 // As they are written.

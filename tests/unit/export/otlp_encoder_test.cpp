@@ -271,8 +271,8 @@ TEST(OtlpEncoder, WritesExplicitHistograms) {
 // The 99th percentile of 30 ms, as a receiver works it out: it was 58 ms with bounds a factor of four apart.
 TEST(OtlpEncoder, AQuantileOfExplicitBucketsIsWithinAFactorOfTwo) {
   for (double value = 4e-6; value < 16; value *= 1.1) {
-    const auto counts = explicit_counts(static_cast<int32_t>(std::ceil(std::log2(value) * 4)) - 1,
-                                        std::array<uint64_t, 1>{1000});
+    const auto counts =
+        explicit_counts(static_cast<int32_t>(std::ceil(std::log2(value) * 4)) - 1, std::array<uint64_t, 1>{1000});
     const auto bucket = static_cast<size_t>(std::ranges::find(counts, 1000U) - counts.begin());
     ASSERT_GT(bucket, 0U);
     ASSERT_LT(bucket, kExplicitBounds.size());

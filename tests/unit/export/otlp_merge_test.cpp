@@ -101,8 +101,11 @@ TEST(BatchMerge, RestBeginsAtTheCursor) {
 
 // After an outage the newest value is enough, but without what the series began with it would say nothing.
 TEST(BatchMerge, WhatSeriesBeginWithIsKept) {
-  auto first =
-      BatchBuilder(kT1).on(resource(1, "a")).begins(kOperations, attributes(), 0, kStart + 1).sum(kOperations, attributes(), 5).build();
+  auto first = BatchBuilder(kT1)
+                   .on(resource(1, "a"))
+                   .begins(kOperations, attributes(), 0, kStart + 1)
+                   .sum(kOperations, attributes(), 5)
+                   .build();
   auto second = BatchBuilder(kT2).on(resource(1, "a")).sum(kOperations, attributes(), 6).build();
   auto merged = merge_batches(merge_batches(first, second).batch, BatchBuilder(kT3)
                                                                       .on(resource(1, "a"))
@@ -110,7 +113,8 @@ TEST(BatchMerge, WhatSeriesBeginWithIsKept) {
                                                                       .sum(kOperations, attributes(), 8)
                                                                       .build());
   EXPECT_EQ(points_of(*merged.batch),
-            (std::vector<std::string>{"a sonde.test.operations 0", "a sonde.test.operations 6", "a sonde.test.operations 8"}));
+            (std::vector<std::string>{"a sonde.test.operations 0", "a sonde.test.operations 6",
+                                      "a sonde.test.operations 8"}));
 }
 
 TEST(BatchMerge, TrimDropsTheOldestOnly) {

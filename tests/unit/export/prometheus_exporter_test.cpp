@@ -153,9 +153,9 @@ TEST(PrometheusExporter, OwnAttributeWinsOverPromotedAndCollidingKeysAreJoined) 
   batch.resource(resource).integer(
       kIo, attributes({{"a.b", "1"}, {"a_b", "2"}, {"le", "x"}, {"none", ""}, {"zone", "own"}}), 5);
   exporter.push(batch.take());
-  EXPECT_NE(
-      exporter.render({"", ""}).body.find("\nsonde_file_io_bytes_total{a_b=\"1;2\",exported_le=\"x\",zone=\"own\"} 5\n"),
-      std::string::npos)
+  EXPECT_NE(exporter.render({"", ""}).body.find(
+                "\nsonde_file_io_bytes_total{a_b=\"1;2\",exported_le=\"x\",zone=\"own\"} 5\n"),
+            std::string::npos)
       << exporter.render({"", ""}).body;
 }
 

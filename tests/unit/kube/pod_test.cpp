@@ -63,7 +63,8 @@ TEST(Pod, TellsWhatIsNotStartedAgain) {
     const std::string ended = R"("state": {"terminated": {"exitCode": )" + std::to_string(exit_code) + "}}}]";
     return *parse_pod(R"({"metadata": {"uid": "u1", "name": "n", "namespace": "s"}, "spec": {
       "containers": [{"name": "main"}], "initContainers": [{"name": "init"}], "ephemeralContainers": [{"name": "debug"}]},
-      "status": {"phase": ")" + phase + R"(", "containerStatuses": [{"name": "main", )" + ended +
+      "status": {"phase": ")" +
+                      phase + R"(", "containerStatuses": [{"name": "main", )" + ended +
                       R"(, "initContainerStatuses": [{"name": "init", )" + ended +
                       R"(, "ephemeralContainerStatuses": [{"name": "debug", )" + ended + "}}");
   };

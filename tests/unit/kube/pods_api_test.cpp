@@ -70,8 +70,8 @@ TEST(PodProto, FieldNumbers) {
   const std::string bytes = std::string("\x0a\x0b") + "\x0a\x01n" + "\x1a\x02ns" +
                             "\x2a\x02u1" +                                                    // name, namespace, uid
                             "\x12\x0d" + "\x12\x05\x0a\x03web" + "\x52\x02n1" + "\x18\x01" +  // containers, nodeName
-                            "\x1a\x1c" + "\x0a\x06" + "Failed" +                             // phase
-                            "\x42\x12\x0a\x03web" + "\x12\x04\x1a\x02\x08\x07" +            // containerStatuses, state
+                            "\x1a\x1c" + "\x0a\x06" + "Failed" +                              // phase
+                            "\x42\x12\x0a\x03web" + "\x12\x04\x1a\x02\x08\x07" +  // containerStatuses, state
                             "\x42\x05x://y";
   const auto read = parse_pod_proto(bytes);
   ASSERT_TRUE(read) << read.error().message();

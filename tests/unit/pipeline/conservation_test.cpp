@@ -51,9 +51,10 @@ class Receiver {
       total_ += value - last.value;
     } else {
       ASSERT_TRUE(!point.begins || value == 0);
-      ASSERT_GE(point.start_ns, last.time + (last.time ? 1 : 0)) << point.metric->name << " {" << text(*point.attributes) << "} of Resource "
-                                           << resource << " started before its last point; its last start was "
-                                           << last.start << " and value " << last.value << ", now " << value;
+      ASSERT_GE(point.start_ns, last.time + (last.time ? 1 : 0))
+          << point.metric->name << " {" << text(*point.attributes) << "} of Resource " << resource
+          << " started before its last point; its last start was " << last.start << " and value " << last.value
+          << ", now " << value;
       total_ += value;
     }
     last = {point.start_ns, point.time_ns, value};

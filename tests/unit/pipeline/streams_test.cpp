@@ -68,8 +68,8 @@ class LastValues {
     const uint64_t value = point.metric->instrument == Instrument::Histogram ? point.count
                            : point.metric->integer                           ? static_cast<uint64_t>(point.integer)
                                                                              : static_cast<uint64_t>(point.real);
-    const bool falls = point.metric->instrument == Instrument::Counter ||
-                       point.metric->instrument == Instrument::Histogram;
+    const bool falls =
+        point.metric->instrument == Instrument::Counter || point.metric->instrument == Instrument::Histogram;
     if (same_life && falls) {
       EXPECT_GE(value, series.value) << name << " fell while its start stayed";
     }
