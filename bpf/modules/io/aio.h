@@ -121,13 +121,17 @@ sonde_inline int io_aio_ends(uint64_t address, int64_t result, uint32_t timed)
 {
 	struct io_aio_key key = io_aio_key_of(address);
 	struct io_aio *found = bpf_map_lookup_elem(&io_aios, &key), taken;
+	uint64_t start, end;
 
 	if (!found)
 		return 0;
 	taken = *found;
 	if (bpf_map_delete_elem(&io_aios, &key))
 		return 0; /* another thread was quicker */
-	io_count_note(taken.slot, taken.flags, taken.note, timed ? taken.start : IO_NOT_TIMED, result);
+	start = timed ? taken.start : IO_NOT_TIMED;
+	end = start == IO_NOT_TIMED ? start : bpf_ktime_get_ns();
+	/* Not io_count_note(): calls must not be nested deeper than eight. */
+	io_count_second_side(taken.slot, IO_FLAGS_AND_OPERATION(taken.flags, taken.note - 1), start, end, result);
 	return 1;
 }
 
