@@ -24,7 +24,9 @@ void expect_as_in_kubernetes(const std::string& text, const nlohmann::json& json
                           : json.is_boolean() ? ScalarType::Boolean
                                               : ScalarType::Number;
   EXPECT_EQ(value.type, type) << text;
-  if (json.is_boolean()) EXPECT_EQ(value.truth, json.get<bool>()) << text;
+  if (json.is_boolean()) {
+    EXPECT_EQ(value.truth, json.get<bool>()) << text;
+  }
   const bool fits = json.is_number_integer() && (!json.is_number_unsigned() || json.get<uint64_t>() <= INT64_MAX);
   if (fits && json != INT64_MIN) {
     ASSERT_TRUE(value.integer) << text;
