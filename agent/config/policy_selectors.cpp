@@ -86,7 +86,7 @@ std::optional<LabelSelector> read_labels(MapReader& spec, std::string_view field
 
 void read_containers(MapReader& spec, Policy& policy) {
   static constexpr std::array<Words, 2> kFields{"names", "types"};
-  static constexpr std::array<Words, 3> kTypes{"Regular", "Init", "Ephemeral"};
+  static constexpr std::array<Words, 4> kTypes{"Regular", "Init", "Ephemeral", "Sidecar"};
   auto containers = spec.map("containers");
   if (!containers) return;
   containers->allow(kFields);

@@ -18,7 +18,8 @@ enum class SubjectKind : uint8_t {
   Unattributed,  // what could not be charged to anyone: slot 0
 };
 
-enum class ContainerType : uint8_t { Unknown, Regular, Init, Ephemeral, Sandbox };
+// Sidecar: an init container with restartPolicy Always, which runs as long as the pod does.
+enum class ContainerType : uint8_t { Unknown, Regular, Init, Ephemeral, Sandbox, Sidecar };
 
 struct Owner {
   std::string kind;  // Deployment, StatefulSet, DaemonSet, Job, CronJob

@@ -72,12 +72,13 @@ void add_containers(const Json& pod, const char* list, const char* statuses, Con
     PodContainer container;
     container.name = text(one, "name");
     container.image = text(one, "image");
-    container.type = type;
+    const bool stays = type == ContainerType::Init && text(one, "restartPolicy") == "Always";
+    container.type = stays ? ContainerType::Sidecar : type;
     if (const Json* status = status_of(pod, statuses, container.name)) {
       container.id = bare_id(text(*status, "containerID"));
       container.previous_id = previous_id(*status);
       container.restart_count = small_number(*status, "restartCount");
-      container.finished = has_finished(type, *status);
+      container.finished = has_finished(container.type, *status);
     }
     out.containers.push_back(std::move(container));
   }

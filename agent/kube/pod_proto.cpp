@@ -34,7 +34,8 @@ void add_container(const pb::Container& from, const Statuses& statuses, Containe
   PodContainer container;
   container.name = from.name();
   container.image = from.image();
-  container.type = type;
+  const bool stays = type == ContainerType::Init && from.restart_policy() == "Always";
+  container.type = stays ? ContainerType::Sidecar : type;
   const auto status =
       std::ranges::find(statuses, container.name, [](const pb::ContainerStatus& one) { return one.name(); });
   if (status != statuses.end()) {
@@ -42,7 +43,7 @@ void add_container(const pb::Container& from, const Statuses& statuses, Containe
     container.previous_id = bare_id(status->last_state().terminated().container_id());
     container.restart_count = std::clamp(status->restart_count(), 0, 1'000'000'000);
     const auto& state = status->state();
-    container.finished = state.has_terminated() && is_finished(type, state.terminated().exit_code());
+    container.finished = state.has_terminated() && is_finished(container.type, state.terminated().exit_code());
   }
   out.containers.push_back(std::move(container));
 }

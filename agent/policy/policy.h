@@ -80,7 +80,7 @@ struct Policy {
   std::optional<LabelSelector> namespace_selector;
   std::optional<LabelSelector> pod_selector;
   std::vector<std::string> container_names;  // also container ids (prefix of 12 or more) outside Kubernetes
-  std::vector<std::string> container_types;  // Regular, Init, Ephemeral
+  std::vector<std::string> container_types;  // Regular, Init, Ephemeral, Sidecar
   std::vector<std::string> cgroups;          // path globs (files only)
   std::vector<std::string> commands;         // comm globs (files only)
 

@@ -39,6 +39,7 @@ std::string_view type_of(const Subject& subject) {
   switch (subject.type) {
     case ContainerType::Regular: return "Regular";
     case ContainerType::Init: return "Init";
+    case ContainerType::Sidecar: return "Sidecar";
     case ContainerType::Ephemeral: return "Ephemeral";
     case ContainerType::Sandbox: return "Sandbox";
     case ContainerType::Unknown: break;

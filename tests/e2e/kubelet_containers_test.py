@@ -13,7 +13,8 @@ TRUTH = {"setup": 31, "proxy": 37, "main": 41, "debug": 43}
 PODS = {
     "every": (None, {"setup", "proxy", "main", "debug"}),
     "names": ({"names": ["main", "debug"]}, {"main", "debug"}),
-    "init": ({"types": ["Init"]}, {"setup", "proxy"}),
+    "init": ({"types": ["Init"]}, {"setup"}),
+    "sidecar": ({"types": ["Sidecar"]}, {"proxy"}),
     "regular": ({"types": ["Regular"]}, {"main"}),
     "ephemeral": ({"types": ["Ephemeral"]}, {"debug"}),
 }

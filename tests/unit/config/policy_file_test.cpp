@@ -158,7 +158,7 @@ TEST(PolicyFile, WrongSelectorsAndValues) {
        "p.yaml:5:16: spec.containers has no field 'name', did you mean 'names' (allowed: names, types)"},
       {cluster("  containers: {names: a}\n"), "p.yaml:5:23: spec.containers.names must be a list, not 'a'"},
       {cluster("  containers: {types: [Normal]}\n"),
-       "p.yaml:5:24: spec.containers.types must be Regular, Init or Ephemeral, not 'Normal'"},
+       "p.yaml:5:24: spec.containers.types must be Regular, Init, Ephemeral or Sidecar, not 'Normal'"},
       {cluster("  containers: {names: [[a]]}\n"),
        "p.yaml:5:24: spec.containers.names must be a list of texts, not of a list"},
       {cluster("  cgroups: [system.slice/a]\n"),

@@ -14,7 +14,8 @@ std::string pod_json(const std::string& metadata = "", const std::string& status
   return R"({"metadata": {"uid": "u1", "name": "web-5d9c7b-x2x", "namespace": "shop",
     "labels": {"app": "web", "pod-template-hash": "5d9c7b"}, "annotations": {"note": "n"})" +
          metadata + R"(},
-    "spec": {"nodeName": "n1", "initContainers": [{"name": "prepare", "image": "i:1"}],
+    "spec": {"nodeName": "n1", "initContainers": [{"name": "prepare", "image": "i:1"},
+               {"name": "proxy", "restartPolicy": "Always"}, {"name": "odd", "restartPolicy": "OnFailure"}],
              "containers": [{"name": "web", "image": "w:2"}, {"name": "log"}]},
     "status": {"initContainerStatuses": [{"name": "prepare", "containerID": "containerd://)" +
          kIdC + R"("}],
@@ -35,10 +36,12 @@ TEST(Pod, ReadsWhatThePathsDoNotTell) {
   EXPECT_EQ(pod->node_name, "n1");
   EXPECT_EQ(pod->labels.at("app"), "web");
   EXPECT_EQ(pod->owners, (std::vector<Owner>{{"ReplicaSet", "web-5d9c7b"}, {"Deployment", "web"}}));
-  ASSERT_EQ(pod->containers.size(), 3u);
+  ASSERT_EQ(pod->containers.size(), 5u);
   EXPECT_EQ(pod->containers[0], (PodContainer{"web", "w:2", kIdA, kIdB, ContainerType::Regular, 2}));
   EXPECT_EQ(pod->containers[1].id, "");
   EXPECT_EQ(pod->containers[2].type, ContainerType::Init);
+  EXPECT_EQ(pod->containers[3].type, ContainerType::Sidecar);
+  EXPECT_EQ(pod->containers[4].type, ContainerType::Init);
 }
 
 TEST(Pod, OwnersThatFollowFromNames) {

@@ -39,6 +39,9 @@ TEST(PodProto, ReadsWhatJsonWouldHave) {
   from.mutable_spec()->set_node_name("n1");
   from.mutable_spec()->add_containers()->set_name("web");
   from.mutable_spec()->add_init_containers()->set_name("prepare");
+  auto& proxy = *from.mutable_spec()->add_init_containers();
+  proxy.set_name("proxy");
+  proxy.set_restart_policy("Always");
   from.mutable_spec()->add_ephemeral_containers()->mutable_container()->set_name("debug");
   auto& web = *from.mutable_status()->add_container_statuses();
   web.set_name("web");
@@ -57,10 +60,11 @@ TEST(PodProto, ReadsWhatJsonWouldHave) {
   EXPECT_EQ(read->node_name, "n1");
   EXPECT_EQ(read->owners, (std::vector<Owner>{{"ReplicaSet", "web-5d9c7b"}, {"Deployment", "web"}}));
   EXPECT_TRUE(read->annotations.empty());
-  ASSERT_EQ(read->containers.size(), 3U);
+  ASSERT_EQ(read->containers.size(), 4U);
   EXPECT_EQ(read->containers[0], (PodContainer{"web", "", kIdA, kIdB, ContainerType::Regular, 2}));
   EXPECT_EQ(read->containers[1], (PodContainer{"prepare", "", "", "", ContainerType::Init, 0}));
-  EXPECT_EQ(read->containers[2], (PodContainer{"debug", "", kIdC, "", ContainerType::Ephemeral, 0, true}));
+  EXPECT_EQ(read->containers[2], (PodContainer{"proxy", "", "", "", ContainerType::Sidecar, 0}));
+  EXPECT_EQ(read->containers[3], (PodContainer{"debug", "", kIdC, "", ContainerType::Ephemeral, 0, true}));
   EXPECT_TRUE(read->over);
   EXPECT_EQ(uid_of_pod_proto(from.SerializeAsString()), "u1");
 }

@@ -111,6 +111,10 @@ TEST(Selects, ContainersByNameIdAndType) {
   EXPECT_FALSE(chosen(policy, subject));
   subject.type = ContainerType::Init;
   EXPECT_TRUE(chosen(policy, subject));
+  subject.type = ContainerType::Sidecar;
+  EXPECT_FALSE(chosen(policy, subject)) << "it runs as long as the pod does";
+  policy.container_types = {"Sidecar"};
+  EXPECT_TRUE(chosen(policy, subject));
   // A container of plain Docker is a regular one; one of a pod that is not known yet is nothing.
   policy.container_types = {"Regular"};
   subject.type = ContainerType::Unknown;
