@@ -12,8 +12,10 @@ using Json = nlohmann::ordered_json;
 // As crds/sondenodes.yaml admits.
 constexpr std::size_t kMostProbes = 16;
 constexpr std::size_t kMostConditions = 4;
-constexpr std::size_t kMostPolicies = 64;
+constexpr std::size_t kMostPolicies = 512;
 constexpr std::size_t kMostFailures = 4;  // of one policy
+constexpr std::size_t kRoomForNode = 2048;
+constexpr std::size_t kRoomForPolicy = 256;
 constexpr std::size_t kMostWord = 128;
 constexpr std::size_t kMostMessage = 256;
 
@@ -141,27 +143,34 @@ PolicyEntry policy_of(const Tree& json) {
 
 }  // namespace
 
+std::size_t room_for(std::size_t policies) {
+  return std::min(kRoomForNode + policies * kRoomForPolicy, kMostReportBytes);
+}
+
 std::string status_json(NodeReport report) {
   if (report.conditions.size() > kMostConditions) report.conditions.resize(kMostConditions);
   if (report.probes.size() > kMostProbes) report.probes.resize(kMostProbes);
   keep_policies(report, kMostPolicies);
   keep_failures(report, kMostFailures);
+  const std::size_t room = room_for(report.policies.size());
   std::string text = text_of(report);
   for (const std::size_t most : {120, 60, 0}) {
-    if (text.size() <= kMostReportBytes) return text;
+    if (text.size() <= room) return text;
     shorten_messages(report, most);
     text = text_of(report);
   }
-  if (text.size() > kMostReportBytes) {
+  if (text.size() > room) {
     keep_failures(report, 1);
     text = text_of(report);
   }
-  while (text.size() > kMostReportBytes && !report.probes.empty()) {
+  while (text.size() > room && !report.probes.empty()) {
     report.probes.pop_back();
     text = text_of(report);
   }
-  while (text.size() > kMostReportBytes && !report.policies.empty()) {
-    keep_policies(report, report.policies.size() - 1);
+  while (text.size() > room && !report.policies.empty()) {
+    const std::size_t there = report.policies.size();
+    const std::size_t too_many = (text.size() - room) * there / text.size() / 2;  // rather more than one turn
+    keep_policies(report, there - std::max<std::size_t>(too_many, 1));
     text = text_of(report);
   }
   return text;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one agent tells the cluster about its node: the status of a SondeNode (crds/sondenodes.yaml). Plain data, written by
-// the agent, read by the operator. As JSON it never has more than kMostReportBytes: etcd and a watch hold one per node.
+// What one agent tells the cluster about its node: the status of a SondeNode (crds/sondenodes.yaml). Plain data,
+// written by the agent, read by the operator. As JSON it has at most room_for() bytes: etcd and a watch hold one per
+// node.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,9 @@
 
 namespace sonde::kube {
 
-inline constexpr std::size_t kMostReportBytes = 2048;
+inline constexpr std::size_t kMostReportBytes = 64 << 10;
+// 2 KB for the node and a quarter of one for each policy, kMostReportBytes at most.
+std::size_t room_for(std::size_t policies);
 
 // A probe that lacks something or does not work here.
 struct ProbeProblem {
@@ -68,8 +71,9 @@ struct NodeReport {
   friend bool operator==(const NodeReport&, const NodeReport&) = default;
 };
 
-// The status as JSON. What does not fit goes in this order: messages, failures beyond one of a policy, probes,
-// policies (the last first, which are then counted as omitted).
+// The status as JSON. What does not fit goes in this order: messages, failures beyond one of a policy, probes. Each
+// policy has room for its state, counts, conditions and one failure, so policies themselves are left out only beyond
+// some 250 of them (the last first, which are then counted as omitted).
 std::string status_json(NodeReport report);
 
 struct NamedReport {

@@ -89,11 +89,23 @@ class Aggregation {
   }
 
   void add(std::string type, bool value, std::string reason, std::string message) {
-    Condition condition{std::move(type),   value, std::move(reason), cut(std::move(message), kMostMessage),
-                        facts_.generation, now_};
+    add(Condition{std::move(type), value, std::move(reason), cut(std::move(message), kMostMessage), facts_.generation,
+                  now_});
+  }
+
+  void add(Condition condition) {
     const Condition* before = facts_.status.find(condition.type);
-    if (before && before->value == value && !before->since.empty()) condition.since = before->since;
+    const bool same = before && before->value == condition.value && before->unknown == condition.unknown;
+    if (same && !before->since.empty()) condition.since = before->since;
     status_.conditions.push_back(std::move(condition));
+  }
+
+  // Whoever did not tell neither failed nor selects nothing.
+  void add_not_reported() {
+    Condition condition{"Ready", false, "NotReported", "", facts_.generation, now_, true};
+    condition.message = fmt::format("{} had no room to tell of all policies and not of this one: see omittedPolicies",
+                                    nodes(evidence_.without_room));
+    add(std::move(condition));
   }
 
   void add_accepted() {
@@ -102,8 +114,10 @@ class Aggregation {
   }
 
   void add_ready() {
-    const std::string ratio = fmt::format("{} of {}", status_.applied, nodes(status_.desired));
+    std::string ratio = fmt::format("{} of {}", status_.applied, nodes(status_.desired));
+    if (evidence_.without_room) ratio += fmt::format("; {} had no room to tell", nodes(evidence_.without_room));
     if (!facts_.problems.empty()) return add("Ready", false, "NotUnderstood", "see Accepted");
+    if (evidence_.without_room && status_.applied == 0 && status_.outdated == 0) return add_not_reported();
     if (status_.desired == 0) {
       if (!evidence_.patience_over && !still_ready()) return add("Ready", false, "Waiting", "no agent has told yet");
       return add("Ready", true, "NothingSelected", "no node with an agent has anything that it selects");
@@ -210,7 +224,9 @@ std::string status_patch(const PolicyStatusDocument& status) {
   Json conditions = Json::array(), failures = Json::array();
   for (const Condition& condition : status.conditions) {
     conditions.push_back({{"type", condition.type},
-                          {"status", condition.value ? "True" : "False"},
+                          {"status", condition.unknown ? "Unknown"
+                                     : condition.value ? "True"
+                                                       : "False"},
                           {"observedGeneration", condition.generation},
                           {"lastTransitionTime", condition.since},
                           {"reason", condition.reason},

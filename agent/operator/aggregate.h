@@ -22,7 +22,8 @@ struct Condition {
   std::string reason;
   std::string message;
   int64_t generation = 0;
-  std::string since;  // lastTransitionTime
+  std::string since;     // lastTransitionTime
+  bool unknown = false;  // neither True nor False; `value` is then false
   friend bool operator==(const Condition&, const Condition&) = default;
 };
 
@@ -65,8 +66,9 @@ struct Reported {
 
 // What is known about one policy.
 struct Evidence {
-  uint32_t nodes = 0;         // that have an agent and that nodeSelector selects; not used for policies of a namespace
-  uint32_t without_room = 0;  // of these, whose agents had no room to tell of all policies and do not tell of this one
+  uint32_t nodes = 0;  // that have an agent and that nodeSelector selects; not used for policies of a namespace
+  uint32_t without_room =
+      0;  // that nodeSelector selects, whose agents had no room for all policies and not for this one
   std::vector<Reported> reported;
   bool patience_over = false;  // agents have had all the time they need for this generation
 };

@@ -41,7 +41,7 @@ PolicyStatusDocument status_of(const Json& json) {
   for (const Json& one : member(json, "conditions")) {
     status.conditions.push_back({text_in(one, "type"), text_in(one, "status") == "True", text_in(one, "reason"),
                                  text_in(one, "message"), number_in<int64_t>(one, "observedGeneration"),
-                                 text_in(one, "lastTransitionTime")});
+                                 text_in(one, "lastTransitionTime"), text_in(one, "status") == "Unknown"});
   }
   for (const Json& one : member(json, "failures")) {
     status.failures.push_back({text_in(one, "nodeName"), text_in(one, "probe"), text_in(one, "reason"),

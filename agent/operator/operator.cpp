@@ -134,9 +134,9 @@ void Operator::turn() {
   const auto reports = reports_.all();
   const auto nodes = nodes_.all();
   Index index;
-  uint32_t without_room = 0;
+  std::vector<std::string> without_room;  // nodes that do not tell of all policies; hardly ever one
   for (const auto& [key, report] : reports) {
-    without_room += report->omitted_policies > 0;
+    if (report->omitted_policies > 0) without_room.push_back(key);
     for (const auto& entry : report->policies) {
       index[entry.namespace_name + "/" + entry.name].push_back({std::string_view(key).substr(1), &entry});
     }
@@ -155,7 +155,14 @@ void Operator::turn() {
       if (stopping_ || !election_.leads()) return;
       Evidence evidence;
       evidence.reported = index[key];
-      evidence.without_room = without_room;
+      for (const std::string& node : without_room) {
+        const auto labels = nodes.find(node);
+        const bool asked =
+            !facts->node_selector || (labels != nodes.end() && facts->node_selector->matches(*labels->second));
+        const bool told = std::ranges::find(evidence.reported, std::string_view(node).substr(1), &Reported::node) !=
+                          evidence.reported.end();
+        evidence.without_room += asked && !told;
+      }
       if (!facts->node_selector) {
         evidence.nodes = static_cast<uint32_t>(reports.size());
       } else {

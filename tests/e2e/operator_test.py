@@ -43,6 +43,10 @@ class Status(in_cluster.InCluster):
         cells = [row[a:b].strip() for a, b in zip(starts, starts[1:] + [None])]
         return dict(zip(header.split(), cells))
 
+    def assert_small(self, status):
+        room = 2048 + 256 * len(status.get("policies", []))
+        self.assertLessEqual(len(json.dumps(status, separators=(",", ":"))), room)
+
     def explain(self, sonde, pod):
         run = subprocess.run([agent.BINARY, "explain", "pod", pod, "-o", "json", "--address", f"127.0.0.1:{sonde.local}"],
                              capture_output=True, text=True)
@@ -61,11 +65,12 @@ class Status(in_cluster.InCluster):
         columns = self.columns("good")
         self.assertEqual({key: columns[key] for key in ("READY", "NODES", "APPLIED", "FAILED", "CONTAINERS")},
                          {"READY": "True", "NODES": "1", "APPLIED": "1", "FAILED": "0", "CONTAINERS": "1"})
+        self.assertEqual((columns["DEGRADED"], columns["FAILURE"]), ("False", ""))
         node = self.cluster.get("sondenode", NODE)
         self.assertEqual(node["status"]["kernel"], platform.release())
         self.assertTrue(node["status"]["btf"])
         self.assertEqual(node["status"]["policies"][0]["name"], "good")
-        self.assertLessEqual(len(json.dumps(node["status"], separators=(",", ":"))), 2048)
+        self.assert_small(node["status"])
         owner = node["metadata"]["ownerReferences"][0]
         self.assertEqual((owner["kind"], owner["uid"]), ("Node", self.cluster.get("node", NODE)["metadata"]["uid"]))
 
@@ -83,8 +88,9 @@ class Status(in_cluster.InCluster):
         self.assertEqual([(f["nodeName"], f["probe"], f["reason"]) for f in failures],
                          [(NODE, "function/gone", "SymbolNotFound")])
         columns = self.columns("good")
-        self.assertEqual({key: columns[key] for key in ("READY", "NODES", "APPLIED", "FAILED", "DEGRADED")},
-                         {"READY": "True", "NODES": "1", "APPLIED": "1", "FAILED": "1", "DEGRADED": "SymbolNotFound"})
+        self.assertEqual({key: columns[key] for key in ("READY", "NODES", "APPLIED", "FAILED", "DEGRADED", "FAILURE")},
+                         {"READY": "True", "NODES": "1", "APPLIED": "1", "FAILED": "1", "DEGRADED": "True",
+                          "FAILURE": "SymbolNotFound"})
         held.go()
         held.finish()
         pod.work(300)
@@ -95,6 +101,47 @@ class Status(in_cluster.InCluster):
                     if e["regarding"]["name"] == "good" and e["reason"] == "SymbolNotFound"]
         wait_for(event, 20, "an Event tells of it")
         self.assertEqual(len(event()), 1)
+
+    def test_150_policies_on_one_node(self):
+        """State, counts and reason of each of 150 policies, in one SondeNode; a name that nobody has is told with the nearest."""
+        pod = FakePod(self, "pod-a", {"app": "db"})
+        pod.tell()
+        self.start_agent()
+        self.start_operator()
+        objects = []
+        for n in range(150):
+            spec = {"preset": "Minimal", "podSelector": {"matchLabels": {"app": "db"}}}
+            if n % 3 == 0:  # not allowed in a namespace
+                spec["functions"] = [{"name": "f", "type": "Uprobe", "path": "/bin/sh", "symbol": "main", "measure": ["Calls"]}]
+            objects.append(policy(f"of-a-team-{n:03}", spec, "MonitorPolicy", "default"))
+        objects.append(policy("nothing", {"podSelector": {"matchLabels": {"app": "none"}}}, "MonitorPolicy", "default"))
+        self.cluster.apply({"apiVersion": "v1", "kind": "List", "items": objects})
+        begin = time.monotonic()
+        self.cluster.apply(policy("typing", {"probes": [{"name": "ioo"}]}))
+        self.cluster.apply(policy("erring", {"probes": [{"name": "io", "includeMetrics": ["sonde.file.oi"]}]}))
+        for name, sentence in (("typing", "there is no probe 'ioo', did you mean 'io'"),
+                               ("erring", "has no metric 'sonde.file.oi', did you mean 'sonde.file.io'")):
+            accepted = self.wait_condition(name, "Accepted", "False", 20 * machine.PATIENCE)
+            self.assertIn(sentence, accepted["message"])
+        self.result.note(f"a mistyped name is told after {time.monotonic() - begin:.1f} s")
+
+        def told():
+            policies = self.cluster.get("mpol", "-n", "default")["items"]
+            mine = {p["metadata"]["name"]: p.get("status", {}) for p in policies if p["metadata"]["name"] != "nothing"}
+            ready = [s for s in mine.values() for c in s.get("conditions", []) if c["type"] == "Ready" and c["status"] == "True"]
+            return mine if len(ready) == 150 else None
+        for name, status in wait_for(told, 180, "all are Ready").items():
+            fails = int(name[-3:]) % 3 == 0
+            conditions = {c["type"]: c for c in status["conditions"]}
+            self.assertEqual(conditions["Ready"]["reason"], "Applied", name)
+            self.assertEqual((status["desiredNodes"], status["appliedNodes"], status["failedNodes"], status["matchedContainers"]),
+                             (1, 1, int(fails), 1), name)
+            self.assertEqual(conditions["Degraded"]["reason"], "NotAllowed" if fails else "NoFailures", name)
+        node = self.cluster.get("sondenode", NODE)["status"]
+        self.assertEqual(len([p for p in node["policies"] if p["name"].startswith("of-a-team")]), 150)
+        self.assertNotIn("omittedPolicies", node)
+        self.assert_small(node)
+        self.result.note(f"a SondeNode of 150 policies: {len(json.dumps(node, separators=(',', ':')))} bytes")
 
     def test_disagreement_and_tenancy(self):
         """The documented winner, Overridden on the other; what a namespace may not ask is refused where everybody sees it."""
@@ -193,7 +240,7 @@ class Status(in_cluster.InCluster):
         self.wait_condition("bomb", "Ready", "True", 60)
         self.assertLess(sonde.rss(), 150 << 20)
         status = self.cluster.get("sondenode", NODE)["status"]
-        self.assertLessEqual(len(json.dumps(status, separators=(",", ":"))), 2048)
+        self.assert_small(status)
         self.assertEqual(json.loads(sonde.get("/statusz", local=True)[1])["pipeline"]["series_limited"], [])
 
     def test_api_server_away_under_load(self):

@@ -44,11 +44,11 @@ TEST(NodeReport, LosesMessagesBeforeAnythingElse) {
   NodeReport report = usual();
   for (int i = 0; i < 8; ++i) {
     PolicyEntry policy{"", "policy-" + std::to_string(i), 1, "Degraded", 1, {"Degraded"}};
-    policy.failures = {{"function/f", "SymbolNotFound", std::string(400, 'm')}};
+    policy.failures.assign(4, {"function/f", "SymbolNotFound", std::string(400, 'm')});
     report.policies.push_back(policy);
   }
   const std::string text = status_json(report);
-  EXPECT_LE(text.size(), kMostReportBytes);
+  EXPECT_LE(text.size(), room_for(10));
   const auto read = parse_node_report(object("n1", text));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->report.policies.size(), report.policies.size());
@@ -56,10 +56,46 @@ TEST(NodeReport, LosesMessagesBeforeAnythingElse) {
   EXPECT_EQ(read->report.policies.back().failures.at(0).reason, "SymbolNotFound");
 }
 
+// States, counts and reasons of 150 policies, of which a third fails; names as people give them, and long ones.
+TEST(NodeReport, HasRoomForAllPoliciesOfANode) {
+  for (const std::size_t letters : {20, 80}) {
+    NodeReport report = usual();
+    report.policies.clear();
+    for (uint32_t i = 0; i < 150; ++i) {
+      std::string name = "policy-" + std::to_string(i) + "-";
+      name.resize(letters, 'x');
+      PolicyEntry policy{"team-" + std::to_string(i % 10), std::move(name), 7 + i, "Applied", i};
+      if (i % 3 == 0) {
+        policy.state = "Degraded";
+        policy.conditions = {"Degraded", "Overridden"};
+        policy.message = std::string(200, 'm');
+        policy.failures.assign(4, {"function/f" + std::to_string(i), "SymbolNotFound", std::string(200, 'm')});
+      }
+      report.policies.push_back(std::move(policy));
+    }
+    const std::string text = status_json(report);
+    EXPECT_LE(text.size(), room_for(150));
+    const auto read = parse_node_report(object("n1", text));
+    ASSERT_TRUE(read);
+    ASSERT_EQ(read->report.policies.size(), 150U);
+    EXPECT_EQ(read->report.omitted_policies, 0U);
+    for (uint32_t i = 0; i < 150; ++i) {
+      const PolicyEntry& policy = read->report.policies[i];
+      EXPECT_EQ(policy.name, report.policies[i].name);
+      EXPECT_EQ(policy.generation, 7 + i);
+      EXPECT_EQ(policy.matched, i);
+      EXPECT_EQ(policy.state, i % 3 ? "Applied" : "Degraded");
+      EXPECT_EQ(policy.conditions, report.policies[i].conditions);
+      ASSERT_EQ(policy.failures.empty(), i % 3 != 0);
+      if (!policy.failures.empty()) EXPECT_EQ(policy.failures[0].reason, "SymbolNotFound");
+    }
+  }
+}
+
 TEST(NodeReport, NeverHasMoreThanItMayWhateverItIsGiven) {
   NodeReport report = usual();
   report.conditions[0].message = std::string(1000, 'c');
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     PolicyEntry policy{std::string(63, 'n'), std::string(253, 'p'), 1'000'000, "Degraded", 1'000'000, {"Degraded"}};
     const PolicyFailure failure{std::string(300, 'f'), std::string(300, 'r'), "\xff\xfe" + std::string(9, 'm')};
     policy.failures.assign(40, failure);

@@ -6,6 +6,8 @@
 #include <deque>
 #include <nlohmann/json.hpp>
 
+#include "agent/operator/objects.h"
+
 namespace sonde::operators {
 namespace {
 
@@ -36,7 +38,8 @@ struct Case {
 
 std::string ready(const PolicyStatusDocument& status) {
   const Condition* condition = status.find("Ready");
-  return condition ? std::string(condition->value ? "True " : "False ") + condition->reason : "none";
+  if (!condition) return "none";
+  return (condition->unknown ? "Unknown " : condition->value ? "True " : "False ") + condition->reason;
 }
 
 TEST(Aggregate, CountsNodes) {
@@ -56,6 +59,7 @@ TEST(Aggregate, CountsNodes) {
       {"one does not answer for long", 3, 0, true, {3, 3}, 3, 2, 1, "True Applied", true},
       {"nobody has it for long", 2, 0, true, {2, 2}, 2, 0, 2, "False Progressing", true},
       {"one had no room to tell", 3, 1, false, {3, 3}, 3, 2, 0, "True Applied", false},
+      {"none had room to tell", 2, 2, true, {}, 2, 0, 0, "Unknown NotReported", false},
       {"no node yet", 0, 0, false, {}, 0, 0, 0, "False Waiting", false},
       {"no node at all", 0, 0, true, {}, 0, 0, 0, "True NothingSelected", false},
       {"a node is ahead of us", 1, 0, false, {4}, 1, 1, 0, "True Applied", false},
@@ -84,6 +88,31 @@ TEST(Aggregate, OfANamespaceIsDesiredWhereItSelectsSomething) {
   const PolicyStatusDocument status = given.run();
   EXPECT_EQ(status.desired, 1U);
   EXPECT_EQ(ready(status), "True Applied");
+}
+
+TEST(Aggregate, WhatIsNotReportedIsNeitherFailedNorNothing) {
+  Case given(0);
+  given.facts.kind = "MonitorPolicy";
+  given.facts.namespace_name = "shop";
+  given.evidence.without_room = 1;
+  for (const bool over : {false, true}) {
+    given.evidence.patience_over = over;
+    EXPECT_EQ(ready(given.run()), "Unknown NotReported");
+  }
+  Case failing(2);  // one says that it fails, the other says nothing
+  failing.evidence.without_room = 1;
+  failing.node("a", 3, "Failed").failures = {{"io", "ProbeFailed", "no"}};
+  EXPECT_EQ(ready(failing.run()), "Unknown NotReported");
+  EXPECT_TRUE(failing.run().is("Degraded"));
+}
+
+TEST(Aggregate, UnknownIsWrittenAndRead) {
+  Case given(1);
+  given.evidence.without_room = 1;
+  const PolicyStatusDocument status = given.run();
+  nlohmann::json object{{"metadata", {{"name", "p"}, {"generation", 3}}}, {"kind", "ClusterMonitorPolicy"}};
+  object["status"] = nlohmann::json::parse(status_patch(status))["status"];
+  EXPECT_EQ(read_policy(object.dump())->status, status);
 }
 
 TEST(Aggregate, OneFailingNodeDegradesAndStaysReady) {
