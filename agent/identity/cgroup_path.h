@@ -25,7 +25,16 @@ struct CgroupPath {
 // the pod that runs on it.
 CgroupPath parse_cgroup_path(std::string_view path);
 
-// Is this directory name a container's own? The same rule as in bpf/core: it ends in 64 hex digits, ".scope" aside.
-bool is_container_directory(std::string_view name);
+// What the name of a directory says of it, by the definition that the kernel side has too:
+// bpf/include/sonde/cgroup_name.h.
+struct DirectoryName {
+  bool container = false;
+  bool pod = false;     // it begins a pod: what is above it (a node that is a container itself) is not whose it is
+  bool helper = false;  // of a runtime's own process
+  std::string_view prefix, id;   // of a container: "cri-containerd-" and the 64 digits
+  std::string_view before, uid;  // of a pod: "kubepods-burstable-" and its uid as written
+};
+// `parent` is the name of the directory that it is in. The answer points into `name`.
+DirectoryName read_directory_name(std::string_view name, std::string_view parent);
 
 }  // namespace sonde

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,8 @@ constexpr std::size_t kMaxProcsFile = 16 << 20;  // some two million pids
 std::string join_path(const std::string& parent, std::string_view name) {
   return parent == "/" ? "/" + std::string(name) : parent + "/" + std::string(name);
 }
+
+std::string_view name_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 bool is_directory(DIR* directory, const dirent* entry) {
   if (entry->d_type != DT_UNKNOWN) return entry->d_type == DT_DIR;
@@ -116,8 +119,9 @@ class Walk {
     child.id = *id;
     child.parent_id = parent.id;
     child.path = join_path(parent.path, name);
-    child.inside = parent.is_container || parent.inside;
-    child.is_container = !child.inside && is_container_directory(name);
+    const DirectoryName says = read_directory_name(name, name_of(parent.path));
+    child.inside = (parent.is_container || parent.inside) && !says.pod;
+    child.is_container = !child.inside && says.container;
     pending_.push_back({std::move(child), depth});
   }
 
@@ -166,15 +170,25 @@ Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path,
   return out;
 }
 
-Result<std::string> find_child_cgroup(const std::string& root, const std::string& parent_path, uint64_t id) {
-  const Directory directory(::opendir((root + parent_path).c_str()));
-  if (!directory) return Error::system("cannot read cgroup " + parent_path, errno);
-  std::string found;
-  each_child(directory.get(), [&](const char* name) {
-    const Result<uint64_t> child = cgroup_id_at(::dirfd(directory.get()), name);
-    if (child && *child == id) found = join_path(parent_path, name);
-  });
-  if (found.empty()) return Error("no cgroup below " + parent_path + " has the id " + std::to_string(id));
+bool find_cgroup(const std::string& root, const std::string& from, uint64_t id, std::size_t limit,
+                 const std::function<void(uint64_t id, uint64_t parent_id, const std::string& name)>& visit) {
+  const Result<uint64_t> top = cgroup_id(root + from);
+  if (!top) return false;
+  std::vector<std::pair<std::string, uint64_t>> pending{{from, *top}};
+  bool found = false;
+  for (std::size_t i = 0; i < pending.size() && !found; ++i) {
+    const std::string path = std::move(pending[i].first);
+    const uint64_t parent_id = pending[i].second;
+    const Directory directory(::opendir((root + path).c_str()));
+    if (!directory) continue;  // gone meanwhile
+    each_child(directory.get(), [&](const char* name) {
+      const Result<uint64_t> child = cgroup_id_at(::dirfd(directory.get()), name);
+      if (!child || pending.size() >= limit) return;
+      visit(*child, parent_id, name);
+      found = found || *child == id;
+      pending.emplace_back(join_path(path, name), *child);
+    });
+  }
   return found;
 }
 

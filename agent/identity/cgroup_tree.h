@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ struct CgroupDirectory {
   std::string path;           // below the root; "/" is the root itself
   bool has_procs = false;     // processes directly in it
   bool is_leaf = false;       // no directory below it
-  bool is_container = false;  // by its name; see is_container_directory
-  bool inside = false;        // below a container
+  bool is_container = false;  // by its name; see read_directory_name
+  bool inside = false;        // below a container, and not below a pod that this container holds
 };
 
 struct TreeLimits {
@@ -46,7 +47,9 @@ struct CgroupPids {
 Result<CgroupPids> cgroup_pids(const std::string& root, const std::string& path, std::size_t limit = 100'000,
                                bool below = true);
 
-// Path of the directory below `parent_path` that has this id: for a path the kernel side had to cut.
-Result<std::string> find_child_cgroup(const std::string& root, const std::string& parent_path, uint64_t id);
+// Looks below the directory `from` (itself not included), nearest first, for the one with this id, and tells of all
+// that it sees on the way, at most `limit`. False: it is not there.
+bool find_cgroup(const std::string& root, const std::string& from, uint64_t id, std::size_t limit,
+                 const std::function<void(uint64_t id, uint64_t parent_id, const std::string& name)>& visit);
 
 }  // namespace sonde

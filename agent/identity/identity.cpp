@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/identity/identity.h"
 
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,11 @@ bool same_occupant(const SlotRecord& a, const SlotRecord& b) {
   return a.cgroup_id == b.cgroup_id && a.tgid == b.tgid && a.created_ns == b.created_ns;
 }
 
-bool is_cut(const SlotRecord& record) { return record.path.size() + 1 >= SONDE_PATH_MAX; }
+// Does this directory begin a pod?
+bool begins_pod(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return read_directory_name(slash == std::string_view::npos ? path : path.substr(slash + 1), {}).pod;
+}
 
 SubjectPtr unattributed() {
   Subject subject;
@@ -84,13 +89,12 @@ void Identity::place(const SlotRecord& record, uint64_t now_ns) {
 void Identity::add(const SlotRecord& record) {
   Entry entry;
   entry.record = record;
-  entry.path = path_of(record);
-  entry.subject = make_subject(record, entry.path);
+  entry.subject = make_subject(record);
   entry.pass = pass_;
   if (record.tgid == 0) {
     by_cgroup_[record.cgroup_id] = record.slot;
     ended_.erase(record.cgroup_id);
-    if (record.removed_ns == 0) by_path_[entry.path] = record.cgroup_id;
+    if (record.removed_ns == 0) by_path_[record.path] = record.cgroup_id;
   }
   entries_[record.slot] = std::move(entry);
   changed_ = true;
@@ -108,7 +112,7 @@ void Identity::unlink_path(const Entry& entry) {
   if (entry.record.tgid != 0) return;
   const auto own = by_cgroup_.find(entry.record.cgroup_id);
   if (own != by_cgroup_.end() && own->second != entry.record.slot) return;
-  const auto found = by_path_.find(entry.path);
+  const auto found = by_path_.find(entry.record.path);
   if (found != by_path_.end() && found->second == entry.record.cgroup_id) by_path_.erase(found);
 }
 
@@ -127,31 +131,21 @@ void Identity::release(uint32_t slot, uint64_t now_ns) {
   changed_ = true;
 }
 
-std::string Identity::path_of(const SlotRecord& record) {
-  if (record.tgid != 0 || !is_cut(record)) return record.path;
-  std::string full;
-  if (options_.full_path) {
-    const auto parent = by_cgroup_.find(record.parent_id);
-    full = options_.full_path(record, parent == by_cgroup_.end() ? std::string() : entries_.at(parent->second).path);
-  }
-  if (!full.empty()) return full;
-  ++stats_.cut_paths;
-  return record.path;
-}
-
 // Whom a slot below a container belongs to: its parent if that is (in) a container, else who has the container's path.
-SubjectPtr Identity::fold(const SlotRecord& record, const std::string& path) const {
+// A pod is nobody's but its own, also where its node is a container.
+SubjectPtr Identity::fold(const SlotRecord& record) const {
+  if (begins_pod(record.path)) return nullptr;
   if (SubjectPtr parent = find(record.parent_id); parent && parent->kind == SubjectKind::Container) return parent;
-  const CgroupPath parsed = parse_cgroup_path(path);
+  const CgroupPath parsed = parse_cgroup_path(record.path);
   if (!parsed.inside) return nullptr;
   const auto container = by_path_.find(parsed.container_path);
   return container == by_path_.end() ? nullptr : find(container->second);
 }
 
-SubjectPtr Identity::make_subject(const SlotRecord& record, const std::string& path) {
-  if (SubjectPtr owner = record.tgid != 0 ? find(record.cgroup_id) : fold(record, path)) return owner;
+SubjectPtr Identity::make_subject(const SlotRecord& record) {
+  if (SubjectPtr owner = record.tgid != 0 ? find(record.cgroup_id) : fold(record)) return owner;
   // A process whose cgroup is not known any more: its record's path says nothing.
-  Subject subject = subject_of(record.tgid != 0 ? std::string() : path, record.cgroup_id, record.created_ns);
+  Subject subject = subject_of(record.tgid != 0 ? std::string() : record.path, record.cgroup_id, record.created_ns);
   if (enricher_ != nullptr) enricher_->enrich(subject);
   ++stats_.subjects_made;
   return std::make_shared<const Subject>(std::move(subject));

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,15 +39,11 @@ class Enricher {
 struct IdentityOptions {
   uint64_t keep_ended_ns = 120'000'000'000;  // how long the subject of a freed slot can still be found
   std::size_t keep_ended = 4096;             // and how many of them
-  // Full path of a record whose path was cut by the kernel side (see find_child_cgroup); the argument is the record and
-  // the path of its parent. Empty result: not to be had.
-  std::function<std::string(const SlotRecord&, const std::string& parent_path)> full_path;
 };
 
 struct IdentityStats {
   uint64_t subjects_made = 0;
   uint64_t forgotten = 0;  // ended ones that went before their time: more than keep_ended
-  uint64_t cut_paths = 0;  // whose full path was not to be had
 };
 
 class Identity {
@@ -72,7 +67,6 @@ class Identity {
  private:
   struct Entry {
     SlotRecord record;  // as given
-    std::string path;   // whole, if the record's was cut
     SubjectPtr subject;
     uint64_t pass = 0;  // of the update() that saw it last
   };
@@ -89,9 +83,8 @@ class Identity {
   void enrich_again();
   void expire(uint64_t now_ns);
   IdentitySnapshotPtr publish(uint64_t now_ns);
-  SubjectPtr make_subject(const SlotRecord& record, const std::string& path);
-  SubjectPtr fold(const SlotRecord& record, const std::string& path) const;
-  std::string path_of(const SlotRecord& record);
+  SubjectPtr make_subject(const SlotRecord& record);
+  SubjectPtr fold(const SlotRecord& record) const;
 
   IdentityOptions options_;
   const Enricher* enricher_;

@@ -108,7 +108,7 @@ std::size_t Core::attached() const {
 }
 
 void Core::detach_all() {
-  for (bpf_link** link : {&mkdir_, &rmdir_, &move_, &context_, &process_exit_}) detach(*link);
+  for (bpf_link** link : {&mkdir_, &rmdir_, &move_, &context_, &process_exec_, &process_exit_}) detach(*link);
 }
 
 Core::~Core() {
@@ -135,8 +135,13 @@ Result<void> Core::attach_context(bool wanted) {
   return {};
 }
 
-Result<void> Core::attach_process_exit(bool wanted) {
-  if (wanted) return attach(skeleton_->progs.core_process_exit, process_exit_, "tp_btf/sched_process_exit");
+Result<void> Core::attach_processes(bool wanted) {
+  auto& programs = skeleton_->progs;
+  if (wanted) {
+    if (auto done = attach(programs.core_process_exec, process_exec_, "tp_btf/sched_process_exec"); !done) return done;
+    return attach(programs.core_process_exit, process_exit_, "tp_btf/sched_process_exit");
+  }
+  detach(process_exec_);
   detach(process_exit_);
   return {};
 }

@@ -46,8 +46,8 @@ class Core {
   Result<void> attach_lifecycle();
   // Wanted while a module measures system calls.
   Result<void> attach_context(bool wanted);
-  // Wanted while a policy asks for processes.
-  Result<void> attach_process_exit(bool wanted);
+  // Names and ends of processes. Wanted while a policy asks for processes.
+  Result<void> attach_processes(bool wanted);
 
   void detach_all();
   std::size_t attached() const;  // how many of its programs
@@ -58,7 +58,7 @@ class Core {
 
  private:
   Core() = default;
-  std::array<bpf_link*, 5> links() const { return {mkdir_, rmdir_, move_, context_, process_exit_}; }
+  std::array<bpf_link*, 6> links() const { return {mkdir_, rmdir_, move_, context_, process_exec_, process_exit_}; }
   Result<void> open_and_load();
   Result<void> fill_free_lists();
 
@@ -68,6 +68,7 @@ class Core {
   bpf_link* rmdir_ = nullptr;
   bpf_link* move_ = nullptr;
   bpf_link* context_ = nullptr;
+  bpf_link* process_exec_ = nullptr;
   bpf_link* process_exit_ = nullptr;
 };
 

@@ -158,7 +158,7 @@ void Engine::sync_programs() {
   }
   // Before the modules' own programs: a start time saved nowhere is an operation lost.
   if (auto done = core_->attach_context(context); !done) spdlog::error("{}", done.error().message());
-  if (auto done = core_->attach_process_exit(processes); !done) spdlog::error("{}", done.error().message());
+  if (auto done = core_->attach_processes(processes); !done) spdlog::error("{}", done.error().message());
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i]) modules_[i]->attach(asked[i], gained_[i] != 0);
   }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's part in Source::Read: whose files are read when.
-#include <cstring>
-
 #include "agent/kernel/engine.h"
 
 namespace sonde {
@@ -11,8 +9,8 @@ std::unique_ptr<KeptFiles::Reader> Engine::reader(uint32_t slot) {
   if (slot == SONDE_SLOT_NODE) return std::make_unique<KeptFiles::Reader>(files_, slot, "", 0);
   const sonde_slot_info* info = slots_->info(slot);
   if (!info || info->tgid || slots_->released(slot)) return nullptr;
-  if (strnlen(info->path, sizeof(info->path)) + 1 >= sizeof(info->path)) return nullptr;  // cut off
-  return std::make_unique<KeptFiles::Reader>(files_, slot, info->path, info->cgroup_id);
+  const std::string& path = slots_->path(slot);
+  return path.empty() ? nullptr : std::make_unique<KeptFiles::Reader>(files_, slot, path, info->cgroup_id);
 }
 
 // Before the slot has these flags: what it is newly asked for counts from now on.

@@ -17,7 +17,10 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
   const int subjects = core_.map_fd("sonde_subjects");
   sonde_subject entry{};
   const bool known = find(cgroup_id, entry);
-  if (known && entry.slot >= SONDE_FIRST_FREE_SLOT) return entry.slot;  // the kernel side was faster
+  if (known && entry.slot >= SONDE_FIRST_FREE_SLOT) {  // the kernel side was faster
+    if (entry.kind != SONDE_KIND_INSIDE) tell_path(entry.slot, path);
+    return entry.slot;
+  }
   entry.kind = kind;
   entry.slot = shared_slot;
   if (kind != SONDE_KIND_INSIDE) {
@@ -29,7 +32,8 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
     std::memset(info, 0, sizeof(*info));
     info->parent_id = parent_id;
     info->kind = kind;
-    path.copy(info->path, sizeof(info->path) - 1);
+    tell_path(entry.slot, path);
+    path.copy(info->name, sizeof(info->name) - 1, path.rfind('/') + 1);
     __atomic_store_n(&info->cgroup_id, cgroup_id, __ATOMIC_RELEASE);
   }
   // Meanwhile the kernel side may have entered or removed it: its word stands.
@@ -211,6 +215,7 @@ void Slots::give_back(uint32_t slot) {
   const bool of_process = info->tgid != 0;
   __atomic_store_n(&info->cgroup_id, 0, __ATOMIC_RELEASE);
   std::memset(info, 0, sizeof(*info));
+  paths_[slot].clear();
   released_[slot] = false;
   unlinked_[slot] = false;
   bpf_map_update_elem(core_.map_fd("sonde_free_slots"), nullptr, &slot, BPF_ANY);

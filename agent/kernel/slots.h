@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/base/result.h"
@@ -25,7 +26,8 @@ struct SlotSetting {
 
 class Slots {
  public:
-  explicit Slots(Core& core) : core_(core), released_(core.sizes().slots), unlinked_(core.sizes().slots) {}
+  explicit Slots(Core& core)
+      : core_(core), released_(core.sizes().slots), unlinked_(core.sizes().slots), paths_(core.sizes().slots) {}
 
   // Enters an existing cgroup: with a slot of its own or, for SONDE_KIND_INSIDE, with that of `shared_slot`.
   // Error: no slot is free.
@@ -47,6 +49,10 @@ class Slots {
 
   const sonde_slot_info* info(uint32_t slot) const;  // nullptr: nobody has it
   const sonde_slot_config* config(uint32_t slot) const;
+  // Of the cgroup that has it, below the v2 root. The kernel side knows the directory's name only: whoever joined the
+  // path tells it, else its files are not read. Empty: not told.
+  const std::string& path(uint32_t slot) const { return paths_[slot]; }
+  void tell_path(uint32_t slot, std::string path) { paths_[slot] = std::move(path); }
   uint32_t capacity() const { return core_.sizes().slots; }
   // Slots that somebody has, those waiting for their last read included.
   std::vector<uint32_t> taken() const;
@@ -78,7 +84,8 @@ class Slots {
   std::set<uint32_t> dissolving_;
   uint64_t update_failures_ = 0;
   std::vector<bool> released_;
-  std::vector<bool> unlinked_;  // process slots that the table of processes does not lead to any more
+  std::vector<bool> unlinked_;      // process slots that the table of processes does not lead to any more
+  std::vector<std::string> paths_;  // by slot
 };
 
 }  // namespace sonde

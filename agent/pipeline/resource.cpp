@@ -142,6 +142,8 @@ void add_local(Builder& out, const Subject& subject, const ResourceOptions& opti
     out.promote("container.id", subject.container_id);
     out.promote("container.name", subject.container_name);
     out.add("service.instance.id", subject.container_id);
+    // Nothing but 64 digits tells that it is a container: where it is may be all that a reader can go by.
+    if (subject.runtime.empty() && subject.pod_uid.empty()) out.promote("sonde.cgroup.path", subject.cgroup_path);
   } else {
     out.promote("sonde.cgroup.path", subject.cgroup_path);
     out.add("service.instance.id", options.host_name + ":" + subject.cgroup_path);  // paths are alike on all hosts

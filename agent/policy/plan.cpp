@@ -75,18 +75,27 @@ std::vector<uint8_t> provisional_flags(std::span<const Policy> policies, const R
   return flags;
 }
 
-std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::span<const DecisionPtr> decisions,
+std::vector<DecisionPtr>* Decided::list_of(const Subject& subject) {
+  if (subject.kind != SubjectKind::Container) return &others;
+  return subject.type == ContainerType::Sandbox ? nullptr : &containers;
+}
+
+std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, const Decided& decided,
                                         const ResolveContext& context) {
   std::vector<const Policy*> order;
   for (const Policy& policy : policies) order.push_back(&policy);
   std::ranges::sort(order, [](const Policy* a, const Policy* b) { return precedes(*a, *b); });
-  std::map<std::string, uint32_t> matched;
+  std::map<std::string, uint32_t> containers, others;
   std::set<std::string> sentences;
-  for (const DecisionPtr& decision : decisions) {
-    if (!decision) continue;
-    for (const std::string& name : decision->policies) ++matched[name];
-    sentences.insert(decision->overridden.begin(), decision->overridden.end());
-  }
+  const auto count = [&](const std::vector<DecisionPtr>& decisions, std::map<std::string, uint32_t>& matched) {
+    for (const DecisionPtr& decision : decisions) {
+      if (!decision) continue;
+      for (const std::string& name : decision->policies) ++matched[name];
+      sentences.insert(decision->overridden.begin(), decision->overridden.end());
+    }
+  };
+  count(decided.containers, containers);
+  count(decided.others, others);
   std::vector<PolicyStatus> result;
   for (const Policy* policy : order) {
     PolicyStatus status;
@@ -94,7 +103,8 @@ std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::s
     status.source = policy->source;
     status.mode = policy->mode;
     status.expired = expired(*policy, context.now_ns);
-    status.matched = matched[status.name];
+    status.containers = containers[status.name];
+    status.matched = status.containers + others[status.name];
     std::string prefix = status.name + ": ";
     for (auto at = sentences.lower_bound(prefix); at != sentences.end() && at->starts_with(prefix); ++at) {
       if (status.overridden.size() < kMostSentences) status.overridden.push_back(at->substr(prefix.size()));

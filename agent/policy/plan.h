@@ -43,9 +43,15 @@ struct PolicyStatus {
   Mode mode = Mode::Monitor;
   bool expired = false;
   uint32_t matched = 0;                 // subjects; for Exclude: that it keeps unwatched
+  uint32_t containers = 0;              // of these, containers
   std::vector<std::string> overridden;  // sentences, at most ten
 };
-std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, std::span<const DecisionPtr> decisions,
+// One decision per subject; `others`: of those that are no containers. A pod's sandbox is in neither.
+struct Decided {
+  std::vector<DecisionPtr> containers, others;
+  std::vector<DecisionPtr>* list_of(const Subject& subject);  // where it belongs; null: nowhere
+};
+std::vector<PolicyStatus> policy_status(std::span<const Policy> policies, const Decided& decided,
                                         const ResolveContext& context);
 
 }  // namespace sonde

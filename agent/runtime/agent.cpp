@@ -102,7 +102,10 @@ Result<void> Agent::begin() {
   auto root = find_cgroup_root({.configured = config_.cgroup_root, .proc_root = config_.proc_root});
   if (!root) return root.error();
   cgroup_root_ = root->path;
+  proc_root_ = config_.proc_root;
   members_.emplace(MembersOptions{.cgroup_root = root->path, .proc_root = config_.proc_root});
+
+  sandboxed_.emplace(*members_, proc_root_);
 
   ControlOptions control;
   control.cgroup_root = root->path;
@@ -126,7 +129,8 @@ Result<void> Agent::begin() {
   engine_ = std::move(*engine);
   started_ns_ = boottime_ns();
   if (config_.duration_ns) end_ns_ = started_ns_ + config_.duration_ns;
-  if (pods_) control.names = pods_.get();
+  names_ = pods_.get();
+  control.names = names_;
   self_ = std::make_unique<SelfMetrics>(Now::read());
   auto outputs = Outputs::open(config_, &self_->export_duration);
   if (!outputs) return outputs.error();
@@ -224,7 +228,7 @@ Agent::End Agent::run() {
       collect_released();
     }
     functions_->update(control_->identity(), control_->decisions());
-    publish_identity();
+    publish_served();
     tell_cluster(now);
     guard_.tick(now);
     if (status_wanted_.exchange(false)) publish_status();
@@ -317,10 +321,7 @@ void Agent::follow_policies(bool force) {
   if (!changed) return;
   control_->decide_all(policies_->all(), context);
   note_exclusion(control_->policies(), context);
-  {
-    const std::lock_guard lock(published_);
-    rules_ = std::make_shared<const Rules>(Rules{control_->policies(), control_->context()});
-  }
+  rules_ = std::make_shared<const Rules>(Rules{control_->policies(), control_->context()});
   next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
   if (!force) spdlog::info("policies changed: {} in force", control_->policies().size());
 }
@@ -354,6 +355,7 @@ void Agent::collect(bool everything) {
     }
   }
   control_->expire_idle(now.boot_ns);
+  sandboxed_->look(*control_->identity(), now.boot_ns);
   next_collect_ns_ = std::max(aggregator_->next_due(now.boot_ns), now.boot_ns + kMillisecond);
 }
 
@@ -429,6 +431,7 @@ StatusSources Agent::status_sources() const {
   sources.pod_sources = pod_sources_.get();
   sources.warnings = fullness_.warnings();
   warn_of_turns(sources.warnings);
+  std::ranges::move(sandboxed_->warnings(), std::back_inserter(sources.warnings));
   sources.conditions = {fullness_.condition()};
   return sources;
 }
@@ -441,17 +444,19 @@ void Agent::tell_cluster(uint64_t now) {
 
 void Agent::publish_status() {
   std::string status = make_status_json(status_sources());
-  publish_identity();
+  publish_served();
   const std::lock_guard lock(published_);
   status_ = std::move(status);
   status_made_ns_ = boottime_ns();
   status_ready_.notify_all();
 }
 
-void Agent::publish_identity() {
+void Agent::publish_served() {
+  Served now{rules_, control_->identity(), control_->decisions()};
+  if (served_ && now == *served_) return;  // only this thread replaces it
+  auto served = std::make_shared<const Served>(std::move(now));
   const std::lock_guard lock(published_);
-  identity_ = control_->identity();
-  decisions_ = control_->decisions();
+  served_ = std::move(served);
 }
 
 void Agent::ring() const {
@@ -472,20 +477,18 @@ std::string Agent::status_json() const {
 
 IdentitySnapshotPtr Agent::identity() const {
   const std::lock_guard lock(published_);
-  return identity_;
+  return served_->identity;
 }
 
 std::string Agent::explain_json(const std::string& pod, const std::string& container) const {
   ExplainSources sources;
   {
     const std::lock_guard lock(published_);
-    sources.rules = rules_;
-    sources.identity = identity_;
-    sources.decisions = decisions_;
+    sources.served = served_;
   }
-  sources.names = control_->options().names;
+  sources.names = names_;
   sources.cgroup_root = cgroup_root_;
-  sources.proc_root = config_.proc_root;
+  sources.proc_root = proc_root_;
   sources.functions = functions_->reports();
   sources.modules = engine_->modules();
   return explain_pod(sources, pod, container);

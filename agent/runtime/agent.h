@@ -31,6 +31,7 @@
 #include "agent/runtime/outputs.h"
 #include "agent/runtime/overhead.h"
 #include "agent/runtime/policies.h"
+#include "agent/runtime/sandboxed.h"
 #include "agent/runtime/series_limit.h"
 #include "agent/runtime/servers.h"
 #include "agent/runtime/write_turn.h"
@@ -38,6 +39,7 @@
 namespace sonde {
 
 struct Rules;
+struct Served;
 struct StatusSources;
 
 struct AgentOptions {
@@ -103,7 +105,7 @@ class Agent {
   void settle();  // after a collection: slots that are done go back
   void do_reload();
   void publish_status();
-  void publish_identity();
+  void publish_served();
   void ring() const;  // wakes the loop; also from a signal handler
   uint32_t clear_mask() const;
 
@@ -152,11 +154,13 @@ class Agent {
   mutable std::condition_variable status_ready_;
   uint64_t status_made_ns_ = 0;
   std::string status_ = "{}";
-  IdentitySnapshotPtr identity_;
-  std::shared_ptr<const PolicySnapshot> decisions_;
-  std::shared_ptr<const Rules> rules_;
-  std::string cgroup_root_;
+  std::shared_ptr<const Served> served_;  // with published_ held; what it points to never changes
+  std::shared_ptr<const Rules> rules_;    // the loop's
+  // As they were at the start, also after a reload: servers read them.
+  std::string cgroup_root_, proc_root_;
+  const Enricher* names_ = nullptr;
   std::optional<Members> members_;
+  std::optional<Sandboxed> sandboxed_;
 };
 
 }  // namespace sonde

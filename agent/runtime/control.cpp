@@ -52,16 +52,8 @@ Control::Control(Engine& engine, ControlOptions options)
       options_(std::move(options)),
       proc_(options_.proc_root),
       members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}),
-      identity_(
-          [this] {
-            IdentityOptions identity;
-            identity.full_path = [this](const SlotRecord& record, const std::string& parent_path) -> std::string {
-              auto path = find_child_cgroup(options_.cgroup_root, parent_path, record.cgroup_id);
-              return path ? *path : std::string();
-            };
-            return identity;
-          }(),
-          options_.names),
+      paths_(options_.cgroup_root),
+      identity_({}, options_.names),
       slots_(engine.slots().capacity()),
       started_ns_(boottime_ns()) {
   machine_pids_ = proc_.has_machine_pids();
@@ -131,7 +123,11 @@ void Control::walk() {
     return;
   }
   walk_limits_ = tree->over_limits;
-  unselected_.clear();
+  for (const CgroupDirectory& directory : tree->directories) {
+    paths_.note(directory.id, directory.parent_id,
+                std::string_view(directory.path).substr(directory.path.rfind('/') + 1));
+  }
+  unselected_ = {};
   missed_before_ = slots_missed();
   std::vector<uint32_t> entered;
   enter_all(tree->directories, entered);
@@ -140,7 +136,7 @@ void Control::walk() {
   for (const uint32_t slot : entered) {
     const SlotState& state = slots_[slot];
     const sonde_slot_info* info = engine_.slots().info(slot);
-    if (state.phase != Phase::Live || !info || is_there(info->path, state.cgroup_id)) continue;
+    if (state.phase != Phase::Live || !info || is_there(engine_.slots().path(slot), state.cgroup_id)) continue;
     engine_.slots().mark_removed(slot, boottime_ns());
     close(slot, true);
   }
@@ -170,7 +166,7 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
     const Subject subject = subject_at(directory.path, directory.id);
     const DecisionPtr decision = decision_for(subject, 0, "");
     if (!decision->selected && !waits_for_name(subject, {.created_ns = started_ns_})) {
-      unselected_.push_back(decision);
+      if (auto* list = unselected_.list_of(subject)) list->push_back(decision);
       if (!known) ignore(directory, kind);
       continue;
     }
@@ -185,7 +181,6 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
 }
 
 bool Control::is_there(const std::string& path, uint64_t cgroup_id) const {
-  if (path.size() + 1 >= SONDE_PATH_MAX) return true;  // cut: not to be asked for
   struct stat status {};
   return stat((options_.cgroup_root + path).c_str(), &status) != 0 ? errno != ENOENT : status.st_ino == cgroup_id;
 }
@@ -205,7 +200,7 @@ bool Control::follow() {
   const uint64_t lifecycle = engine_.slots().lifecycle();
   if (lifecycle == lifecycle_) return false;
   lifecycle_ = lifecycle;
-  std::vector<uint32_t> fresh;
+  std::vector<uint32_t> fresh, others;  // others: processes that run another program now
   bool changed = false;
   for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
     const sonde_slot_info* info = engine_.slots().info(slot);
@@ -222,8 +217,15 @@ bool Control::follow() {
       state.removed = true;
       if (state.phase == Phase::Live && !state.nameless) close(slot, true);
       changed = true;
+    } else if (info->tgid && state.phase == Phase::Live && name_of(*info) != state.comm) {
+      others.push_back(slot);
     }
   }
+  paths_.prune([this](uint64_t id) {
+    sonde_subject entry{};
+    return engine_.slots().find(id, entry);
+  });
+  changed = rename_processes(others) || changed;
   changed = place(fresh) || changed;
   for (const uint32_t slot : fresh) {
     const sonde_slot_info* info = engine_.slots().info(slot);
@@ -256,8 +258,8 @@ SlotRecord Control::record_of(uint32_t slot) const {
   record.parent_id = info->parent_id;
   record.kind = info->kind;
   record.tgid = info->tgid;
-  record.comm = std::string(info->comm, strnlen(info->comm, sizeof(info->comm)));
-  record.path = std::string(info->path, strnlen(info->path, sizeof(info->path)));
+  record.comm = state.comm;
+  record.path = engine_.slots().path(slot);
   record.created_ns = info->created_ns;
   // Only when its rows were read a last time is it the end for whoever reads the snapshot.
   record.removed_ns = state.phase == Phase::Ended ? std::max<uint64_t>(info->removed_ns, 1) : 0;
@@ -266,11 +268,16 @@ SlotRecord Control::record_of(uint32_t slot) const {
 
 bool Control::place(const std::vector<uint32_t>& slots) {
   if (slots.empty()) return false;
+  note_names(slots);
   std::vector<SlotRecord> records;
   for (const uint32_t slot : slots) {
-    records.push_back(record_of(slot));
     SlotState& state = slots_[slot];
     state = SlotState{};
+    if (const sonde_slot_info* info = engine_.slots().info(slot)) {
+      if (!info->tgid) engine_.slots().tell_path(slot, path_of(*info));
+      state.comm = name_of(*info);
+    }
+    records.push_back(record_of(slot));
     state.cgroup_id = records.back().cgroup_id;
     state.tgid = records.back().tgid;
     state.created_ns = records.back().created_ns;
@@ -375,6 +382,8 @@ void Control::forget(std::span<const uint32_t> flushed) {
 
 void Control::give_back() {
   for (const uint32_t slot : std::exchange(to_give_back_, {})) {
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (info && info->removed_ns && !info->tgid) paths_.forget(info->cgroup_id);
     engine_.give_back(slot);
     slots_[slot].phase = Phase::Free;
     slots_came_free_ = true;
@@ -449,32 +458,14 @@ void Control::publish() {
     snapshot->slots.emplace(slot, slots_[slot].decision);
     if (slots_[slot].phase == Phase::Live) decisions.push_back(slots_[slot].decision);
   }
-  decisions.insert(decisions.end(), unselected_.begin(), unselected_.end());
+  decisions.insert(decisions.end(), unselected_.containers.begin(), unselected_.containers.end());
+  decisions.insert(decisions.end(), unselected_.others.begin(), unselected_.others.end());
   if (node_) {
     snapshot->slots.emplace(SONDE_SLOT_NODE, node_);
     decisions.push_back(node_);
   }
   plan_ = plan_of(decisions);
   snapshot_ = std::move(snapshot);
-}
-
-std::vector<DecisionPtr> Control::decided() const {
-  std::vector<DecisionPtr> decisions = unselected_;
-  for (const SlotState& state : slots_) {
-    if (state.phase == Phase::Live && state.decision && !state.tgid) decisions.push_back(state.decision);
-  }
-  return decisions;
-}
-
-ControlStats Control::stats() const {
-  ControlStats stats;
-  for (const SlotState& state : slots_) {
-    stats.subjects += state.phase != Phase::Free && state.phase != Phase::GivingBack;
-    stats.selected += state.phase == Phase::Live && state.decision != nullptr;
-  }
-  stats.without_slot = without_slot_ + (slots_missed() - missed_before_);
-  stats.walk_limits = walk_limits_;
-  return stats;
 }
 
 }  // namespace sonde

@@ -14,8 +14,10 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "agent/identity/cgroup_paths.h"
 #include "agent/identity/cgroup_tree.h"
 #include "agent/identity/identity.h"
 #include "agent/identity/members.h"
@@ -39,8 +41,10 @@ struct ControlOptions {
 struct ControlStats {
   uint64_t subjects = 0;  // known, selected or not, the ended ones included
   uint64_t selected = 0;
+  uint64_t containers = 0;    // that are measured; neither their sandboxes nor their processes one by one
   uint64_t without_slot = 0;  // directories that found no free slot lately: they count as unattributed
   uint64_t walk_limits = 0;   // directories beyond the limits of the walk
+  uint64_t unresolved = 0;    // new directories whose parents were gone before we looked: their path is not known
 };
 
 class Control {
@@ -82,7 +86,7 @@ class Control {
   std::shared_ptr<const PolicySnapshot> decisions() const { return snapshot_; }
   const Plan& plan() const { return plan_; }
   // One decision per subject, also of those that were not selected at the last decide_all().
-  std::vector<DecisionPtr> decided() const;
+  Decided decided() const;
   const std::vector<Policy>& policies() const { return policies_; }
   const ResolveContext& context() const { return context_; }
   ControlStats stats() const;
@@ -99,11 +103,16 @@ class Control {
     Phase phase = Phase::Free;
     bool removed = false;   // its cgroup or process is gone, not only unselected
     bool nameless = false;  // counts provisionally until its pod is known: neither decided nor collected
+    std::string comm;       // of a process, as decided by
     DecisionPtr decision;
   };
 
   SlotRecord record_of(uint32_t slot) const;
+  void note_names(const std::vector<uint32_t>& slots);
+  std::string path_of(const sonde_slot_info& info);
   bool place(const std::vector<uint32_t>& slots);
+  static std::string_view name_of(const sonde_slot_info& process);
+  bool rename_processes(const std::vector<uint32_t>& slots);
   Subject subject_at(const std::string& path, uint64_t cgroup_id) const;
   bool waits_for_name(const Subject& subject, const SlotState& state) const;
   void hold(uint32_t slot);
@@ -128,6 +137,7 @@ class Control {
   ControlOptions options_;
   Proc proc_;
   Members members_;
+  CgroupPaths paths_;
   Identity identity_;
   std::vector<Policy> policies_;
   ResolveContext context_;
@@ -140,7 +150,7 @@ class Control {
   std::set<uint32_t> closing_;  // released, not yet forgotten
   std::vector<uint32_t> to_give_back_;
   uint64_t lifecycle_ = 0;
-  std::vector<DecisionPtr> unselected_;
+  Decided unselected_;
   DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: nobody asks for metrics of the node
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
   const uint64_t started_ns_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Containers whose pod is not known yet, and pods whose labels change.
+// Paths of new directories, programs that processes run, containers whose pod is not known yet, pods whose labels
+// change.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "agent/base/clock.h"
@@ -14,6 +16,45 @@ constexpr uint64_t kNameWait = 10'000'000'000;
 constexpr uint64_t kRenameEvery = 200'000'000;
 
 }  // namespace
+
+// Before any path is asked for: a parent's slot may come after its child's.
+void Control::note_names(const std::vector<uint32_t>& slots) {
+  for (const uint32_t slot : slots) {
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (!info || info->tgid || !info->parent_id || !info->name[0]) continue;
+    paths_.note(info->cgroup_id, info->parent_id, {info->name, strnlen(info->name, sizeof(info->name))});
+  }
+}
+
+std::string Control::path_of(const sonde_slot_info& info) {
+  std::string below = "/";
+  sonde_subject entry{};
+  if (engine_.slots().find(info.parent_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) {
+    const sonde_slot_info* holder = engine_.slots().info(entry.slot);
+    if (std::string path = holder ? paths_.path(holder->cgroup_id) : ""; !path.empty()) below = std::move(path);
+  }
+  return paths_.resolve(info.cgroup_id, info.parent_id, {info.name, strnlen(info.name, sizeof(info.name))}, below);
+}
+
+std::string_view Control::name_of(const sonde_slot_info& process) {
+  return {process.comm, strnlen(process.comm, sizeof(process.comm))};
+}
+
+// What it counts from now on is under its new name, and so is what was not collected yet; the series under the old name
+// ends.
+bool Control::rename_processes(const std::vector<uint32_t>& slots) {
+  if (slots.empty()) return false;
+  std::vector<SlotRecord> records;
+  for (const uint32_t slot : slots) {
+    if (const sonde_slot_info* info = engine_.slots().info(slot)) slots_[slot].comm = name_of(*info);
+    records.push_back(record_of(slot));
+  }
+  const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
+  for (const uint32_t slot : slots) {
+    if (const auto owner = snapshot->slots.find(slot); owner != snapshot->slots.end()) decide(slot, owner->second);
+  }
+  return true;
+}
 
 Subject Control::subject_at(const std::string& path, uint64_t cgroup_id) const {
   Subject subject = subject_of(path, cgroup_id, 0);

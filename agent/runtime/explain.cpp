@@ -135,7 +135,7 @@ bool is_of(const Subject& subject, const std::string& pod, const std::string& co
 
 std::vector<std::string> commands_in(const std::string& path, const ExplainSources& sources) {
   std::vector<std::string> commands;
-  if (std::ranges::all_of(sources.rules->policies, [](const Policy& p) { return p.commands.empty(); })) return commands;
+  if (std::ranges::all_of(sources.served->rules->policies, [](const Policy& p) { return p.commands.empty(); })) return commands;
   const Proc proc(sources.proc_root);
   auto pids = cgroup_pids(sources.cgroup_root, path);
   for (const uint32_t pid : pids ? pids->pids : std::vector<uint32_t>()) {
@@ -171,9 +171,9 @@ std::string explain_subject(const Subject& subject, std::span<const std::string>
 
 std::string explain_pod(const ExplainSources& sources, const std::string& pod, const std::string& container) {
   std::map<std::string, DecisionPtr> in_force;  // by cgroup
-  for (const auto& [slot, owner] : sources.identity->slots) {
-    const auto decision = sources.decisions->slots.find(slot);
-    if (decision != sources.decisions->slots.end() && !owner.tgid)
+  for (const auto& [slot, owner] : sources.served->identity->slots) {
+    const auto decision = sources.served->decisions->slots.find(slot);
+    if (decision != sources.served->decisions->slots.end() && !owner.tgid)
       in_force[owner.subject->cgroup_path] = decision->second;
   }
   Json list = Json::array();
@@ -184,7 +184,7 @@ std::string explain_pod(const ExplainSources& sources, const std::string& pod, c
     if (sources.names) sources.names->enrich(subject);
     if (!is_of(subject, pod, container)) continue;
     const auto now = in_force.find(directory.path);
-    list.push_back(json_of(subject, commands_in(directory.path, sources), *sources.rules,
+    list.push_back(json_of(subject, commands_in(directory.path, sources), *sources.served->rules,
                            now == in_force.end() ? nullptr : now->second.get(), sources));
   }
   const Json json{{"pod", pod}, {"containers", std::move(list)}};

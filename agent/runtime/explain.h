@@ -20,11 +20,17 @@ struct Rules {
   ResolveContext context;
 };
 
-struct ExplainSources {
+// What servers see of the loop's state: made by the loop in one piece, never changed afterwards, replaced as a whole.
+struct Served {
   std::shared_ptr<const Rules> rules;
   IdentitySnapshotPtr identity;
   std::shared_ptr<const PolicySnapshot> decisions;
-  const Enricher* names = nullptr;  // who knows the pods; null: what the identity snapshot has
+  friend bool operator==(const Served&, const Served&) = default;
+};
+
+struct ExplainSources {
+  std::shared_ptr<const Served> served;
+  const Enricher* names = nullptr;  // who knows the pods, any thread; null: what the identity snapshot has
   std::string cgroup_root;
   std::string proc_root;
   std::vector<FunctionReport> functions;

@@ -67,8 +67,9 @@ Json policies_json(const Obstacle& obstacle, const Policies& policies) {
 // What is counted of an agent that measures.
 void add_nothing(const Config& config, Json& json) {
   json["features"] = Json::object();
-  json["subjects"] = {
-      {"known", 0}, {"selected", 0}, {"slots_used", 0}, {"slots_capacity", config.limits.slots}, {"without_slot", 0}};
+  json["subjects"] = {{"known", 0},        {"selected", 0},
+                      {"slots_used", 0},   {"slots_capacity", config.limits.slots},
+                      {"without_slot", 0}, {"unresolved_paths", 0}};
   json["overridden"] = Json::array();
   json["warnings"] = Json::array();
   json["pipeline"] = {{"samples", 0},

@@ -79,7 +79,7 @@ kube::PolicyEntry entry_of(PolicyReport report) {
   entry.namespace_name = report.policy->namespace_name;
   entry.name = report.policy->name;
   entry.generation = report.policy->generation;
-  entry.matched = report.status.matched;
+  entry.matched = report.status.containers;
   entry.conditions = std::move(report.conditions);
   if (!report.status.overridden.empty()) entry.message = std::move(report.status.overridden.front());
   for (PolicyTrouble& trouble : report.troubles) {
@@ -93,7 +93,7 @@ kube::PolicyEntry entry_of(PolicyReport report) {
 bool concerns(const PolicyReport& report, const ResolveContext& context) {
   const Policy& policy = *report.policy;
   if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) return false;
-  return policy.namespace_name.empty() || report.status.matched > 0;
+  return policy.namespace_name.empty() || report.status.containers > 0;
 }
 
 std::string lockdown() {
@@ -127,7 +127,7 @@ std::vector<PolicyReport> policy_reports(const StatusSources& sources) {
   std::map<std::string, const Policy*> by_name;
   for (const Policy& policy : sources.control.policies())
     by_name.emplace(display_name(policy) + "\n" + policy.source, &policy);
-  const auto decisions = sources.control.decided();
+  const Decided decisions = sources.control.decided();
   std::vector<PolicyReport> reports;
   for (PolicyStatus& status : policy_status(sources.control.policies(), decisions, sources.control.context())) {
     PolicyReport report;
@@ -166,7 +166,7 @@ kube::NodeReport node_report(const StatusSources& sources) {
   kube::NodeReport report = report_of_machine();
   report.identity_source = sources.pod_sources ? sources.pod_sources->last_used() : "cgroup";
   report.series = sources.aggregator.stats().series;
-  report.containers = static_cast<uint32_t>(sources.control.stats().selected);
+  report.containers = static_cast<uint32_t>(sources.control.stats().containers);
   report.conditions = sources.conditions;
   add_probes(sources.engine.modules(), report);
   report.policies = refused_entries(sources.policies);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/status.h"
 
+#include <spdlog/fmt/fmt.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -255,6 +256,11 @@ namespace {
 // What Prometheus shows otherwise than it was given.
 Json warnings_json(const StatusSources& sources) {
   Json warnings = sources.warnings;
+  if (const uint64_t unresolved = sources.control.stats().unresolved) {
+    warnings.push_back(fmt::format(
+        "{} cgroups were gone before their place in the tree could be told: what they counted is under /?/ and their name",
+        unresolved));
+  }
   for (const std::string& name : sources.aggregator.stats().labels_held_by) {
     warnings.push_back("labels of " + name + " have changed so often that they stay as they are until its pod ends");
   }
@@ -285,7 +291,8 @@ std::string make_status_json(const StatusSources& sources) {
                       {"selected", control.selected},
                       {"slots_used", sources.engine.slots_used()},
                       {"slots_capacity", sources.engine.slots_capacity()},
-                      {"without_slot", control.without_slot}};
+                      {"without_slot", control.without_slot},
+                      {"unresolved_paths", control.unresolved}};
   json["warnings"] = warnings_json(sources);
   json["modules"] = modules_json(sources);
   json["policies"] = policies_json(sources);

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The core object: owns the shared maps and keeps "who is running" true. It counts nothing itself. */
+#include <sonde/cgroup_name.h>
 #include <sonde/who.h>
 
 SONDE_LICENSE;
 
 const volatile bool sonde_have_cast = false;
 
-#define CONTAINER_ID_LENGTH 64
+/* The name of the directory that is being made. One is enough: the kernel makes one cgroup at a time (cgroup_mutex). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, char[SONDE_NAME_SIZE]);
+} core_name SEC(".maps");
 
 sonde_inline void announce(struct sonde_globals *globals)
 {
@@ -20,52 +27,44 @@ sonde_inline void announce(struct sonde_globals *globals)
 	}
 }
 
-/* Does the last part of the path end in 64 hex digits, ".scope" aside? So runtimes name a container's directory
- * (cri-containerd-<id>.scope, docker-<id>.scope, libpod-<id>.scope, <id>); nothing else does. */
-sonde_slow int is_container_path(const char *path, int length)
+sonde_inline int is_podman_parent(struct cgroup *parent)
 {
-	int end, i, hex = 0;
+	char name[16] = {}; /* longer than that name: one that only begins like it has another length */
+	uint32_t i, different = 0;
+	long size = bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(parent, kn, name));
 
-	if (length < 2 || length > SONDE_PATH_MAX)
-		return 0;
-	end = length - 1; /* without the final zero */
-	/* .scope, and not .slice: a pod of Podman is <64 hex digits>.slice and no container */
-	if (end > 6 && path[(end - 6) & 255] == '.' && path[(end - 4) & 255] == 'c' && path[(end - 1) & 255] == 'e')
-		end -= 6;
-	for (i = 1; i <= CONTAINER_ID_LENGTH; i++) {
-		char c;
-
-		if (end - i < 0)
-			break;
-		c = path[(end - i) & 255];
-		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))
-			hex++;
-		else
-			break;
-	}
-	return hex == CONTAINER_ID_LENGTH;
+	for (i = 0; i < sizeof(SONDE_PODMAN_PARENT); i++)
+		different |= name[i] ^ SONDE_PODMAN_PARENT[i];
+	return size == sizeof(SONDE_PODMAN_PARENT) && !different;
 }
 
-/* A directory below one we know gets its entry here, before any process can be in it: nothing of it is lost. */
+/* A directory below one we know gets its entry here, before any process can be in it: nothing of it is lost. Its name
+ * comes from the kernel's own object: the tracepoint's path ends at 1,024 bytes. */
 SEC("tp_btf/cgroup_mkdir")
-int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
+int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup)
 {
 	struct sonde_subject entry = {}, *parent;
 	struct sonde_slot_config *config;
 	struct sonde_globals *globals = sonde_global();
 	struct sonde_slot_info *info;
 	uint64_t id, parent_id;
-	uint32_t slot;
-	long length;
+	uint32_t slot, zero = 0, says;
+	long size;
+	char *name = bpf_map_lookup_elem(&core_name, &zero);
 
-	if (!globals || cgroup->root->hierarchy_id != 0) /* 0: the v2 tree; v1 trees have ids of their own */
+	if (!globals || !name || cgroup->root->hierarchy_id != 0) /* 0: the v2 tree; v1 trees have ids of their own */
 		return 0;
 	id = cgroup->kn->id;
 	parent_id = BPF_CORE_READ(cgroup, self.parent, cgroup, kn, id);
 	parent = bpf_map_lookup_elem(&sonde_subjects, &parent_id);
 	if (!parent)
 		return 0; /* outside what the agent watches */
-	if (parent->kind != SONDE_KIND_TREE) {
+	size = bpf_probe_read_kernel_str(name, SONDE_NAME_SIZE, cgroup->kn->name);
+	if (size < 1) /* not to be read: it has no name then, and user space looks for it by its id */
+		size = 1;
+	says = sonde_name_says(name, size - 1, is_podman_parent(BPF_CORE_READ(cgroup, self.parent, cgroup)));
+	/* A pod is a pod at any depth: where a node runs in a container (kind), its pods are not that container's work. */
+	if (parent->kind != SONDE_KIND_TREE && !(says & SONDE_NAME_POD)) {
 		entry.slot = parent->slot;
 		entry.kind = SONDE_KIND_INSIDE;
 		if (bpf_map_update_elem(&sonde_subjects, &id, &entry, BPF_ANY))
@@ -83,12 +82,12 @@ int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 		bpf_map_push_elem(&sonde_free_slots, &slot, 0);
 		return 0;
 	}
-	length = bpf_probe_read_kernel_str(info->path, sizeof(info->path), path);
+	__builtin_memcpy(info->name, name, sizeof(info->name));
 	info->parent_id = parent_id;
 	info->created_ns = bpf_ktime_get_boot_ns();
 	info->removed_ns = 0;
 	info->tgid = 0;
-	info->kind = is_container_path(info->path, length) ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
+	info->kind = says & SONDE_NAME_CONTAINER ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
 	__builtin_memcpy(config->flags, globals->provisional, sizeof(config->flags));
 	__builtin_memset(config->sample, 0, sizeof(config->sample));
 	config->per_process = 0;
@@ -106,7 +105,7 @@ int BPF_PROG(core_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 
 /* No process is left in it (zombies aside, whose storage knows the slot), so this is its end. */
 SEC("tp_btf/cgroup_rmdir")
-int BPF_PROG(core_cgroup_rmdir, struct cgroup *cgroup, const char *path)
+int BPF_PROG(core_cgroup_rmdir, struct cgroup *cgroup)
 {
 	struct sonde_globals *globals = sonde_global();
 	struct sonde_slot_info *info;
@@ -167,6 +166,30 @@ int BPF_PROG(core_sched_switch, bool preempt, struct task_struct *previous)
 	}
 	context->regs = 0;
 	context->start = 0;
+	return 0;
+}
+
+/* Only attached while a policy asks for processes: the process runs another program from now on. Its name is that of
+ * the program, so it is read here and at its first event; a thread that calls itself otherwise changes nothing. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(core_process_exec, struct task_struct *task)
+{
+	struct sonde_globals *globals = sonde_global();
+	struct sonde_slot_info *info;
+	struct sonde_task *state;
+	uint32_t slot;
+
+	if (!globals)
+		return 0;
+	state = sonde_task_of(task);
+	if (!state)
+		return 0;
+	slot = state->slot;
+	info = bpf_map_lookup_elem(&sonde_slot_info, &slot);
+	if (info && info->tgid == (uint32_t)task->tgid && !info->removed_ns) {
+		bpf_probe_read_kernel(info->comm, sizeof(info->comm), task->comm);
+		announce(globals);
+	}
 	return 0;
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Process granularity, one process as the target, and what happens when there are no slots left.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "tests/kernel/support/agent_test.h"
 #include "tests/kernel/support/held_process.h"
@@ -38,6 +41,62 @@ TEST_F(AgentProcessesTest, EachProcessHasItsPidAndTheTotalsAddUp) {
   EXPECT_TRUE(await([&] { return read_by(box.path(), first.pid()) == 11 * kBlock; }));
   EXPECT_EQ(bytes_read(box), 31 * kBlock) << "nothing twice, nothing without a process";
   EXPECT_EQ(read_by(box.path(), getpid()), 0) << "a process outside";
+}
+
+// The name is the program's: what a thread calls itself is not, and exec brings another.
+TEST_F(AgentProcessesTest, TheNameFollowsExecAndNoThreadsOwnName) {
+  const Cgroup& box = cgroup("box");
+  policy("mine", processes_of(box.path()));
+  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_TRUE(await([&] { return measured(box.path()); }));
+  SharedNumber go;
+  const auto wait_for = [&](int number) {
+    while (go.get() < number) usleep(1000);
+  };
+  const pid_t child = box.start([&] {
+    prctl(PR_SET_NAME, "first");
+    read_bytes(10 * kBlock);
+    wait_for(1);
+    std::thread([] {
+      prctl(PR_SET_NAME, "a-thread");
+      read_bytes(kBlock);
+    }).join();
+    prctl(PR_SET_NAME, "renamed");
+    read_bytes(kBlock);
+    wait_for(2);
+    execl("/bin/sh", "sh", "-c", "exec sleep 600", nullptr);
+    _exit(96);
+  });
+  const auto name_of = [&] {
+    for (const auto& [slot, owner] : agent().identity()->slots)
+      if (owner.tgid == static_cast<uint32_t>(child)) return owner.comm;
+    return std::string();
+  };
+  const auto read_as = [&](const std::string& name) {
+    return shown(box.path(), "sonde.file.io",
+                 {pid_is(child), "process.executable.name=" + name, "disk.io.direction=read"})
+        .value;
+  };
+  EXPECT_TRUE(await([&] { return name_of() == "first"; })) << name_of();
+  EXPECT_TRUE(await([&] { return read_as("first") == 10 * kBlock; })) << read_as("first");
+  go.set(1);
+  EXPECT_TRUE(await([&] { return read_as("first") == 12 * kBlock; })) << read_as("first");
+  go.set(2);
+  EXPECT_TRUE(await([&] { return name_of() == "sleep"; })) << name_of();
+  EXPECT_TRUE(await([&] { return read_as("sleep") > 0; })) << "what the loader reads of libraries";
+  EXPECT_EQ(read_as("renamed") + read_as("a-thread"), 0);
+  kill(child, SIGKILL);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  stop();
+  std::map<std::string, int64_t> last;
+  for (const Written& point : written())
+    if (point.metric == "sonde.file.io" && point.attributes.find(pid_is(child)) != std::string::npos && !point.ended)
+      last[point.attributes] = point.value;
+  int64_t of_first = 0;
+  for (const auto& [attributes, value] : last)
+    if (attributes.find("name=first") != std::string::npos && attributes.find("direction=read") != std::string::npos)
+      of_first += value;
+  EXPECT_EQ(of_first, 12 * kBlock) << "and nothing of what came after";
 }
 
 TEST_F(AgentProcessesTest, ProcessesThatEndGiveTheirSlotsBackAndTheirCountsStay) {

@@ -37,7 +37,7 @@ TEST_F(SlotsTest, ANewDirectoryBelowAWatchedOneHasASlotAtOnce) {
   ASSERT_GE(slot, uint32_t{SONDE_FIRST_FREE_SLOT});
   const auto* info = engine().slots().info(slot);
   ASSERT_NE(info, nullptr);
-  EXPECT_EQ(info->path, child.path());
+  EXPECT_STREQ(info->name, "child");
   EXPECT_EQ(info->cgroup_id, child.id());
   EXPECT_EQ(info->parent_id, parent.id());
   EXPECT_EQ(info->kind, uint32_t{SONDE_KIND_TREE});
@@ -69,6 +69,59 @@ TEST_F(SlotsTest, APodOfPodmanIsNoContainer) {
   EXPECT_EQ(engine().slots().info(slot_of(pod))->kind, uint32_t{SONDE_KIND_TREE});
   EXPECT_NE(slot_of(container), slot_of(pod));
   EXPECT_EQ(engine().slots().info(slot_of(container))->kind, uint32_t{SONDE_KIND_CONTAINER});
+}
+
+TEST_F(SlotsTest, ANameOf255BytesIsWhole) {
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  const std::string name = std::string(191, 'x') + kId;
+  const Cgroup container(parent.path() + "/" + name);
+  ASSERT_NE(engine().slots().info(slot_of(container)), nullptr);
+  EXPECT_EQ(engine().slots().info(slot_of(container))->name, name);
+  EXPECT_EQ(engine().slots().info(slot_of(container))->kind, uint32_t{SONDE_KIND_CONTAINER});
+}
+
+// kind of each name; below a container too, where only a pod begins anew.
+TEST_F(SlotsTest, KindsByName) {
+  const std::string uid = "8dbc5577-d0e2-4706-8787-57d52c03ddf3", uid_ = "8dbc5577_d0e2_4706_8787_57d52c03ddf3";
+  const std::string flat(32, '7');
+  struct Row {
+    std::string name;
+    uint32_t kind, inside;
+  };
+  const Row rows[] = {
+      {"0" + kId, SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {kId.substr(1), SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {kId + ".service", SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {"crio-conmon-" + kId + ".scope", SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {"pod_" + kId, SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {"docker-" + kId + ".scope", SONDE_KIND_CONTAINER, SONDE_KIND_INSIDE},
+      {"system.slice:docker:" + kId, SONDE_KIND_CONTAINER, SONDE_KIND_INSIDE},
+      {"pod" + uid, SONDE_KIND_TREE, SONDE_KIND_TREE},
+      {"pod" + flat, SONDE_KIND_TREE, SONDE_KIND_TREE},
+      {"kubepods-burstable-pod" + uid_ + ".slice", SONDE_KIND_TREE, SONDE_KIND_TREE},
+      {"kubepods-pod" + flat + ".slice:cri-containerd:" + kId, SONDE_KIND_CONTAINER, SONDE_KIND_CONTAINER},
+      {"mypod" + uid, SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+      {"pod" + uid + "0", SONDE_KIND_TREE, SONDE_KIND_INSIDE},
+  };
+  const Cgroup& parent = cgroup("parent");
+  watch(parent);
+  const Cgroup container(parent.path() + "/" + std::string(64, 'c'));
+  const auto kind_of = [&](const Cgroup& made) {
+    sonde_subject entry{};
+    EXPECT_TRUE(engine().slots().find(made.id(), entry));
+    EXPECT_EQ(entry.slot == slot_of(container), entry.kind == SONDE_KIND_INSIDE) << made.path();
+    return entry.kind;
+  };
+  for (const Row& row : rows) {
+    const Cgroup outside(parent.path() + "/" + row.name), inside(container.path() + "/" + row.name);
+    EXPECT_EQ(kind_of(outside), row.kind) << row.name;
+    EXPECT_EQ(kind_of(inside), row.inside) << row.name;
+  }
+  const Cgroup podman(parent.path() + "/libpod_parent"), pod(podman.path() + "/" + kId);
+  EXPECT_EQ(kind_of(pod), uint32_t{SONDE_KIND_TREE});
+  const Cgroup almost(parent.path() + "/libpod_parents"), no_pod(almost.path() + "/" + kId);
+  EXPECT_EQ(kind_of(no_pod), uint32_t{SONDE_KIND_CONTAINER});
 }
 
 TEST_F(SlotsTest, ARemovedDirectoryKeepsItsSlotUntilItIsReleased) {

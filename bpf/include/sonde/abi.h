@@ -28,7 +28,7 @@
 /* Row 0 of the histogram pool is never handed out: index 0 means "no row yet". */
 #define SONDE_NO_ROW 0
 
-#define SONDE_PATH_MAX 256
+#define SONDE_NAME_SIZE 256 /* of a cgroup directory: 255 bytes (NAME_MAX) and a zero; a power of two */
 
 /* Thread ids that one run over threads takes, see threads.h. */
 #define SONDE_TIDS 4096
@@ -39,8 +39,8 @@
 /* Kinds of cgroup, as far as the kernel side must know them. */
 enum sonde_kind {
 	SONDE_KIND_TREE = 0,      /* a child directory is a subject of its own */
-	SONDE_KIND_CONTAINER = 1, /* children are inside this container and share its slot */
-	SONDE_KIND_INSIDE = 2,    /* below a container */
+	SONDE_KIND_CONTAINER = 1, /* children are inside this container and share its slot, pods excepted */
+	SONDE_KIND_INSIDE = 2,    /* below a container, and not below a pod that this container holds */
 };
 
 /* Reasons for which an event that belonged into a row did not get there. One counter per module and reason. */
@@ -95,7 +95,7 @@ struct sonde_slot_info {
 	uint32_t kind;        /* enum sonde_kind */
 	uint32_t tgid;        /* not 0: the slot of one process (init namespace) */
 	char comm[16];        /* of that process */
-	char path[SONDE_PATH_MAX]; /* of the cgroup below the v2 root, zero-terminated, cut at the end if longer */
+	char name[SONDE_NAME_SIZE]; /* of the cgroup's directory; user space joins it to its parents' names */
 };
 
 /* sonde_processes: slots of processes, where a policy asks for them. */

@@ -105,7 +105,7 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
                           {"interval", "100ms"},
                           {"export", "file"},
                           {"file", directory_ + "/out.jsonl"}};
-  for (const auto& [flag, value] : more) options.inputs.flags[flag] = value;
+  for (const auto& [flag, value] : more) (flag == "config" ? options.inputs.file : options.inputs.flags[flag]) = value;
   auto loaded = load_config(options.inputs);
   ASSERT_TRUE(loaded) << loaded.error().message();
   options.loaded = std::move(*loaded);

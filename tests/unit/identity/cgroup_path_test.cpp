@@ -200,13 +200,30 @@ TEST(CgroupPath, CutAnywhereIsNoHarm) {
   }
 }
 
-TEST(CgroupPath, ContainerDirectory) {
-  EXPECT_TRUE(is_container_directory(kA));
-  EXPECT_TRUE(is_container_directory("cri-containerd-" + kA + ".scope"));
-  EXPECT_TRUE(is_container_directory("kubepods-pod" + kUid_ + ".slice:cri-containerd:" + kA));
-  EXPECT_FALSE(is_container_directory("machine-libpod_pod_" + kA + ".slice"));
-  EXPECT_FALSE(is_container_directory("init.scope"));
-  EXPECT_FALSE(is_container_directory(""));
+TEST(CgroupPath, NamesOfDirectories) {
+  const auto says = [](const std::string& name, const std::string& parent = "x") {
+    const DirectoryName got = read_directory_name(name, parent);
+    return std::string(got.container ? "c" : "") + (got.pod ? "p" : "") + (got.helper ? "h" : "");
+  };
+  EXPECT_EQ(says(kA), "c");
+  EXPECT_EQ(says("cri-containerd-" + kA + ".scope"), "c");
+  EXPECT_EQ(says("libpod-payload-" + kA), "c");
+  EXPECT_EQ(says("kubepods-pod" + kUid_ + ".slice:cri-containerd:" + kA), "cp");
+  EXPECT_EQ(says("kubepods-pod" + kUid_ + ".slice"), "p");
+  EXPECT_EQ(says("pod" + kUid), "p");
+  EXPECT_EQ(says("pod" + kStatic), "p");
+  EXPECT_EQ(says("crio-conmon-" + kA + ".scope"), "h");
+  EXPECT_EQ(says("system.slice:docker:" + kA), "c");
+  for (const std::string& name :
+       {"machine-libpod_pod_" + kA + ".slice", "pod_" + kA, "0" + kA, kA.substr(1), kA + ".slice", kA + ".service",
+        std::string("init.scope"), std::string(), std::string(".scope"), "mypod" + kUid, "pod" + kUid + "0",
+        "pod" + kUid + ".slice.d", "pod" + kUid.substr(1), kUid, kStatic, std::string("pod"), std::string(255, 'x'),
+        std::string(255, 'a'), std::string(256, 'a')})
+    EXPECT_EQ(says(name), "") << name;
+  EXPECT_EQ(says(std::string(191, 'x') + kA), "c") << "255 bytes";
+  EXPECT_EQ(says(std::string(215, '-') + "-pod" + kUid), "p") << "255 bytes";
+  EXPECT_EQ(says(kA, "libpod_parent"), "") << "a pod of Podman's";
+  EXPECT_EQ(says("libpod-" + kA, "libpod_parent"), "c");
 }
 
 }  // namespace

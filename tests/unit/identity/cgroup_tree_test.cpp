@@ -112,12 +112,39 @@ TEST(CgroupTree, Pids) {
   EXPECT_FALSE(cgroup_pids(tree.root(), "/none"));
 }
 
-TEST(CgroupTree, FindChild) {
-  FileTree tree{{"a/one/", ""}, {"a/two/", ""}};
-  const uint64_t id = *cgroup_id(tree / "a/two");
-  EXPECT_EQ(*find_child_cgroup(tree.root(), "/a", id), "/a/two");
-  EXPECT_FALSE(find_child_cgroup(tree.root(), "/", id));
-  EXPECT_FALSE(find_child_cgroup(tree.root(), "/gone", id));
+TEST(CgroupTree, APodInAContainerIsNotInside) {
+  const std::string uid = "8dbc5577-d0e2-4706-8787-57d52c03ddf2", node = "docker/" + kId;
+  const std::string pod = node + "/kubelet/kubepods/pod" + uid, container = pod + "/" + std::string(64, 'b');
+  FileTree tree{{container + "/init/", ""}};
+  const Result<CgroupTree> got = walk_cgroups(tree.root());
+  ASSERT_TRUE(got);
+  const auto is = [&](const std::string& path, bool is_container, bool inside) {
+    const CgroupDirectory* directory = find(*got, "/" + path);
+    ASSERT_NE(directory, nullptr) << path;
+    EXPECT_EQ(directory->is_container, is_container) << path;
+    EXPECT_EQ(directory->inside, inside) << path;
+  };
+  is(node, true, false);
+  is(node + "/kubelet/kubepods", false, true);
+  is(pod, false, false);
+  is(container, true, false);
+  is(container + "/init", false, true);
+}
+
+TEST(CgroupTree, FindById) {
+  FileTree tree{{"a/one/", ""}, {"a/two/three/", ""}, {"b/", ""}};
+  const uint64_t id = *cgroup_id(tree / "a/two/three");
+  std::vector<std::string> seen;
+  const auto visit = [&](uint64_t child, uint64_t parent, const std::string& name) {
+    seen.push_back(name);
+    if (child == id) EXPECT_EQ(parent, *cgroup_id(tree / "a/two"));
+  };
+  EXPECT_TRUE(find_cgroup(tree.root(), "/a", id, 100, visit));
+  EXPECT_EQ(seen.size(), 3U);
+  EXPECT_EQ(seen.back(), "three");
+  EXPECT_FALSE(find_cgroup(tree.root(), "/b", id, 100, visit));
+  EXPECT_FALSE(find_cgroup(tree.root(), "/gone", id, 100, visit));
+  EXPECT_FALSE(find_cgroup(tree.root(), "/a", id, 3, visit)) << "no more than asked";
 }
 
 }  // namespace

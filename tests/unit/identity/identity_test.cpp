@@ -147,19 +147,21 @@ TEST(Identity, FixedSlotsAreNotSubjects) {
   EXPECT_EQ(snapshot->slots.size(), 1U);
 }
 
-TEST(Identity, CutPathsAreCompleted) {
-  const std::string whole = kPod + "/" + std::string(200, 'x') + "/" + kA;
-  IdentityOptions options;
-  options.full_path = [&](const SlotRecord& record, const std::string& parent) {
-    return record.cgroup_id == 11 && parent == "/parent" ? whole : std::string();
-  };
-  Identity identity(options);
-  const std::string cut = whole.substr(0, SONDE_PATH_MAX - 1);
-  const auto snapshot =
-      identity.update({{cgroup(12, 10, 1, "/parent"), cgroup(3, 11, 10, cut), cgroup(4, 12, 10, cut)}}, 1);
-  EXPECT_EQ(snapshot->slots.at(3).subject->container_id, kA);
-  EXPECT_EQ(snapshot->slots.at(4).subject->container_id, "");
-  EXPECT_EQ(identity.stats().cut_paths, 1U);
+TEST(Identity, APodIsNotPartOfTheContainerThatItsNodeIs) {
+  const std::string node = "/system.slice/docker-" + kB + ".scope";
+  const std::string pod = node + "/kubelet.slice/kubelet-kubepods-pod8dbc5577_d0e2_4706_8787_57d52c03ddf2.slice";
+  Identity identity;
+  const auto snapshot = identity.update(
+      {{cgroup(12, 10, 1, node), cgroup(3, 11, 10, node + "/init.scope"), cgroup(4, 12, 10, pod),
+        cgroup(5, 13, 12, pod + "/cri-containerd-" + kA + ".scope"),
+        cgroup(6, 14, 10, node + "/kubepods-pod8dbc5577_d0e2_4706_8787_57d52c03ddf2.slice:cri-containerd:" + kA)}},
+      1);
+  EXPECT_EQ(snapshot->slots.at(3).subject, snapshot->slots.at(12).subject);
+  EXPECT_EQ(snapshot->slots.at(4).subject->kind, SubjectKind::Cgroup);
+  for (const uint32_t slot : {5U, 6U}) {
+    EXPECT_EQ(snapshot->slots.at(slot).subject->container_id, kA) << slot;
+    EXPECT_EQ(snapshot->slots.at(slot).subject->pod_uid, "8dbc5577-d0e2-4706-8787-57d52c03ddf2") << slot;
+  }
 }
 
 TEST(Identity, EndedOnesAreBounded) {

@@ -82,18 +82,25 @@ TEST(PolicyStatus, SaysWhoMatchesWhatAndWhoLost) {
   exclude.mode = Mode::Exclude;
   exclude.cgroups = {"/noise"};
   std::vector<Policy> policies{tenant, exclude, past, cluster};
-  std::vector<DecisionPtr> decisions{decided(policies), decided(policies, made_up::container("bank")),
-                                     decided(policies, made_up::cgroup("/noise"))};
-  auto status = policy_status(policies, decisions, made_up::context());
+  Subject sandbox = made_up::container("shop");
+  sandbox.type = ContainerType::Sandbox;
+  Decided all;
+  for (const Subject& subject :
+       {made_up::container(), made_up::container("bank"), made_up::cgroup("/noise"), sandbox}) {
+    if (auto* list = all.list_of(subject)) list->push_back(decided(policies, subject));
+  }
+  auto status = policy_status(policies, all, made_up::context());
   ASSERT_EQ(status.size(), 4u);
   EXPECT_EQ(status[0].name, "a");
   EXPECT_EQ(status[0].matched, 2u);
+  EXPECT_EQ(status[0].containers, 2u);
   EXPECT_EQ(status[0].overridden, std::vector<std::string>{"excluded by quiet"});
   EXPECT_EQ(status[1].name, "past");
   EXPECT_TRUE(status[1].expired);
   EXPECT_EQ(status[1].matched, 0u);
   EXPECT_EQ(status[2].name, "quiet");
   EXPECT_EQ(status[2].matched, 1u);
+  EXPECT_EQ(status[2].containers, 0u) << "a cgroup is no container";
   EXPECT_EQ(status[3].name, "shop/b");
   EXPECT_EQ(status[3].matched, 1u);
   EXPECT_EQ(status[3].overridden, std::vector<std::string>{"periodSeconds 20 gives way to 10 of a"});
