@@ -91,7 +91,8 @@ std::optional<uint64_t> segment_number(std::string_view name) {
 
 }  // namespace
 
-Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const std::string& directory, uint64_t max_bytes) {
+Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const std::string& directory, uint64_t max_bytes,
+                                                           bool* in_use) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Error::system(fmt::format("cannot make the queue's directory {}", directory), errno);
   }
@@ -99,6 +100,7 @@ Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const std::string& directory,
   queue->lock_ = Fd(::open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!queue->lock_) return Error::system(fmt::format("cannot write into the queue's directory {}", directory), errno);
   if (::flock(queue->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (in_use) *in_use = true;
     return Error(fmt::format("the queue's directory {} is in use by another agent", directory));
   }
   if (auto loaded = queue->load(); !loaded) return loaded.error();

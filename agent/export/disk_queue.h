@@ -32,8 +32,9 @@ class DiskQueue {
     uint32_t points = 0;
   };
 
-  // Makes the directory (not those above it). Fails in one sentence: not writable, or in use by another agent.
-  static Result<std::unique_ptr<DiskQueue>> open(const std::string& directory, uint64_t max_bytes);
+  // Makes the directory (not those above it). Fails in one sentence: not writable, or in use by another agent (`in_use`).
+  static Result<std::unique_ptr<DiskQueue>> open(const std::string& directory, uint64_t max_bytes,
+                                                 bool* in_use = nullptr);
 
   // Appends; drops the oldest segments if there would be more than `max_bytes`. On error (no space) nothing is changed.
   Result<void> push(std::string_view bytes, uint32_t points);

@@ -41,9 +41,11 @@ Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options, std::s
   }
   std::unique_ptr<DiskQueue> disk;
   if (!options.queue.directory.empty()) {
-    auto opened = DiskQueue::open(options.queue.directory, options.queue.max_disk_bytes);
-    if (!opened) return opened.error();
-    disk = std::move(*opened);
+    // In use: the agent that this one replaces has it still. The thread asks again, and until then memory serves.
+    bool in_use = false;
+    auto opened = DiskQueue::open(options.queue.directory, options.queue.max_disk_bytes, &in_use);
+    if (!opened && !in_use) return opened.error();
+    if (opened) disk = std::move(*opened);
   }
   return std::unique_ptr<Exporter>(
       std::make_unique<OtlpExporter>(std::move(options), std::move(sender), std::move(disk)));
@@ -59,6 +61,7 @@ OtlpExporter::OtlpExporter(OtlpOptions options, std::unique_ptr<OtlpSender> send
       backoff_(options_.retry),
       limit_(options_.max_request_bytes),
       learned_limit_(options_.max_request_bytes) {
+  waits_for_disk_ = !disk_ && !options_.queue.directory.empty();
   publish();
   thread_ = std::thread([this] { run(); });
 }

@@ -49,6 +49,7 @@ class OtlpExporter final : public Exporter {
   void send_one(Lock& lock);
   void begin(BatchPtr batch);
   bool encode_next();
+  void look_for_disk(Lock& lock);
   bool disk_is_due() const;
   void to_disk(Lock& lock);
   Result<void> write_batch(Sending& sending);
@@ -99,6 +100,7 @@ class OtlpExporter final : public Exporter {
   std::optional<Sending> sending_;
   std::deque<Request> requests_;  // the one on its way, and its halves
   uint32_t halves_left_ = 0;      // requests that may still be made of refused ones, in this batch
+  bool waits_for_disk_ = false;  // another agent has the queue's directory
   bool from_disk_ = false;
   uint64_t disk_retry_ns_ = 0;  // CLOCK_MONOTONIC; a write failed: batches go out directly until then
   DiskQueueLosses published_losses_;

@@ -19,6 +19,7 @@ using Verdict = SendResult::Verdict;
 constexpr uint64_t kLogEvery = 60'000'000'000;
 // A receiver that refuses one monstrous point as too large must not make all later requests tiny.
 constexpr uint64_t kSmallestLearnedLimit = 256 << 10;
+constexpr uint64_t kDiskAgain = 1'000'000'000;
 
 // To find one bad Resource of n takes two requests for each halving.
 uint32_t halves_of(uint32_t resources) { return resources < 2 ? 0 : 2 * static_cast<uint32_t>(std::bit_width(resources - 1)); }
@@ -52,6 +53,7 @@ void OtlpExporter::run() {
 
 // Makes sure that a request is ready, if there is anything to send.
 bool OtlpExporter::take_work(Lock& lock) {
+  if (waits_for_disk_) look_for_disk(lock);
   if (disk_is_due()) to_disk(lock);
   if (!requests_.empty()) return true;
   for (; !stop_; lock.lock()) {
@@ -217,6 +219,22 @@ void OtlpExporter::give_back() {
     merge_oldest();
     shrink_queue();
   }
+}
+
+void OtlpExporter::look_for_disk(Lock& lock) {
+  if (monotonic_ns() < disk_retry_ns_) return;
+  lock.unlock();
+  auto opened = DiskQueue::open(options_.queue.directory, options_.queue.max_disk_bytes);
+  lock.lock();
+  disk_retry_ns_ = monotonic_ns() + kDiskAgain;
+  if (!opened) {
+    stats_.failures["queue_in_use"]++;
+    stats_.last_error = opened.error().message();
+    return;
+  }
+  disk_ = std::move(*opened);
+  waits_for_disk_ = false;
+  disk_retry_ns_ = 0;
 }
 
 bool OtlpExporter::disk_is_due() const {

@@ -4,9 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "agent/export/disk_queue.h"
 #include "agent/export/otlp_encoder.h"
@@ -215,11 +217,27 @@ TEST_F(OtlpDisk, AnUnusableDirectoryIsToldAtOnce) {
   OtlpOptions options;
   options.queue.directory = directory_ / "a" / "b";
   EXPECT_FALSE(make_otlp_exporter(options));
-  auto exporter = open("http://127.0.0.1:1");
-  options.queue.directory = directory_ / "queue";
-  auto second = make_otlp_exporter(options);
-  ASSERT_FALSE(second);
-  EXPECT_NE(second.error().message().find("in use by another agent"), std::string::npos);
+}
+
+TEST_F(OtlpDisk, ADirectoryThatAnotherAgentStillHasIsTakenWhenItIsFree) {
+  OtlpServer server;
+  auto old = open(server.url());
+  auto fresh = open(server.url());  // an upgrade starts the new agent before the old one has ended
+  fresh->push(many_sums(1, 2));
+  fresh->flush(10 * kSecondNs);
+  EXPECT_EQ(server.accepted().size(), 2U) << "by way of memory";
+  EXPECT_EQ(fresh->stats().failures.at("queue_in_use"), 1U);
+  old.reset();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  auto waits = [&] {
+    bool in_use = false;
+    return static_cast<bool>(DiskQueue::open(directory_ / "queue", 64 << 20, &in_use));
+  };
+  for (int64_t value = 2; waits() && std::chrono::steady_clock::now() < end; value++) {
+    fresh->push(many_sums(1, 1, value));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_FALSE(waits()) << "the new one has it now";
 }
 
 }  // namespace
