@@ -49,7 +49,8 @@ class AgentExcludeTest : public AgentTest {
   }
   std::set<std::string> attached_of(const std::string& probe) const {
     std::set<std::string> names;
-    for (const auto& module : status()["modules"]) {
+    const nlohmann::json now = status();
+    for (const auto& module : now["modules"]) {
       if (module["name"] != probe) continue;
       for (const auto& program : module["programs"]) {
         if (program["state"] == "attached") names.insert(program["name"]);
