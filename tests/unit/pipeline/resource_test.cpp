@@ -147,10 +147,11 @@ TEST(Resource, OutsideKubernetes) {
   EXPECT_EQ(attribute(container, "sonde.cgroup.path"), "(none)");
   EXPECT_FALSE(container.promoted.empty()) << "or two containers would be one series on /metrics";
   subject.pod_uid.clear();
-  EXPECT_EQ(attribute(rules.of(subject, World::decision(), false), "sonde.cgroup.path"), subject.cgroup_path)
+  EXPECT_EQ(attribute(rules.of(subject, World::decision(), StreamScope::Container), "sonde.cgroup.path"),
+            subject.cgroup_path)
       << "64 digits are all that is known of it";
   subject.runtime = "docker";
-  EXPECT_EQ(attribute(rules.of(subject, World::decision(), false), "sonde.cgroup.path"), "(none)");
+  EXPECT_EQ(attribute(rules.of(subject, World::decision(), StreamScope::Container), "sonde.cgroup.path"), "(none)");
 }
 
 TEST(Resource, ExtraAttributesNeverMakeAllContainersOne) {
