@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 
 #include "agent/base/clock.h"
@@ -67,6 +68,13 @@ void note(CollectStats& stats, std::size_t module, const std::string& why) {
   stats.failures.push_back({id, why});
 }
 
+std::vector<uint32_t> listed_pids(const std::string& directory) {
+  std::vector<uint32_t> pids;
+  std::ifstream file(directory + "/cgroup.procs");
+  for (uint32_t pid = 0; file >> pid;) pids.push_back(pid);
+  return pids;
+}
+
 // Before 5.11 maps counted against RLIMIT_MEMLOCK; raising it is harmless where they do not.
 void raise_memlock() {
   const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
@@ -87,6 +95,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   }
   engine->features_ = *features;
   set_machine_proc(options.proc_root);
+  if (options.without) options.without(engine->features_);
   const uint32_t rows = options.rows ? options.rows : options.slots * kRowsPerSlot;
   auto core = Core::load({options.slots, rows, options.processes});
   if (!core) return core.error();
@@ -94,6 +103,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
   engine->moved_ns_.resize(options.slots);
   engine->held_.resize(options.slots);
+  engine->older_.resize(options.slots);
   engine->fault_ = options.fault;
   engine->doorbell_ = ring_buffer__new(
       engine->slots_->doorbell_fd(), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
@@ -109,6 +119,10 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   }
   const std::string root = options.cgroup_root.empty() ? mounted_cgroup_root() : options.cgroup_root;
   engine->cgroup_root_ = Fd(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  engine->machine_ = {root, options.proc_root, options.members};
+  if (!engine->machine_.members) {
+    engine->machine_.members = [root](const std::string& path) { return listed_pids(root + path); };
+  }
   engine->files_.set_root(engine->cgroup_root_.get());
   if (auto attached = engine->core_->attach_lifecycle(); !attached) return attached.error();
   return engine;
@@ -120,6 +134,7 @@ void Engine::configure(uint32_t slot, const SlotSetting& setting) {
   const std::lock_guard lock(mutex_);
   const auto* before = slots_->config(slot);
   for (std::size_t i = 0; i < gained_.size(); ++i) {
+    if (setting.flags[i] && !before->flags[i]) older_[slot] |= 1U << i;
     gained_[i] = static_cast<uint8_t>(gained_[i] | (setting.flags[i] & ~before->flags[i]));
   }
   for (std::size_t i = 0; i < modules_.size(); ++i) {  // before the flags are in force
@@ -132,46 +147,6 @@ void Engine::configure(uint32_t slot, const SlotSetting& setting) {
 void Engine::set_provisional(const ModuleFlags& flags) {
   const std::lock_guard lock(mutex_);
   slots_->set_provisional(flags);
-}
-
-ModuleFlags Engine::asked_flags() const {
-  ModuleFlags asked{};
-  const auto add = [&](const uint8_t* flags) {
-    for (std::size_t i = 0; i < asked.size(); ++i) asked[i] |= flags[i];
-  };
-  add(slots_->globals().provisional);
-  add(slots_->config(SONDE_SLOT_UNATTRIBUTED)->flags);
-  add(slots_->config(SONDE_SLOT_NODE)->flags);
-  for (const uint32_t slot : slots_->taken()) add(slots_->config(slot)->flags);
-  return asked;
-}
-
-void Engine::sync_programs() {
-  const std::lock_guard lock(mutex_);
-  slots_->dissolve();
-  const ModuleFlags asked = asked_flags();
-  const auto taken = slots_->taken();
-  const bool processes = std::ranges::any_of(taken, [&](uint32_t slot) { return slots_->config(slot)->per_process; });
-  bool context = false;
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    context = context || (modules_[i] && modules_[i]->needs_context(asked[i]));
-  }
-  // Before the modules' own programs: a start time saved nowhere is an operation lost.
-  if (auto done = core_->attach_context(context); !done) spdlog::error("{}", done.error().message());
-  if (auto done = core_->attach_processes(processes); !done) spdlog::error("{}", done.error().message());
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    if (modules_[i]) modules_[i]->attach(asked[i], gained_[i] != 0);
-  }
-  gained_ = {};
-  reserve_rows(slots_->taken());
-}
-
-void Engine::detach_all() {
-  const std::lock_guard lock(mutex_);
-  for (const auto& module : modules_) {
-    if (module) module->attach(0, false);
-  }
-  core_->detach_all();
 }
 
 // With the lock held. Of slots that the kernel side gave out, and of those for which the pool had no row before.
@@ -246,8 +221,22 @@ void Engine::refresh_modules(CollectStats& stats) {
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     const auto& module = modules_[i];
     if (!module || !module->loaded() || !asks_gauge(module->module().info(), asked[i])) continue;
-    if (auto done = module->module().refresh(module->object()); !done) note(stats, i, done.error().message());
+    auto done = module->module().refresh(module->object());
+    if (done) done = settle(i);
+    if (!done) note(stats, i, done.error().message());
   }
+}
+
+Result<void> Engine::settle(std::size_t module) {
+  std::vector<StateSubject> subjects;
+  for (const uint32_t slot : slots_->taken()) {
+    const sonde_slot_info* info = slots_->info(slot);
+    const uint8_t flags = slots_->config(slot)->flags[module];
+    if (!flags || !info || info->tgid || slots_->released(slot)) continue;
+    const std::string_view path(info->path, strnlen(info->path, sizeof(info->path)));
+    subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, path});
+  }
+  return modules_[module]->module().settle(modules_[module]->object(), subjects, machine_);
 }
 
 void Engine::flush_modules(CollectStats& stats) {
@@ -272,6 +261,7 @@ void Engine::retire_released(uint64_t now) {
     }
     files_.forget(released.slot);
     moved_ns_[released.slot] = 0;
+    older_[released.slot] = 0;
     freed_.push_back(released.slot);
     return true;
   });

@@ -47,8 +47,12 @@ struct EngineOptions {
   std::string proc_root = "/proc";  // the machine's
   // Fault injection: functions that this kernel is said not to have.
   std::set<std::string, std::less<>> without_functions;
+  // The machine's pids of a cgroup (path below the v2 root) and of those below it; empty function: cgroup.procs says them.
+  std::function<std::vector<uint32_t>(const std::string& path)> members;
   // Fault injection: this program's code is replaced by one that the verifier refuses.
   std::string break_program;
+  // Fault injection: takes away from what was found out about the kernel, so that what is done without it runs.
+  std::function<void(Features&)> without;
   // Fault injection: asked at each collection; a sentence makes this module's fail. Empty function: none do.
   std::function<std::string(std::string_view module)> fault;
 };
@@ -84,6 +88,9 @@ class Engine {
   void sync_programs();
   // No program is attached any more. What was counted can still be collected; nothing can be attached again.
   void detach_all();
+  // Looks whether what was attached still is, attaches again what others detached or the kernel refused before, with
+  // back-off, and brings modules() up to date. Once a second is enough; now: CLOCK_BOOTTIME.
+  void watch_programs(uint64_t now);
 
   // The loaded object of a module, as long as the engine lives; nullptr if it is off or failed. Any thread.
   bpf_object* module_object(std::string_view name) const;
@@ -115,6 +122,8 @@ class Engine {
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
   std::vector<ProgramRuns> program_stats() const;
   std::vector<MapReport> map_stats() const;
+  // Of the core object: Degraded if a program is refused that modules stand on.
+  ModuleReport core_report() const;
   std::size_t core_programs() const;  // of the core object, attached now
   uint64_t slots_used() const;
   uint64_t slots_capacity() const { return slots_->capacity(); }
@@ -130,6 +139,7 @@ class Engine {
   uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now);
   void flush_modules(CollectStats& stats);
   void refresh_modules(CollectStats& stats);
+  Result<void> settle(std::size_t module);
   void follow_reads(uint32_t slot, const ModuleFlags& flags);
   void read_all(const std::vector<uint32_t>& slots, CollectStats& stats);
   void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
@@ -137,6 +147,7 @@ class Engine {
   void retire_released(uint64_t now);
   void reserve_rows(const std::vector<uint32_t>& slots);
   ModuleFlags asked_flags() const;
+  void attach_core(const ModuleFlags& asked);
 
   mutable std::mutex mutex_;
   Features features_;
@@ -146,6 +157,7 @@ class Engine {
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
   std::vector<std::unique_ptr<Reads>> reads_;           // likewise; null: off
   Fd cgroup_root_;
+  HostTree machine_;
   KeptFiles files_{room_for_files()};
   std::vector<Released> released_;
   std::vector<uint32_t> freed_;
@@ -153,6 +165,8 @@ class Engine {
   std::function<std::string(std::string_view)> fault_;
   ModuleFlags gained_{};    // by module: flags that a slot did not have before, since the last sync_programs()
   std::vector<bool> held_;  // by slot
+  std::vector<uint32_t> older_;  // by slot: bit per module that was asked for something after the cgroup was born
+  std::string core_failure_;  // of the last attach_core(); empty: none
   ring_buffer* doorbell_ = nullptr;
 };
 

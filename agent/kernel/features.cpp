@@ -55,6 +55,16 @@ bool sleepable_programs_take_queues() {
   return static_cast<bool>(Fd(bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "sonde_probe", "GPL", code, 4, &options)));
 }
 
+// Some hardened kernels refuse those whose context can be written.
+bool map_iterators_work(const btf* kernel) {
+  const int function = btf__find_by_name_kind(kernel, "bpf_iter_bpf_map_elem", BTF_KIND_FUNC);
+  if (function < 0) return false;
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = BPF_TRACE_ITER;
+  options.attach_btf_id = static_cast<__u32>(function);
+  return static_cast<bool>(Fd(bpf_prog_load(BPF_PROG_TYPE_TRACING, "sonde_probe", "GPL", kReturnZero, 2, &options)));
+}
+
 std::string first_line(const char* path) {
   std::ifstream file(path);
   std::string line;
@@ -114,6 +124,7 @@ Result<Features> probe_features() {
   Features features;
   features.fentry = fentry_works(kernel.get());
   features.kprobe = access("/sys/bus/event_source/devices/kprobe", F_OK) == 0;
+  features.map_iterators = map_iterators_work(kernel.get());
   features.preemptible = may_preempt();
   features.sleepable_queues = sleepable_programs_take_queues();
   features.first_pid_namespace = in_first_pid_namespace();

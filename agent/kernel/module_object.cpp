@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/libbpf_log.h"
 #include "agent/module/read_only.h"
 #include "agent/module/threads.h"
@@ -39,6 +38,12 @@ void break_program(bpf_object* object, const std::string& name) {
   if (!program || bpf_program__insn_cnt(program) == 0) return;
   auto* first = const_cast<bpf_insn*>(bpf_program__insns(program));
   *first = {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0};
+}
+
+void make_idle(ProgramReport& report) {
+  report.state = ProgramState::Idle;
+  report.reason.clear();
+  report.gap.clear();
 }
 
 // Iterators and syscall programs: by Module::begin, flush or refresh.
@@ -82,12 +87,13 @@ ModuleObject::ModuleObject(const ModuleEntry& entry, uint16_t id, Core& core, co
     report_.health = ModuleHealth::Failed;
     if (report_.reasons.empty()) add_reason("no alternative works on this kernel");
   }
+  loaded_health_ = report_.health;
+  loaded_reasons_ = report_.reasons;
 }
 
 ModuleObject::~ModuleObject() { close(); }
 
 void ModuleObject::close() {
-  for (Program& program : programs_) detach(program);
   programs_.clear();
   rows_ = Rows();
   if (object_) bpf_object__close(object_);
@@ -97,6 +103,11 @@ void ModuleObject::close() {
 // Alternatives that fail for one cause say so once.
 void ModuleObject::add_reason(std::string reason) {
   if (std::ranges::find(report_.reasons, reason) == report_.reasons.end()) report_.reasons.push_back(std::move(reason));
+}
+
+void ModuleObject::worsen(ModuleHealth health, std::string reason) {
+  report_.health = std::max(report_.health, health);
+  add_reason(std::move(reason));
 }
 
 ProgramReport& ModuleObject::report_of(const ProgramSpec& spec) {
@@ -190,101 +201,114 @@ Result<void> ModuleObject::finish_load() {
       continue;
     }
     if (report.state == ProgramState::Unused) continue;
+    bpf_program* handle = bpf_object__find_program_by_name(object_, report.name.c_str());
     const auto blind = blind_.find(&spec);
-    programs_.push_back({&spec,
-                         bpf_object__find_program_by_name(object_, report.name.c_str()),
-                         {},
-                         {},
+    programs_.push_back({&spec, handle, Attachment(handle, report.hook, cgroup_root_),
                          blind == blind_.end() ? std::string() : blind->second});
   }
   return {};
 }
 
-bool ModuleObject::attached() const { return std::ranges::any_of(programs_, is_attached); }
-
-Result<void> ModuleObject::attach_program(Program& program) const {
-  if (bpf_program__type(program.handle) == BPF_PROG_TYPE_PERF_EVENT) {
-    auto event = parse_perf_event(program.spec->hook);
-    if (!event) return event.error();
-    auto events = CpuEvents::attach(program.handle, *event);
-    if (!events) return events.error();
-    program.events = std::move(*events);
-    return {};
-  }
-  if (bpf_program__type(program.handle) == BPF_PROG_TYPE_CGROUP_SKB) {
-    auto links = attach_to_root_cgroup(program.handle, cgroup_root_);
-    if (!links) return links.error();
-    program.links = std::move(*links);
-    return {};
-  }
-  bpf_link* link = bpf_program__attach(program.handle);
-  if (!link) return Error::system("the kernel refuses it", errno);
-  program.links = {link};
-  return {};
-}
-
-void ModuleObject::detach(Program& program) {
-  for (bpf_link* link : program.links) bpf_link__destroy(link);
-  program.links.clear();
-  program.events = {};
+bool ModuleObject::attached() const {
+  return std::ranges::any_of(programs_, [](const Program& program) { return program.attachment.attached(); });
 }
 
 void ModuleObject::follow_cpus() {
   for (Program& program : programs_) {
-    if (program.events.empty()) continue;
-    const std::size_t attached = program.events.follow();
+    const std::size_t attached = program.attachment.follow_cpus();
     if (attached)
       __atomic_fetch_add(core_.losses.at<uint64_t>(id_) + SONDE_LOSS_UNMEASURED, attached, __ATOMIC_RELAXED);
   }
 }
 
-// Once: what is missing from now on.
-void ModuleObject::name_gap(const Program& program, const std::string& reason) {
+void ModuleObject::attach_program(Program& program, uint64_t now) {
   ProgramReport& report = report_of(*program.spec);
-  if (report.state == ProgramState::Failed) return;
-  set_failed(report.name, reason);
-  report_.health = program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded;
-  const std::string why = report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap);
-  add_reason(why);
-  spdlog::warn("{}: {}", report_.name, why);
+  LogCapture log;
+  if (auto done = program.attachment.attach(now); !done) {
+    const std::string before = report.reason;
+    set_failed(report.name, done.error().with("cannot attach to " + report.hook).message());
+    if (report.reason != before) spdlog::warn("{}: {}: {}", report_.name, report.name, report.reason);
+    return;
+  }
+  if (report.state == ProgramState::Failed) spdlog::info("{}: {} is attached again", report_.name, report.name);
+  report.state = ProgramState::Attached;
+  report.reason.clear();
+  report.gap.clear();
 }
 
-void ModuleObject::attach(uint8_t flags, bool gained) {
+void ModuleObject::attach(uint8_t flags, bool gained, uint64_t now) {
+  asked_ = flags;
   const bool was_attached = attached();
   const bool begins =
       !was_attached && std::ranges::any_of(programs_, [&](const Program& p) { return p.spec->flags & flags; });
   if (begins) {
-    if (auto begun = module().begin(object_); !begun) {
-      report_.health = ModuleHealth::Degraded;
-      add_reason(begun.error().message());
-    }
+    auto begun = module().begin(object_);
+    begin_failure_ = begun ? "" : begun.error().message();
   }
   for (Program& program : programs_) {
     ProgramReport& report = report_of(*program.spec);
     const bool wanted = (program.spec->flags & flags) != 0;
     if (is_run_by_agent(program.handle)) {
-      if (wanted && !program.blind.empty()) name_gap(program, program.blind);
+      if (program.blind.empty()) continue;
+      if (wanted && report.state != ProgramState::Failed) spdlog::warn("{}: {}: {}", report_.name, report.name, program.blind);
+      if (wanted) {
+        set_failed(report.name, program.blind);
+      } else {
+        make_idle(report);
+      }
       continue;
     }
     if (program.spec->by_agent) {
       report.state = wanted ? ProgramState::Attached : ProgramState::Idle;
       continue;
     }
-    if (!wanted && is_attached(program)) {
-      detach(program);
-      report.state = ProgramState::Idle;
+    if (!wanted) {
+      program.attachment.detach();
+      make_idle(report);
+    } else if (!program.attachment.attached() && program.attachment.due(now)) {
+      attach_program(program, now);
     }
-    if (!wanted || is_attached(program) || report.state == ProgramState::Failed) continue;
-    LogCapture log;
-    auto done = attach_program(program);
-    if (done) {
-      report.state = ProgramState::Attached;
-      continue;
-    }
-    name_gap(program, done.error().with("cannot attach to " + report.hook).message());
   }
+  judge(now);
   if (!was_attached || !gained) return;
   if (auto done = module().selected(object_); !done) spdlog::warn("{}: {}", report_.name, done.error().message());
+}
+
+void ModuleObject::watch(uint64_t now, const std::string& context) {
+  if (!loaded()) return;
+  bool again = false;
+  for (Program& program : programs_) {
+    ProgramReport& report = report_of(*program.spec);
+    if (program.attachment.lost(now)) {
+      set_failed(report.name, "somebody else detached it from " + report.hook);
+      report.times_lost = program.attachment.times_lost();
+      spdlog::warn("{}: {}: {}", report_.name, report.name, report.reason);
+    }
+    again = again || (report.state == ProgramState::Failed && program.blind.empty() && program.attachment.due(now));
+  }
+  context_failure_ = needs_context(asked_) ? context : "";
+  gaps_ = attached() ? module().gaps(object_) : std::vector<std::string>();
+  if (again) attach(asked_, false, now);
+  judge(now);
+}
+
+// What is down is down, with its reason; what was down until just now was not counted.
+void ModuleObject::judge(uint64_t now) {
+  report_.health = loaded_health_;
+  report_.reasons = loaded_reasons_;
+  if (!begin_failure_.empty()) worsen(ModuleHealth::Degraded, begin_failure_);
+  if (!context_failure_.empty()) worsen(ModuleHealth::Degraded, context_failure_);
+  for (const Program& program : programs_) {
+    const ProgramReport& report = report_of(*program.spec);
+    if (report.state == ProgramState::Failed) {
+      worsen(program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded,
+             report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
+    } else if (report.state == ProgramState::Attached && program.attachment.lost_lately(now)) {
+      worsen(ModuleHealth::Degraded, report.name + ": somebody else detached it from " + report.hook +
+                                         "; it is attached again, what came in between was not counted");
+    }
+  }
+  for (const std::string& gap : gaps_) worsen(ModuleHealth::Degraded, gap);
 }
 
 bool ModuleObject::needs_context(uint8_t flags) const {

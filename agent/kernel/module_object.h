@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/base/result.h"
+#include "agent/kernel/attachment.h"
 #include "agent/kernel/core.h"
 #include "agent/kernel/perf_events.h"
 #include "agent/kernel/rows.h"
@@ -34,6 +35,7 @@ struct ProgramReport {
   ProgramState state = ProgramState::Idle;
   std::string reason;  // of Failed
   std::string gap;     // what is not measured because of it
+  uint32_t times_lost = 0;  // somebody else detached it that often
 };
 
 enum class ModuleHealth : uint8_t { Ok, Degraded, Failed, Disabled };
@@ -89,10 +91,14 @@ class ModuleObject {
   Rows& rows() { return rows_; }
 
   // Attaches what these flags (the union over all slots) ask for and detaches the rest. `gained`: some slot has flags of
-  // this module that it did not have before.
-  void attach(uint8_t flags, bool gained);
+  // this module that it did not have before. `now`: CLOCK_BOOTTIME.
+  void attach(uint8_t flags, bool gained, uint64_t now);
   // Before a collection: attaches what is per CPU on those that came online; what was missed there is counted as lost.
   void follow_cpus();
+  // Looks whether what was attached still is, attaches what was lost or refused when its time has come, and asks the
+  // module what it cannot count at present. `context`: why the core's context-switch program is not attached; empty: it
+  // is, or nobody needs it.
+  void watch(uint64_t now, const std::string& context);
   // Do the programs attached for these flags need the core's context-switch program?
   bool needs_context(uint8_t flags) const;
   void add_program_stats(std::vector<ProgramRuns>& out) const;
@@ -100,19 +106,18 @@ class ModuleObject {
  private:
   struct Program {
     const ProgramSpec* spec;
-    bpf_program* handle = nullptr;
-    std::vector<bpf_link*> links;  // one, or several roots of cgroups
-    CpuEvents events;              // of a program of perf events, instead of links
-    std::string blind{};           // why it is not loaded: it would not see all that it is for
+    bpf_program* handle;
+    Attachment attachment;
+    std::string blind{};  // why it is not loaded: it would not see all that it is for
   };
-  static bool is_attached(const Program& program) { return !program.links.empty() || !program.events.empty(); }
-  Result<void> attach_program(Program& program) const;
-  static void detach(Program& program);
+  void attach_program(Program& program, uint64_t now);
+  // Health and reasons, of what failed at loading and of how things stand.
+  void judge(uint64_t now);
   bool load_alternative(int alternative, const Features& features, const LoadOptions& options);
   Result<void> open(int alternative, const Features& features, const LoadOptions& options);
   Result<void> finish_load();
   void add_reason(std::string reason);
-  void name_gap(const Program& program, const std::string& reason);
+  void worsen(ModuleHealth health, std::string reason);
   void set_failed(std::string_view program, const std::string& reason);
   ProgramReport& report_of(const ProgramSpec& spec);
   void close();
@@ -126,6 +131,12 @@ class ModuleObject {
   Rows rows_;
   std::vector<Program> programs_;
   std::map<const ProgramSpec*, std::string> blind_;  // programs that are not loaded because of what they would not see
+  uint8_t asked_ = 0;  // flags of the last attach()
+  ModuleHealth loaded_health_ = ModuleHealth::Ok;
+  std::vector<std::string> loaded_reasons_;
+  std::string begin_failure_;
+  std::string context_failure_;
+  std::vector<std::string> gaps_;  // as Module::gaps() said last
 };
 
 }  // namespace sonde

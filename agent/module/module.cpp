@@ -17,7 +17,11 @@ Result<void> Module::flush(bpf_object*) const { return {}; }
 
 Result<void> Module::selected(bpf_object*) const { return {}; }
 
+std::vector<std::string> Module::gaps(bpf_object*) const { return {}; }
+
 Result<void> Module::refresh(bpf_object*) const { return {}; }
+
+Result<void> Module::settle(bpf_object*, std::span<const StateSubject>, const HostTree&) const { return {}; }
 
 Result<void> Module::read(const ReadTarget&, std::span<uint64_t>) const { return {}; }
 

@@ -26,6 +26,7 @@ struct Features {
   bool preemptible = false;                              // preempt=full or unknown: fentry and fexit would skip events
   bool read_only_cast = false;                           // bpf_rdonly_cast exists
   bool sleepable_queues = false;                         // programs that may sleep can use queues
+  bool map_iterators = false;                            // iterators over the elements of maps load
   bool first_pid_namespace = true;                       // iter/task and its kind show the whole machine
   std::function<bool(std::string_view)> has_function;    // kernel function in BTF
   std::function<bool(std::string_view)> has_tracepoint;  // BTF tracepoint (btf_trace_<name>)
@@ -107,6 +108,21 @@ struct KeyedState {
   int64_t value = 0;
 };
 
+// A subject whose states are brought up to date.
+struct StateSubject {
+  uint32_t slot = 0;
+  uint8_t flags = 0;      // this module's flags of it
+  bool older = false;     // it ran before this module was asked for anything of it: what it had by then nobody has seen
+  std::string_view path;  // of its cgroup, below the v2 root
+};
+
+// Where else a module may look.
+struct HostTree {
+  std::string cgroup_root;                                                // directory of the v2 root
+  std::string proc_root;                                                  // its /proc
+  std::function<std::vector<uint32_t>(const std::string& path)> members;  // its pids of a cgroup and of those below
+};
+
 class Module {
  public:
   virtual ~Module() = default;
@@ -127,8 +143,14 @@ class Module {
   virtual Result<void> selected(bpf_object* object) const;
   // Before each collection while one of its programs is attached: bring what is pending in the kernel into the rows.
   virtual Result<void> flush(bpf_object* object) const;
+  // While one of its programs is attached, about once a second: what it cannot count at present, because a subject uses
+  // what no program sees. Sentences for status, which must not change from one time to the next without need.
+  virtual std::vector<std::string> gaps(bpf_object* object) const;
   // Before each collection in which a gauge of this module is due: bring <module>_gauges up to date.
   virtual Result<void> refresh(bpf_object* object) const;
+  // After refresh(): what the kernel side cannot know of subjects that are older than their selection. A gauge that
+  // nobody knows is SONDE_NO_GAUGE: then there is no such series.
+  virtual Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects, const HostTree& machine) const;
   // What only user space can read (cpu.stat, *.pressure, cpufreq), before each collection for each subject that asks for
   // a series of Source::Read, processes with slots of their own excepted. values[SeriesSpec::index]: the total since
   // whenever (the engine makes the differences; one that fell begins anew) or, for gauges, the value now, an int64. All

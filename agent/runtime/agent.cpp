@@ -30,6 +30,7 @@ namespace sonde {
 namespace {
 
 constexpr uint64_t kPoliciesEvery = kSecond;           // where no descriptor tells of changes, and for activeForSeconds
+constexpr uint64_t kWatchEvery = kSecond;
 constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks
 constexpr uint64_t kStatusWait = kSecond;              // so long an asker waits for a newer one
 // What the kernel side does wakes the loop; slots of processes, which come in numbers, wait for its next turn.
@@ -73,6 +74,10 @@ EngineOptions Agent::engine_options() const {
   options.fault = options_.fault;
   options.cgroup_root = cgroup_root_;
   options.proc_root = config_.proc_root;
+  options.members = [this](const std::string& path) {
+    auto members = members_->pids(path);
+    return members ? std::move(members->pids) : std::vector<uint32_t>();
+  };
   return options;
 }
 
@@ -221,6 +226,7 @@ Agent::End Agent::run() {
     control_->rename(now);
     overhead_->tick(now);
     obey_steps(now);
+    watch_programs(now);
     if (now >= next_collect_ns_) {
       collect(false);
       if (++collections_ == 2) let_go_of_code_pages();  // the first was sent: all that a start needs has run
@@ -361,6 +367,13 @@ void Agent::collect(bool everything) {
 
 // What the budget allows, less what keeps failing. Costs a comparison while nothing changed.
 void Agent::obey_steps(uint64_t now) { control_->set_steps(failures_->over(overhead_->steps(), now)); }
+
+// Others can detach what was attached, and what the kernel refused it may take later.
+void Agent::watch_programs(uint64_t now) {
+  if (now < next_watch_ns_) return;
+  next_watch_ns_ = now + kWatchEvery;
+  engine_->watch_programs(now);
+}
 
 void Agent::stop() {
   stopping_ = true;

@@ -100,6 +100,7 @@ class Agent {
   bool may_write() const { return counting_.ours() && writing_.ours(); }
   void follow_turns(uint64_t now);
   void warn_of_turns(std::vector<std::string>& warnings) const;
+  void watch_programs(uint64_t now);
   void collect_released();
   void obey_steps(uint64_t now);
   void settle();  // after a collection: slots that are done go back
@@ -142,6 +143,7 @@ class Agent {
   uint64_t end_ns_ = 0;
   uint64_t next_collect_ns_ = 0;
   uint64_t next_released_ns_ = 0;
+  uint64_t next_watch_ns_ = 0;
   uint64_t next_policies_ns_ = 0;
   uint64_t next_tell_ns_ = 0;
   std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop

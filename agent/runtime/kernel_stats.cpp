@@ -43,7 +43,7 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
   }
   ModuleStats core;
   core.name = "core";
-  core.state = ModuleState::Running;
+  core.state = engine.core_report().health == ModuleHealth::Ok ? ModuleState::Running : ModuleState::Degraded;
   core.losses = losses.back();
   core.programs = engine.core_programs();
   stats.modules.push_back(std::move(core));

@@ -32,6 +32,7 @@ Json module_json(const ModuleReport& report, const std::array<uint64_t, SONDE_LO
     Json one{{"name", program.name}, {"hook", program.hook}, {"state", program_state_word(program.state)}};
     if (!program.reason.empty()) one["reason"] = program.reason;
     if (!program.gap.empty()) one["gap"] = program.gap;
+    if (program.times_lost) one["times_lost"] = program.times_lost;
     programs.push_back(std::move(one));
   }
   module["programs"] = std::move(programs);
@@ -60,9 +61,7 @@ Json modules_json(const StatusSources& sources) {
   const auto reports = sources.engine.modules();
   const auto losses = sources.engine.losses();
   for (std::size_t i = 0; i < reports.size(); ++i) list.push_back(module_json(reports[i], losses[i], sources, i));
-  ModuleReport core;
-  core.name = "core";
-  list.push_back(module_json(core, losses.back(), sources, SIZE_MAX));
+  list.push_back(module_json(sources.engine.core_report(), losses.back(), sources, SIZE_MAX));
   return list;
 }
 
