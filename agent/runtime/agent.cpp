@@ -30,7 +30,6 @@ namespace sonde {
 namespace {
 
 constexpr uint64_t kPoliciesEvery = kSecond;           // where no descriptor tells of changes, and for activeForSeconds
-constexpr uint64_t kWatchEvery = kSecond;
 constexpr uint64_t kStatusFresh = 500 * kMillisecond;  // so old it may be for whoever asks
 constexpr uint64_t kStatusWait = kSecond;              // so long an asker waits for a newer one
 // What the kernel side does wakes the loop; slots of processes, which come in numbers, wait for its next turn.
@@ -61,24 +60,6 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
   std::unique_ptr<Agent> agent(new Agent(std::move(options)));
   if (auto begun = agent->begin(); !begun) return begun.error();
   return agent;
-}
-
-EngineOptions Agent::engine_options() const {
-  EngineOptions options;
-  options.slots = config_.limits.slots;
-  options.rows = config_.limits.histogram_rows;
-  options.processes = config_.limits.processes;
-  options.alternative = options_.alternative;
-  options.break_program = options_.break_program;
-  options.disabled_modules = options_.disabled_modules;
-  options.fault = options_.fault;
-  options.cgroup_root = cgroup_root_;
-  options.proc_root = config_.proc_root;
-  options.members = [this](const std::string& path) {
-    auto members = members_->pids(path);
-    return members ? std::move(members->pids) : std::vector<uint32_t>();
-  };
-  return options;
 }
 
 AggregatorOptions Agent::aggregator_options(const std::string& host) const {
@@ -367,13 +348,6 @@ void Agent::collect(bool everything) {
 
 // What the budget allows, less what keeps failing. Costs a comparison while nothing changed.
 void Agent::obey_steps(uint64_t now) { control_->set_steps(failures_->over(overhead_->steps(), now)); }
-
-// Others can detach what was attached, and what the kernel refused it may take later.
-void Agent::watch_programs(uint64_t now) {
-  if (now < next_watch_ns_) return;
-  next_watch_ns_ = now + kWatchEvery;
-  engine_->watch_programs(now);
-}
 
 void Agent::stop() {
   stopping_ = true;

@@ -66,6 +66,7 @@ sonde_inline void network_connecting(struct sock *sk)
 	__builtin_memset(note, 0, sizeof(*note)); /* a socket can connect again after it was disconnected */
 	note->role = NETWORK_CLIENT;
 	note->fresh = 1;
+	note->begins = network_epoch;
 	note->epoch = network_epoch;
 	note->connect_ns = bpf_ktime_get_ns();
 }
@@ -85,27 +86,51 @@ sonde_inline void network_connected(struct network_socket *note, uint32_t slot, 
 		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
 }
 
-sonde_slow int network_established(struct sock *sk, struct tcp_sock *tcp, int before, uint32_t slot, uint32_t flags)
+/* A segment for a socket without a note of this epoch, or its end: it is older than we, or than its selection. */
+sonde_slow int network_find(struct sock *sk, struct tcp_sock *tcp, int state)
 {
 	struct network_socket *note;
-	bool client;
+	struct sock *above;
 
 	if (!sk || !tcp)
 		return 0;
+	note = network_note(sk, true);
+	network_begin_socket(note, tcp, state);
+	if (!note || note->path == NETWORK_ONLY_PATH)
+		return 0;
+	above = network_above(sk);
+	if (above)
+		network_begin_multipath(network_note(above, true), above, above->__sk_common.skc_state, network_under_way(tcp));
+	return 0;
+}
+
+sonde_slow int network_established(struct sock *sk, struct tcp_sock *tcp, int before, uint32_t slot, uint32_t flags)
+{
+	struct network_socket *note;
+	uint32_t path;
+	bool client, restored;
+
+	if (!sk || !tcp)
+		return 0;
+	path = network_path_of(tcp);
+	restored = BPF_CORE_READ_BITFIELD(tcp, repair); /* TCP_REPAIR: no handshake, it was opened elsewhere */
 	note = network_note(sk, flags & NETWORK_SOCKETS);
 	client = before == TCP_SYN_SENT || (note && note->role == NETWORK_CLIENT);
-	if (client)
+	if (client && path != NETWORK_JOINED_PATH && !restored)
 		network_connected(note, slot, flags);
 	if (note) { /* all of it counts: what was sent or has come with the handshake, too (TCP Fast Open) */
+		note->connect_ns = 0;
 		note->offset = (uint32_t)tcp->bytes_acked - tcp->snd_una;
-		note->sent = client; /* the SYN is the first byte of what the client's counters count */
-		note->received = 0;
+		note->sent = restored ? network_sent(tcp, note->offset) : client; /* a client's SYN is the first byte */
+		note->received = restored ? network_received(tcp, false) : 0;
 		note->closed = 0;
 		note->fresh = 0;
-		note->role = client ? NETWORK_CLIENT : NETWORK_SERVER;
+		note->path = path;
+		note->role = restored ? NETWORK_NO_ROLE : client ? NETWORK_CLIENT : NETWORK_SERVER;
+		note->begins = network_epoch;
 		note->epoch = network_epoch;
 	}
-	if (!(flags & NETWORK_CONNECTIONS))
+	if (!(flags & NETWORK_CONNECTIONS) || path == NETWORK_JOINED_PATH || restored)
 		return 0;
 	if (client)
 		sonde_count(&network_counters, slot, NETWORK_OPENED_CLIENT, 1);
@@ -114,28 +139,48 @@ sonde_slow int network_established(struct sock *sk, struct tcp_sock *tcp, int be
 	return 0;
 }
 
+/* A path's end is no error of the connection if that goes on by other paths, or has ended well. */
+sonde_inline bool network_ends_alone(struct sock *sk, uint32_t path)
+{
+	struct sock *above;
+
+	if (path == NETWORK_JOINED_PATH)
+		return true;
+	if (path == NETWORK_ONLY_PATH)
+		return false;
+	above = network_above(sk);
+	return !above || above->__sk_common.skc_state == TCP_CLOSE;
+}
+
 sonde_slow int network_ended(struct sock *sk, struct tcp_sock *tcp, int before, uint32_t slot, uint32_t flags)
 {
 	struct network_socket *note;
+	bool connecting;
+	uint32_t path;
 	int error;
 
 	if (!sk || !tcp || before == TCP_LISTEN)
 		return 0;
 	error = sk->sk_err;
 	note = network_note(sk, false);
+	path = network_path_of(tcp);
 	if (note && note->epoch == network_epoch)
 		network_account(note, tcp, slot, flags, false);
 	if (!error && note && note->fresh)
 		error = note->error;
-	if (before == TCP_SYN_SENT || (note && note->fresh)) {
+	connecting = before == TCP_SYN_SENT || (note && note->fresh);
+	if (connecting) {
 		if (before != TCP_SYN_SENT && before != TCP_SYN_RECV)
+			return 0;
+		if (path == NETWORK_JOINED_PATH)
 			return 0;
 		network_connected(note, slot, flags);
 		if (note)
 			note->failed = !note->begun;
 		if (flags & NETWORK_CONNECTIONS)
 			network_count_error(slot, NETWORK_CLIENT, error); /* 0: the application gave up */
-	} else if (error && before != TCP_SYN_RECV && before != TCP_CLOSE && (flags & NETWORK_CONNECTIONS)) {
+	} else if (error && before != TCP_SYN_RECV && before != TCP_CLOSE && (flags & NETWORK_CONNECTIONS) &&
+		   !network_ends_alone(sk, path)) {
 		network_count_error(slot, note && note->role ? note->role : network_guess_role(sk), error);
 	}
 	if (note)
@@ -171,6 +216,30 @@ int BPF_PROG(network_done_with_error, struct sock *sk, int error)
 	return 0;
 }
 
+/* The application's socket above the paths: only its payload is counted, the rest happens to its first path. */
+sonde_slow int network_multipath_state(struct sock *sk, int after, uint32_t slot, uint32_t flags)
+{
+	struct network_socket *note;
+
+	if (!sk)
+		return 0;
+	note = network_note(sk, after == TCP_ESTABLISHED && (flags & NETWORK_SOCKETS));
+	if (!note)
+		return 0;
+	if (after == TCP_ESTABLISHED) {
+		network_begin_multipath(note, sk, after, 0);
+		return 0;
+	}
+	if (note->epoch == network_epoch)
+		network_account_multipath(note, sk, slot, flags);
+	note->closed = note->closed || network_sends_no_more(after);
+	if (after == TCP_CLOSE) { /* it may connect again, with other numbers */
+		note->epoch = 0;
+		note->begins = 0;
+	}
+	return 0;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(network_state, struct sock *sk, int before, int after)
 {
@@ -179,9 +248,11 @@ int BPF_PROG(network_state, struct sock *sk, int before, int after)
 	uint32_t slot;
 	uint8_t flags;
 
-	if (sk->sk_protocol != IPPROTO_TCP || !network_epoch)
+	if (!network_epoch || (sk->sk_protocol != IPPROTO_TCP && !network_is_multipath(sk)))
 		return 0;
 	slot = network_charge_socket(sk, &flags);
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return network_multipath_state(sk, after, slot, flags);
 	tcp = bpf_skc_to_tcp_sock(sk);
 	if (!tcp)
 		return 0;
@@ -196,6 +267,10 @@ int BPF_PROG(network_state, struct sock *sk, int before, int after)
 	case TCP_FIN_WAIT1: /* the application has closed its side; the FIN is not queued yet */
 	case TCP_LAST_ACK:
 		note = network_note(sk, false);
+		if ((!note || note->epoch != network_epoch) && (flags & NETWORK_BY_SOCKET)) {
+			network_find(sk, tcp, before);
+			note = network_note(sk, false);
+		}
 		if (!note || note->fresh || note->epoch != network_epoch)
 			break;
 		network_account(note, tcp, slot, flags, false);
@@ -219,6 +294,8 @@ sonde_inline int network_connect_returned(struct sock *sk, int result)
 		return 0;
 	slot = network_charge_socket(sk, &flags);
 	if (!(flags & NETWORK_CONNECTIONS))
+		return 0;
+	if (network_path_of(bpf_skc_to_tcp_sock(sk)) == NETWORK_JOINED_PATH)
 		return 0;
 	note = network_note(sk, false);
 	if (note && !result)

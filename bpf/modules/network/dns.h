@@ -193,6 +193,8 @@ sonde_inline void network_dns_packet(struct __sk_buff *skb, bool out)
 		return;
 	if (!network_dns_port(skb, &packet, out))
 		return;
+	if (!network_is_of_socket(skb, &packet) || network_is_refused())
+		return;
 	if (packet.protocol == IPPROTO_UDP)
 		network_dns_message(skb, packet.header + UDP_HEADER, out);
 	else

@@ -12,6 +12,7 @@
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
+#include "bpf/modules/network/established.h"
 #include "bpf/modules/network/reasons.h"
 #include "bpf/modules/network/tables.h"
 
@@ -21,11 +22,17 @@ namespace {
 constexpr std::string_view kNotes[] = {
     "Charged to the cgroup of the process that made the socket; what a listener accepts is the listener's.",
     "transmit is what the application handed over, also if the connection breaks before all of it is delivered.",
+    "Where the agent has a PID namespace of its own (the chart's pod), a connection older than the agent begins with its next "
+    "segment, and sonde.tcp.active_connections of such containers follows from CurrEstab of their pod's network.",
+    "Multipath TCP: payload and connections are those of the application's socket, segments and retransmits those of its "
+    "paths.",
+    "What a program in a sockmap passes from socket to socket (Cilium can) goes by TCP and is not counted.",
+    "UDP-Lite counts as UDP. Datagrams that a cgroup program of others refuses are not counted if it is below the root, or "
+    "at the root before ours.",
     "A segment sent again is no payload; bytes that are peeked at count once, when they come.",
     "Subjects with granularity Process: sockets belong to the container, not to a process.",
     "Attached at the root of the cgroup tree (CAP_NET_ADMIN); a container's own cgroup programs that were attached "
-    "without "
-    "BPF_F_ALLOW_MULTI hide its packets.",
+    "without BPF_F_ALLOW_MULTI hide its packets.",
 };
 
 constexpr ModuleInfo kInfo = {
@@ -77,11 +84,48 @@ class NetworkModule final : public Module {
     return selected(object);
   }
 
-  Result<void> selected(bpf_object* object) const override { return run_iterator(object, "network_seed"); }
+  Result<void> selected(bpf_object* object) const override {
+    if (auto noted = run_program(object, "network_select"); !noted) return noted;
+    return run_iterator(object, "network_seed");
+  }
 
   Result<void> flush(bpf_object* object) const override {
     if (auto ran = run_program(object, "network_expire"); !ran) return ran;
+    if (auto ran = run_program(object, "network_next_pass"); !ran) return ran;
+    const auto gauges = Mapped::map(object, "network_gauges");
+    for (uint32_t slot = 0; gauges && slot < gauges->entries(); slot++) {
+      int64_t& bypassed = gauges->at<int64_t>(slot)[NETWORK_BYPASSED];
+      if (bypassed) bypassed = 0;
+    }
+    if (auto ran = run_iterator(object, "network_flush_files"); !ran) return ran;
     return run_map_iterator(object, "network_flush", "network_sockets");
+  }
+
+  std::vector<std::string> gaps(bpf_object* object) const override {
+    std::vector<std::string> gaps;
+    if (program_fd(object, "network_flush") < 0 && program_fd(object, "network_seed") < 0) {
+      gaps.emplace_back(
+          "this kernel refuses iterators over maps and the agent's PID namespace is not the machine's: sonde.tcp.io and "
+          ".segments of a connection come when it ends");
+    }
+    const auto gauges = Mapped::map(object, "network_gauges");
+    bool unknown = false;
+    bool bypassed = false;
+    for (uint32_t slot = 0; gauges && slot < gauges->entries(); slot++) {
+      unknown = unknown || gauges->at<int64_t>(slot)[NETWORK_OPEN] == SONDE_NO_GAUGE;
+      bypassed = bypassed || gauges->at<int64_t>(slot)[NETWORK_BYPASSED];
+    }
+    if (unknown) {
+      gaps.emplace_back(
+          "sonde.tcp.active_connections is missing for containers that are older than the agent and share a network with "
+          "others whose connections are not known (the machine's network, a sidecar): how many are whose cannot be said");
+    }
+    if (bypassed) {
+      gaps.emplace_back(
+          "sockets of measured containers are in a sockmap (as Cilium's): what its program passes from socket to socket "
+          "goes by TCP and is not in sonde.tcp.io");
+    }
+    return gaps;
   }
 
   // The iterator adds up beside the published value, which changes only when the count is complete.
@@ -94,6 +138,17 @@ class NetworkModule final : public Module {
     for (uint32_t slot = 0; slot < gauges->entries(); slot++) {
       __atomic_store_n(&row(slot)[NETWORK_OPEN], row(slot)[NETWORK_OPEN_NEXT], __ATOMIC_RELAXED);
     }
+    return {};
+  }
+
+  // Where the descriptors of all processes have told of older connections nothing is unknown.
+  Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects, const HostTree& machine) const override {
+    if (program_fd(object, "network_seed") >= 0) return {};
+    const auto gauges = Mapped::map(object, "network_gauges");
+    if (!gauges) return gauges.error();
+    network::settle_connections(subjects, NETWORK_DETAIL, machine, [&](uint32_t slot) -> int64_t& {
+      return gauges->at<int64_t>(slot)[NETWORK_OPEN];
+    });
     return {};
   }
 };

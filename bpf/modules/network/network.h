@@ -94,7 +94,8 @@ enum network_dns_outcome { /* RCODE of RFC 1035 up to refused */
 enum network_gauge {
 	NETWORK_OPEN = 0,
 	NETWORK_OPEN_NEXT = 1, /* where the iterator adds up; no series */
-	NETWORK_GAUGES = 2,
+	NETWORK_BYPASSED = 2,  /* not 0: it has sockets in a sockmap; no series */
+	NETWORK_GAUGES = 3,
 };
 
 #endif

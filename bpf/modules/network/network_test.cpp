@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "agent/module/module.h"
+#include "bpf/modules/network/established.h"
 #include "bpf/modules/network/network.h"
 
 namespace sonde {
@@ -19,7 +26,8 @@ TEST(NetworkTables, MinimalIsThePayloadOfTcpAndNothingPerPacket) {
     EXPECT_EQ(series.flag == NETWORK_TCP_IO, payload);
   }
   for (const ProgramSpec& program : info().programs) {
-    if (program.flags & NETWORK_TCP_IO) {
+    const Features host;  // in a pod older connections are found by their segments
+    if ((program.flags & NETWORK_TCP_IO) && (!program.needed || program.needed(host))) {
       EXPECT_EQ(program.hook, "tp_btf/inet_sock_set_state");
     }
   }
@@ -66,7 +74,91 @@ TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
   }
   // The others are asked for by name or level; without one of them the rest works.
   EXPECT_EQ(indispensable,
-            (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_flush"}));
+            (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_select",
+                                         "network_next_pass", "network_flush", "network_flush_files"}));
+}
+
+// A machine's /proc and cgroups in files of our own. Processes of one network have one file net/snmp, under several names.
+class ConnectionsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/sonde-connections-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    root_ = name;
+    process(1, "/init", "init", "machine", 40);
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  void process(uint32_t pid, const std::string& cgroup, const std::string& comm, const std::string& network, int count) {
+    const auto proc = root_ / "proc" / std::to_string(pid);
+    std::filesystem::create_directories(proc / "net");
+    std::filesystem::create_directories(root_.string() + "/cgroup" + cgroup);
+    std::ofstream(proc / "comm") << comm << "\n";
+    const auto file = root_ / network;
+    std::ofstream(file) << "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens CurrEstab InSegs\nTcp: 200 7 " << count << " 99\n";
+    std::filesystem::create_hard_link(file, proc / "net/snmp");
+    members_[cgroup].push_back(pid);
+  }
+  void subject(uint32_t slot, const std::string& path, bool older, int64_t noted) {
+    subjects_.push_back({slot, NETWORK_DETAIL, older, path});
+    noted_[slot] = noted;
+  }
+  int64_t settled(uint32_t slot) {
+    const HostTree host{root_.string() + "/cgroup", root_.string() + "/proc",
+                        [this](const std::string& path) { return members_[path]; }};
+    auto values = noted_;
+    network::settle_connections(subjects_, NETWORK_DETAIL, host, [&](uint32_t one) -> int64_t& { return values[one]; });
+    return values[slot];
+  }
+
+  std::filesystem::path root_;
+  std::map<std::string, std::vector<uint32_t>> members_;
+  std::vector<StateSubject> subjects_;
+  std::map<uint32_t, int64_t> noted_;
+};
+
+TEST_F(ConnectionsTest, OfAContainerThatIsAloneInItsNetworkAllAreItsOwn) {
+  process(10, "/pod/a", "web", "pod", 12);
+  process(11, "/pod/sandbox", "pause", "pod", 12);
+  subject(5, "/pod/a", true, 3);
+  EXPECT_EQ(settled(5), 12);
+}
+
+TEST_F(ConnectionsTest, WhatLaterContainersHaveIsTakenOff) {
+  process(10, "/pod/a", "web", "pod", 12);
+  process(12, "/pod/b", "sidecar", "pod", 12);
+  subject(5, "/pod/a", true, 3);
+  subject(6, "/pod/b", false, 4);
+  EXPECT_EQ(settled(5), 8);
+  EXPECT_EQ(settled(6), 4);
+}
+
+TEST_F(ConnectionsTest, OfSeveralOlderOnesTheSumMustBeKnown) {
+  process(10, "/pod/a", "web", "pod", 12);
+  process(12, "/pod/b", "sidecar", "pod", 12);
+  subject(5, "/pod/a", true, 8);
+  subject(6, "/pod/b", true, 3);
+  EXPECT_EQ(settled(5), SONDE_NO_GAUGE);
+  EXPECT_EQ(settled(6), SONDE_NO_GAUGE);
+  noted_[6] = 4;
+  EXPECT_EQ(settled(5), 8);
+  EXPECT_EQ(settled(6), 4);
+}
+
+TEST_F(ConnectionsTest, BesideStrangersAndInTheMachinesNetworkNothingIsKnown) {
+  process(10, "/pod/a", "web", "pod", 12);
+  process(12, "/pod/b", "unmeasured", "pod", 12);
+  process(13, "/host/c", "agent", "machine", 40);
+  subject(5, "/pod/a", true, 12);
+  subject(7, "/host/c", true, 40);
+  EXPECT_EQ(settled(5), SONDE_NO_GAUGE) << "that it is the sum is chance: the stranger's are not among them";
+  EXPECT_EQ(settled(7), SONDE_NO_GAUGE);
+}
+
+TEST_F(ConnectionsTest, WhatIsNotOlderIsAsTheKernelSideKnowsIt) {
+  process(10, "/pod/a", "web", "pod", 12);
+  subject(5, "/pod/a", false, 3);
+  EXPECT_EQ(settled(5), 3);
 }
 
 }  // namespace

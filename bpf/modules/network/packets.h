@@ -10,13 +10,50 @@
 #define LET_THROUGH 1
 #define UDP_HEADER 8
 
+#define NETWORK_MOST_EXTENSIONS 8 /* headers of IPv6 between the first and that of the protocol */
+
 struct network_packet {
-	uint32_t protocol; /* 0: neither TCP nor UDP */
+	uint32_t protocol; /* 0: not known */
 	uint32_t header;   /* where its header is */
 };
 
-/* IPv6 headers between the first and that of the protocol are not followed: they are rare, and fragments are put
- * together before a packet comes here. */
+/* RFC 8200, 4302. Fragments are put together before a packet comes here, and made after it. */
+enum network_extension {
+	NETWORK_HOP_BY_HOP = 0,
+	NETWORK_ROUTING = 43,
+	NETWORK_FRAGMENT = 44,
+	NETWORK_AUTHENTICATION = 51,
+	NETWORK_DESTINATION = 60,
+	NETWORK_MOBILITY = 135,
+};
+
+sonde_inline bool network_is_extension(uint32_t header)
+{
+	return header == NETWORK_HOP_BY_HOP || header == NETWORK_ROUTING || header == NETWORK_FRAGMENT ||
+	       header == NETWORK_AUTHENTICATION || header == NETWORK_DESTINATION || header == NETWORK_MOBILITY;
+}
+
+sonde_slow int network_step_over(struct __sk_buff *skb, struct network_packet *packet)
+{
+	uint8_t next[2];
+	int i;
+
+	if (!packet)
+		return 0;
+	for (i = 0; i < NETWORK_MOST_EXTENSIONS && network_is_extension(packet->protocol); i++) {
+		if (bpf_skb_load_bytes(skb, packet->header, next, sizeof(next)))
+			break;
+		if (packet->protocol == NETWORK_FRAGMENT)
+			packet->header += 8;
+		else if (packet->protocol == NETWORK_AUTHENTICATION)
+			packet->header += (next[1] + 2) * 4;
+		else
+			packet->header += (next[1] + 1) * 8;
+		packet->protocol = next[0];
+	}
+	return 0;
+}
+
 sonde_inline struct network_packet network_parse(struct __sk_buff *skb)
 {
 	struct network_packet packet = {};
@@ -30,8 +67,44 @@ sonde_inline struct network_packet network_parse(struct __sk_buff *skb)
 	} else {
 		packet.protocol = data[6];
 		packet.header = 40;
+		if (network_is_extension(packet.protocol))
+			network_step_over(skb, &packet);
 	}
 	return packet;
+}
+
+/* UDP-Lite has ports and length where UDP has them. */
+sonde_inline bool network_is_udp(const struct network_packet *packet)
+{
+	return packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE;
+}
+
+/* Of a socket of that protocol? Raw sockets see what comes for others, too, and send what they like. */
+sonde_inline bool network_is_of_socket(struct __sk_buff *skb, const struct network_packet *packet)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return false;
+	sk = bpf_sk_fullsock(sk);
+	return sk && sk->type != SOCK_RAW && sk->protocol == packet->protocol;
+}
+
+/* Programs at cgroups below the root have been asked before ours, and one of them refuses it: the kernel keeps the verdict
+ * where the run itself is described, until all have been asked. A program at the root behind ours is not known yet. */
+sonde_inline bool network_is_refused(void)
+{
+	struct task_struct *task;
+	int result = 0;
+
+	if (!bpf_core_field_exists(struct bpf_cg_run_ctx, retval) || !bpf_core_field_exists(struct task_struct, bpf_ctx))
+		return false;
+	task = bpf_get_current_task_btf();
+	if (sonde_have_cast)
+		result = sonde_cast(task->bpf_ctx, struct bpf_cg_run_ctx)->retval;
+	else
+		bpf_core_read(&result, sizeof(result), &((struct bpf_cg_run_ctx *)task->bpf_ctx)->retval);
+	return result < 0;
 }
 
 /* Would the kernel now count a ListenOverflow? It asks the same, right after this: of a SYN unless that is dropped
@@ -75,7 +148,7 @@ sonde_inline void network_datagrams(struct __sk_buff *skb, const struct network_
 	uint8_t flags;
 
 	slot = network_charge(bpf_skb_cgroup_id(skb), &flags);
-	if (!(flags & NETWORK_UDP) || skb->len < headers)
+	if (!(flags & NETWORK_UDP) || skb->len < headers || !network_is_of_socket(skb, packet) || network_is_refused())
 		return;
 	if (!datagrams)
 		datagrams = 1;
@@ -95,7 +168,7 @@ int network_packet_in(struct __sk_buff *skb)
 
 	if (packet.protocol == IPPROTO_TCP)
 		network_listener(skb, &packet);
-	else if (packet.protocol == IPPROTO_UDP)
+	else if (network_is_udp(&packet))
 		network_datagrams(skb, &packet, false);
 	return LET_THROUGH;
 }
@@ -105,7 +178,7 @@ int network_packet_out(struct __sk_buff *skb)
 {
 	struct network_packet packet = network_parse(skb);
 
-	if (packet.protocol == IPPROTO_UDP)
+	if (network_is_udp(&packet))
 		network_datagrams(skb, &packet, true);
 	return LET_THROUGH;
 }

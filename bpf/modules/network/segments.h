@@ -3,8 +3,7 @@
 #ifndef SONDE_NETWORK_SEGMENTS_H
 #define SONDE_NETWORK_SEGMENTS_H
 
-#include "charge.h"
-#include "socket.h"
+#include "connection.h"
 
 /* The tracepoint says since 6.16 whether the segment got out (and fires also if not). Set before loading. */
 const volatile bool network_retransmit_has_error = false;
@@ -66,23 +65,52 @@ int BPF_PROG(network_receive_reset, struct sock *sk)
 	return 0;
 }
 
-/* Each segment that comes for an established connection. The round-trip time is smoothed (RFC 6298), in 1/8 us. */
-SEC("tp_btf/tcp_probe")
-int BPF_PROG(network_probe, struct sock *sk)
+/* Has it no note? That its storage is empty is one load. What another program has put there hides that ours is missing, so
+ * now and then it is looked for. */
+sonde_inline bool network_is_unknown(struct sock *sk, const struct tcp_sock *tcp)
+{
+	struct network_socket *note;
+
+	if (!sk->sk_bpf_storage)
+		return true;
+	if (tcp->segs_in & 15)
+		return false;
+	note = bpf_sk_storage_get(&network_sockets, sk, 0, 0);
+	return !note || note->epoch != network_epoch;
+}
+
+/* Each segment that comes for an established connection, before the kernel has looked at it. The round-trip time is
+ * smoothed (RFC 6298), in 1/8 us. */
+sonde_inline int network_segment(struct sock *sk, uint32_t wanted)
 {
 	uint8_t flags;
 	uint32_t slot = network_charge_socket(sk, &flags), srtt;
 	struct tcp_sock *tcp;
 
-	if (!(flags & NETWORK_RTT))
+	if (!(flags & wanted))
 		return 0;
 	tcp = sonde_have_cast ? sonde_cast(sk, struct tcp_sock) : bpf_skc_to_tcp_sock(sk); /* this hook has no others */
 	if (!tcp)
 		return 0;
+	if ((flags & NETWORK_BY_SOCKET) && network_is_unknown(sk, tcp))
+		network_find(sk, tcp, TCP_ESTABLISHED);
 	srtt = tcp->srtt_us;
-	if (srtt)
+	if (srtt && (flags & NETWORK_RTT))
 		sonde_observe(&network_histograms, slot, NETWORK_ROUND_TRIP, (uint64_t)srtt * 125);
 	return 0;
+}
+
+/* Where the agent sees every process, its descriptors have told of the sockets that are older (network_seed). */
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(network_probe, struct sock *sk)
+{
+	return network_segment(sk, NETWORK_RTT);
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(network_probe_and_find, struct sock *sk)
+{
+	return network_segment(sk, NETWORK_RTT | NETWORK_BY_SOCKET);
 }
 
 #endif

@@ -180,6 +180,15 @@ inline bool announces_errors_early(const Features& features) { return !features.
 
 inline bool announces_errors_late(const Features& features) { return !announces_errors_early(features); }
 
+// Otherwise what is older than we is found by its next segment.
+inline bool sees_first_pid_namespace(const Features& features) { return features.first_pid_namespace; }
+
+inline bool sees_only_its_own(const Features& features) { return !features.first_pid_namespace; }
+
+inline bool iterates_over_maps(const Features& features) { return features.map_iterators; }
+
+inline bool iterates_over_files_only(const Features& features) { return !features.map_iterators; }
+
 constexpr ProgramSpec kPrograms[] = {
     {.program = "network_state", .hook = "tp_btf/inet_sock_set_state", .flags = NETWORK_SOCKETS},
     {.program = "network_connect_v4",
@@ -208,7 +217,14 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "network_probe",
      .hook = "tp_btf/tcp_probe",
      .flags = NETWORK_RTT,
-     .gap = "sonde.tcp.rtt is not measured"},
+     .gap = "sonde.tcp.rtt is not measured",
+     .needed = sees_first_pid_namespace},
+    {.program = "network_probe_and_find",
+     .hook = "tp_btf/tcp_probe",
+     .flags = NETWORK_RTT | NETWORK_BY_SOCKET,
+     .gap = "sonde.tcp.rtt is not measured, and connections older than the agent or than their selection are not in "
+            "sonde.tcp.io and .segments",
+     .needed = sees_only_its_own},
     {.program = "network_send_reset",
      .hook = "tp_btf/tcp_send_reset",
      .flags = NETWORK_DETAIL,
@@ -242,12 +258,22 @@ constexpr ProgramSpec kPrograms[] = {
      .flags = NETWORK_DROPS,
      .gap = "sonde.network.drops is not measured"},
     {.program = "network_begin", .hook = "run by the agent before the others are attached", .flags = 0},
+    {.program = "network_select", .hook = "run by the agent before subjects are selected", .flags = 0},
     {.program = "network_seed",
      .hook = "iter/task_file, run by the agent when subjects are selected",
      .flags = 0,
      .gap = "connections older than the agent or than their selection are not in sonde.tcp.io, .segments and "
-            ".active_connections"},
-    {.program = "network_flush", .hook = "iter/bpf_sk_storage_map, run by the agent before a collection", .flags = 0},
+            ".active_connections",
+     .needed = sees_first_pid_namespace},
+    {.program = "network_next_pass", .hook = "run by the agent before a collection", .flags = 0},
+    {.program = "network_flush",
+     .hook = "iter/bpf_sk_storage_map, run by the agent before a collection",
+     .flags = 0,
+     .needed = iterates_over_maps},
+    {.program = "network_flush_files",
+     .hook = "iter/task_file, run by the agent before a collection",
+     .flags = 0,
+     .needed = iterates_over_files_only},
 };
 
 }  // namespace sonde::network

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections of containers that are older than their selection, where the agent does not see other processes' sockets:
+// the kernel counts them per network (CurrEstab of <pid>/net/snmp, which anybody may read), and a pod's containers have
+// one network together. Included by network.cpp alone.
+#pragma once
+
+#include <sonde/abi.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "agent/base/file.h"
+#include "agent/module/module.h"
+
+namespace sonde::network {
+
+struct NetworkOf {
+  uint64_t id = 0;          // inode of net/snmp: another one in each network
+  int64_t established = 0;  // connections in ESTABLISHED or CLOSE_WAIT
+};
+
+// "Tcp: RtoAlgorithm … CurrEstab …" and below it the values. Error: there is no such column.
+inline std::optional<int64_t> parse_established(const std::string& snmp) {
+  std::istringstream lines(snmp);
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("Tcp: ")) continue;
+    std::istringstream words(line.substr(5));
+    if (names.empty()) {
+      for (std::string word; words >> word;) names.push_back(word);
+      continue;
+    }
+    int64_t value = 0;
+    for (const std::string& name : names) {
+      if (!(words >> value)) break;
+      if (name == "CurrEstab") return value;
+    }
+    break;
+  }
+  return std::nullopt;
+}
+
+inline std::optional<NetworkOf> network_of(const std::string& proc_root, uint32_t pid) {
+  const std::string path = proc_root + "/" + std::to_string(pid) + "/net/snmp";
+  struct stat status{};
+  if (stat(path.c_str(), &status)) return std::nullopt;
+  const auto text = read_small_file(path);
+  const auto established = text ? parse_established(*text) : std::nullopt;
+  if (!established) return std::nullopt;
+  return NetworkOf{status.st_ino, *established};
+}
+
+// The process that holds a pod's namespaces: it has no connections.
+inline bool holds_namespaces_only(const std::string& proc_root, uint32_t pid) {
+  const auto comm = read_small_file(proc_root + "/" + std::to_string(pid) + "/comm");
+  return comm && *comm == "pause\n";
+}
+
+// Of whoever lives in this cgroup; nothing: nobody, or it cannot be read.
+inline std::optional<NetworkOf> network_of(const HostTree& machine, const std::string& path) {
+  for (const uint32_t pid : machine.members(path)) {
+    if (pid == 0 || holds_namespaces_only(machine.proc_root, pid)) continue;
+    if (auto network = network_of(machine.proc_root, pid)) return network;
+  }
+  return std::nullopt;
+}
+
+// Cgroups beside this one.
+inline std::vector<std::string> siblings(const HostTree& machine, const std::string& path) {
+  const std::string parent = path.substr(0, path.rfind('/'));
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(machine.cgroup_root + parent, error)) {
+    std::string one = parent + "/" + entry.path().filename().string();
+    if (entry.is_directory(error) && one != path) found.push_back(std::move(one));
+  }
+  return found;
+}
+
+// Who is in one network.
+struct Sharers {
+  int64_t established = 0;
+  int64_t noted = 0;  // connections that the kernel side knows of, of all of them
+  std::vector<const StateSubject*> older;
+  std::set<std::string> others;  // cgroups that are no older subjects
+  bool strangers = false;        // of some of them nobody knows the connections
+};
+
+// `noted`: connections that the kernel side knows of, by slot; it is brought up to date. What cannot be known becomes
+// SONDE_NO_GAUGE.
+inline void settle_connections(std::span<const StateSubject> subjects, uint8_t flag, const HostTree& machine,
+                               const std::function<int64_t&(uint32_t slot)>& noted) {
+  std::map<std::string, const StateSubject*, std::less<>> by_path;
+  for (const StateSubject& subject : subjects) by_path.emplace(subject.path, &subject);
+  const auto machines_own = network_of(machine.proc_root, 1);
+  std::map<uint64_t, Sharers> networks;
+  for (const StateSubject& subject : subjects) {
+    if (!subject.older || !(subject.flags & flag)) continue;
+    const std::string path(subject.path);
+    const auto network = network_of(machine, path);
+    if (!network) {
+      if (!machine.members(path).empty()) noted(subject.slot) = SONDE_NO_GAUGE;
+      continue;  // nobody is in it
+    }
+    Sharers& sharers = networks[network->id];
+    sharers.established = network->established;
+    sharers.noted += noted(subject.slot);
+    sharers.older.push_back(&subject);
+    sharers.strangers = sharers.strangers || !machines_own || machines_own->id == network->id;
+    for (const std::string& other : siblings(machine, path)) {
+      const auto known = by_path.find(other);
+      if (known != by_path.end() && known->second->older && (known->second->flags & flag)) continue;
+      const auto theirs = network_of(machine, other);
+      if (!theirs || theirs->id != network->id || !sharers.others.insert(other).second) continue;
+      if (known == by_path.end() || !(known->second->flags & flag)) {
+        sharers.strangers = true;
+      } else {
+        sharers.noted += noted(known->second->slot);
+      }
+    }
+  }
+  for (const auto& [id, sharers] : networks) {
+    const int64_t unknown = sharers.established - sharers.noted;
+    if (!sharers.strangers && unknown == 0) continue;
+    const bool alone = !sharers.strangers && sharers.older.size() == 1;
+    for (const StateSubject* subject : sharers.older) {
+      noted(subject->slot) = alone ? std::max<int64_t>(noted(subject->slot) + unknown, 0) : SONDE_NO_GAUGE;
+    }
+  }
+}
+
+}  // namespace sonde::network
