@@ -235,17 +235,18 @@ void PrometheusState::put(const ResourcePtr& resource, std::shared_ptr<ResourceS
 }
 
 // Null: all of it is still to be kept.
-std::shared_ptr<ResourceSeries> PrometheusState::without_ended(const ResourceSeries& old, uint64_t now_ns, bool all) {
+std::shared_ptr<ResourceSeries> PrometheusState::without_ended(const ResourceSeries& old, const Scrapers& before,
+                                                               uint64_t now_ns, bool all) {
   std::vector<bool> gone(old.points.size());
   std::unordered_map<SeriesKey, bool, SeriesKeyHash> follows;
   for (std::size_t i = 0; i < gone.size(); i++) {
     const Standing& standing = old.standings[i];
     if (standing.ended == 0 || standing.waits) continue;
-    const bool had = scrapers_.had_all(standing.born, standing.ended);
-    if (!had && !all && now_ns < standing.ended_ns + scrapers_.patience_ns()) continue;
+    const bool wanted = !scrapers_.had_all(standing.born, standing.ended);
+    if (wanted && !all && now_ns < standing.ended_ns + scrapers_.patience_ns()) continue;
     gone[i] = true;
     follows[key_of(old.points[i])] = true;
-    if (!had) ++unscraped_;
+    if (!before.had_all(standing.born, standing.ended)) ++unscraped_;  // also by one that came no more
   }
   if (follows.empty()) return nullptr;
   auto made = std::make_shared<ResourceSeries>();
@@ -273,24 +274,27 @@ std::shared_ptr<ResourceSeries> PrometheusState::without_ended(const ResourceSer
 }
 
 void PrometheusState::prune(uint64_t now_ns, bool all) {
-  if (with_ended_.empty()) return;
-  scrapers_.count(now_ns);  // forgets who stayed away
+  if (with_ended_.empty()) return scrapers_.forget(now_ns);
+  const Scrapers before = scrapers_;
+  scrapers_.forget(now_ns);
   const std::vector<uint64_t> ids(with_ended_.begin(), with_ended_.end());
   for (const uint64_t id : ids) {
     const ResourceSeriesPtr old = resources_.at(id);
-    if (auto made = without_ended(*old, now_ns, all)) put(old->resource, std::move(made));
+    if (auto made = without_ended(*old, before, now_ns, all)) put(old->resource, std::move(made));
   }
 }
 
 void PrometheusState::took(const Scrapers::Visit& visit, uint64_t now_ns) {
   std::lock_guard lock(mutex_);
-  scrapers_.took(visit, now_ns);
+  prune(now_ns);
+  scrapers_.took(visit);
   prune(now_ns);
 }
 
 PrometheusState::Look PrometheusState::look(const ScrapePeer* peer, uint64_t now_ns) {
   Look out;
   std::lock_guard lock(mutex_);
+  prune(now_ns);
   served_ns_ = realtime_ns();
   if (peer) out.visit = scrapers_.begin(*peer, state_, values_since_ns_, now_ns);
   out.series.reserve(resources_.size());
@@ -317,7 +321,8 @@ std::size_t PrometheusState::series() const {
 
 std::size_t PrometheusState::scrapers(uint64_t now_ns) {
   std::lock_guard lock(mutex_);
-  return scrapers_.count(now_ns);
+  prune(now_ns);
+  return scrapers_.count();
 }
 
 uint64_t PrometheusState::ended_unscraped() const {

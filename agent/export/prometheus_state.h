@@ -65,7 +65,8 @@ class PrometheusState {
  private:
   std::size_t update_resource(const Batch& batch, const ResourcePoints& group, uint64_t now_ns);
   void prune(uint64_t now_ns, bool all = false);
-  std::shared_ptr<ResourceSeries> without_ended(const ResourceSeries& old, uint64_t now_ns, bool all);
+  std::shared_ptr<ResourceSeries> without_ended(const ResourceSeries& old, const Scrapers& before, uint64_t now_ns,
+                                                bool all);
   void put(const ResourcePtr& resource, std::shared_ptr<ResourceSeries> made);
 
   const std::size_t max_series_;

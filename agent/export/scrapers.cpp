@@ -33,7 +33,6 @@ void Scrapers::forget(uint64_t now_ns) {
 }
 
 Scrapers::Visit Scrapers::begin(const ScrapePeer& who, uint32_t state, uint64_t values_since_ns, uint64_t now_ns) {
-  forget(now_ns);
   Peer* peer = find(who);
   const bool fresh = peer == nullptr;
   if (fresh) {
@@ -58,8 +57,7 @@ Scrapers::Visit Scrapers::begin(const ScrapePeer& who, uint32_t state, uint64_t 
   return visit;
 }
 
-void Scrapers::took(const Visit& visit, uint64_t now_ns) {
-  forget(now_ns);
+void Scrapers::took(const Visit& visit) {
   const auto peer = std::ranges::find(peers_, visit.peer, &Peer::id);
   if (peer == peers_.end()) return;
   ++peer->visits;
@@ -82,8 +80,7 @@ uint64_t Scrapers::patience_ns() const {
   return 2 * longest + kMemory;
 }
 
-std::size_t Scrapers::count(uint64_t now_ns) {
-  forget(now_ns);
+std::size_t Scrapers::count() const {
   return static_cast<std::size_t>(std::ranges::count_if(peers_, &Peer::is_scraper));
 }
 

@@ -35,14 +35,16 @@ class Scrapers {
   // A request for the state numbered `state`. `values_since_ns`: when the first one came; 0: none has.
   Visit begin(const ScrapePeer& peer, uint32_t state, uint64_t values_since_ns, uint64_t now_ns);
   // Its answer has left.
-  void took(const Visit& visit, uint64_t now_ns);
+  void took(const Visit& visit);
 
   // Has every scraper had what began with state `born`: 0 first, then the last value, which came with state `ended`?
   bool had_all(uint32_t born, uint32_t ended) const;
   // How long the last value of what ended is kept for scrapers that do not come.
   uint64_t patience_ns() const;
-  // Peers that came at least twice within kMemory, or said that they are scrapers. Forgets who stayed away.
-  std::size_t count(uint64_t now_ns);
+  // Peers that came at least twice within kMemory, or said that they are scrapers.
+  std::size_t count() const;
+  // Who stayed away for kMemory is not waited for any longer.
+  void forget(uint64_t now_ns);
 
  private:
   struct Peer {
@@ -56,7 +58,6 @@ class Scrapers {
     bool is_scraper() const { return visits > 0 && (visits > 1 || !who.timeout.empty()); }
   };
   Peer* find(const ScrapePeer& who);
-  void forget(uint64_t now_ns);
 
   std::vector<Peer> peers_;
   uint64_t next_id_ = 1;

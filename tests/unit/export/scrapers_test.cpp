@@ -215,6 +215,7 @@ TEST_F(ScrapersTest, AScraperThatIsGoneHoldsNothingForever) {
   push(8, kStart, 99, "other");
   EXPECT_EQ(exporter_.stats().scrapers, 0u);
   EXPECT_EQ(Reader(exporter_, "curl/8", "").value(), "");
+  EXPECT_EQ(unscraped(), 1u);
 }
 
 TEST_F(ScrapersTest, APersonBecomesAScraperByComingTwice) {
