@@ -233,8 +233,7 @@ Result<void> Engine::settle(std::size_t module) {
     const sonde_slot_info* info = slots_->info(slot);
     const uint8_t flags = slots_->config(slot)->flags[module];
     if (!flags || !info || info->tgid || slots_->released(slot)) continue;
-    const std::string_view path(info->path, strnlen(info->path, sizeof(info->path)));
-    subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, path});
+    subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, slots_->path(slot)});
   }
   return modules_[module]->module().settle(modules_[module]->object(), subjects, machine_);
 }
