@@ -232,8 +232,9 @@ Result<void> Engine::settle(std::size_t module) {
   for (const uint32_t slot : slots_->taken()) {
     const sonde_slot_info* info = slots_->info(slot);
     const uint8_t flags = slots_->config(slot)->flags[module];
-    if (!flags || !info || info->tgid || slots_->released(slot)) continue;
-    subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, slots_->path(slot)});
+    const std::string& path = slots_->path(slot);
+    if (!flags || !info || info->tgid || path.empty() || slots_->released(slot)) continue;
+    subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, path});
   }
   return modules_[module]->module().settle(modules_[module]->object(), subjects, machine_);
 }
