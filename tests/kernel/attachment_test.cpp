@@ -60,7 +60,8 @@ class AttachmentTest : public NetworkTest {
   }
   ModuleReport report() { return engine().modules()[module_id("network")]; }
   bool says(const std::string& what) {
-    return std::ranges::any_of(report().reasons, [&](const std::string& reason) { return reason.find(what) != std::string::npos; });
+    return std::ranges::any_of(report().reasons,
+                               [&](const std::string& reason) { return reason.find(what) != std::string::npos; });
   }
 };
 

@@ -161,7 +161,8 @@ TEST_F(NetworkTest, SocketsThatGoByTcpAreNamed) {
     collect(true);
     engine().watch_programs(boottime_ns());
     const ModuleReport report = engine().modules()[module_id("network")];
-    return std::ranges::any_of(report.reasons, [](const std::string& reason) { return reason.find("sockmap") != std::string::npos; });
+    return std::ranges::any_of(report.reasons,
+                               [](const std::string& reason) { return reason.find("sockmap") != std::string::npos; });
   };
   const pid_t child = box.start([&] {
     const int listener = listen_at(loopback(AF_INET, kPort));

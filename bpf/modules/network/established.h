@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Connections of containers that are older than their selection, where the agent does not see other processes' sockets:
 // the kernel counts them per network (CurrEstab of <pid>/net/snmp, which anybody may read), and a pod's containers have
 // one network together. Included by network.cpp alone.
