@@ -49,7 +49,8 @@ class SchedThrottledTest : public ThreadTimeTest {
     return write_to(v1(box) + "/cpu.cfs_quota_us", "20000");
   }
   static void enter(const Cgroup& box) {
-    if (!v2(box)) EXPECT_TRUE(write_to(v1(box) + "/cgroup.procs", "0"));
+    if (v2(box)) return;
+    EXPECT_TRUE(write_to(v1(box) + "/cgroup.procs", "0"));
   }
   // Of cpu.stat.
   void expect_read(const Cgroup& box) {

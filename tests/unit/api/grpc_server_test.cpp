@@ -31,7 +31,7 @@ class GrpcServerTest : public testing::Test {
         .histogram(kDuration, attributes(), -8, {1, 0, 3}, 0.5)
         .real(kTime, attributes(), 1.5);
     batch.resource(container(2, "cart-1", "app")).integer(kIo, attributes(), 7);
-    state.update(*batch.take());
+    state.update(*batch.take(), 1);
     health.add(HealthKind::Ready, "probes", [this]() -> Result<void> {
       if (!ready) return Error("not attached");
       return {};
@@ -125,7 +125,7 @@ TEST_F(GrpcServerTest, FollowSendsChangesAndEnds) {
   ASSERT_TRUE(reader->Read(&message));
   BatchBuilder batch;
   batch.resource(container(2, "cart-1", "app")).ended(kIo, attributes());
-  state.update(*batch.take());
+  state.update(*batch.take(), 1);
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_TRUE(message.ended());
   EXPECT_EQ(message.metrics_size(), 0);
