@@ -203,19 +203,23 @@ class Writer {
     const uint64_t offset = wire::zigzag(first);
     uint64_t packed = 0;
     for (uint64_t count : counts) packed += wire::varint_size(count);
-    const uint64_t buckets = 1 + wire::varint_size(offset) + (packed ? wire::field_size(packed) : 0);
+    // What is zero is left out, as in all of proto3: end marks have neither count nor buckets.
+    const uint64_t buckets = (offset ? 1 + wire::varint_size(offset) : 0) + (packed ? wire::field_size(packed) : 0);
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += 9 + 9 + 2 + wire::field_size(buckets) + (zero ? 9 + 9 : 0) + (point.no_recorded_value ? 2 : 0);
+    rest += (point.count ? 9 : 0) + 9 + 2 + wire::field_size(buckets) + (zero ? 9 + 9 : 0);
+    rest += point.no_recorded_value ? 2 : 0;
     char* p = times(begin_point(point, kExponentialAttributes, rest), point);
-    p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
+    if (point.count) p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));
     *p++ = static_cast<char>(tag(6, kVarint));
     *p++ = static_cast<char>(wire::zigzag(kHistogramScale));
     if (zero) p = wire::put_fixed64(p, tag(7, kFixed64), zero);
     *p++ = static_cast<char>(tag(8, kBytes));
     p = wire::put_varint(p, buckets);
-    *p++ = static_cast<char>(tag(1, kVarint));
-    p = wire::put_varint(p, offset);
+    if (offset) {
+      *p++ = static_cast<char>(tag(1, kVarint));
+      p = wire::put_varint(p, offset);
+    }
     if (packed) {
       *p++ = static_cast<char>(tag(2, kBytes));
       p = wire::put_varint(p, packed);
@@ -230,9 +234,9 @@ class Writer {
     constexpr uint64_t kCountsSize = (kExplicitBounds.size() + 1) * 8;
     constexpr uint64_t kBoundsSize = kExplicitBounds.size() * 8;
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += 9 + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize) + (point.no_recorded_value ? 2 : 0);
+    rest += (point.count ? 9 : 0) + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize) + (point.no_recorded_value ? 2 : 0);
     char* p = times(begin_point(point, kHistogramAttributes, rest), point);
-    p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
+    if (point.count) p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));
     const ExplicitCounts buckets = explicit_counts(point.bucket_offset, counts);
     *p++ = static_cast<char>(tag(6, kBytes));

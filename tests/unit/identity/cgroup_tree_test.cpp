@@ -137,7 +137,9 @@ TEST(CgroupTree, FindById) {
   std::vector<std::string> seen;
   const auto visit = [&](uint64_t child, uint64_t parent, const std::string& name) {
     seen.push_back(name);
-    if (child == id) EXPECT_EQ(parent, *cgroup_id(tree / "a/two"));
+    if (child == id) {
+      EXPECT_EQ(parent, *cgroup_id(tree / "a/two"));
+    }
   };
   EXPECT_TRUE(find_cgroup(tree.root(), "/a", id, 100, visit));
   EXPECT_EQ(seen.size(), 3U);

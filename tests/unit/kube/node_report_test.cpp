@@ -87,7 +87,9 @@ TEST(NodeReport, HasRoomForAllPoliciesOfANode) {
       EXPECT_EQ(policy.state, i % 3 ? "Applied" : "Degraded");
       EXPECT_EQ(policy.conditions, report.policies[i].conditions);
       ASSERT_EQ(policy.failures.empty(), i % 3 != 0);
-      if (!policy.failures.empty()) EXPECT_EQ(policy.failures[0].reason, "SymbolNotFound");
+      if (!policy.failures.empty()) {
+        EXPECT_EQ(policy.failures[0].reason, "SymbolNotFound");
+      }
     }
   }
 }
