@@ -78,6 +78,8 @@ void add_nothing(const Config& config, Json& json) {
                       {"discarded", Json::object()},
                       {"detoured", Json::object()},
                       {"pending_slots", 0},
+                      {"labels_held", 0},
+                      {"labels_held_by", Json::array()},
                       {"series_limited", Json::array()}};
   json["collection"] = {{"slots", 0}, {"series_moved", 0}, {"duration_seconds", 0}};
   json["exporters"] = Json::array();
