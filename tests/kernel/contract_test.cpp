@@ -196,6 +196,7 @@ TEST_F(ReadTest, ACgroupBornUnderWatchCountsFromZero) {
   engine().set_provisional(ModuleFlags{TRIAL_FLAG_READ});
   trial().total = 42;
   const Cgroup child(parent.path() + "/child");
+  engine().slots().tell_path(slot_of(child), child.path());  // the kernel side knows its name only
   collect();
   EXPECT_EQ(made_up(slot_of(child)), 42);
 }
