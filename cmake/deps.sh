@@ -52,6 +52,7 @@ test  | openssl                  | openssl               | openssl
 vm    | xz-utils                 | xz                    | xz
 vm    | e2fsprogs                | e2fsprogs             | e2fsprogs
 vm    | cpio                     | cpio                  | cpio
+vm    | pahole                   | dwarves               | pahole
 vm    | qemu-system-x86          | qemu-system-x86-core  | qemu-system-x86_64
 vm    | qemu-system-arm          | qemu-system-aarch64-core | qemu-system-aarch64
 vm    | stress-ng                | stress-ng             | stress-ng
