@@ -234,7 +234,8 @@ class Writer {
     constexpr uint64_t kCountsSize = (kExplicitBounds.size() + 1) * 8;
     constexpr uint64_t kBoundsSize = kExplicitBounds.size() * 8;
     uint64_t rest = (point.start_ns != 0 ? 9 : 0) + 9;
-    rest += (point.count ? 9 : 0) + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize) + (point.no_recorded_value ? 2 : 0);
+    rest += (point.count ? 9 : 0) + 9 + wire::field_size(kCountsSize) + wire::field_size(kBoundsSize);
+    rest += point.no_recorded_value ? 2 : 0;
     char* p = times(begin_point(point, kHistogramAttributes, rest), point);
     if (point.count) p = wire::put_fixed64(p, tag(4, kFixed64), point.count);
     p = wire::put_fixed64(p, tag(5, kFixed64), std::bit_cast<uint64_t>(point.real));

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -100,7 +101,7 @@ class ConnectionsTest : public ::testing::Test {
     members_[cgroup].push_back(pid);
   }
   void subject(uint32_t slot, const std::string& path, bool older, int64_t noted) {
-    subjects_.push_back({slot, NETWORK_DETAIL, older, path});
+    subjects_.push_back({slot, NETWORK_DETAIL, older, paths_.emplace_back(path)});
     noted_[slot] = noted;
   }
   int64_t settled(uint32_t slot) {
@@ -113,6 +114,7 @@ class ConnectionsTest : public ::testing::Test {
 
   std::filesystem::path root_;
   std::map<std::string, std::vector<uint32_t>> members_;
+  std::deque<std::string> paths_;  // what the subjects refer to
   std::vector<StateSubject> subjects_;
   std::map<uint32_t, int64_t> noted_;
 };
