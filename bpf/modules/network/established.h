@@ -73,6 +73,14 @@ inline std::optional<NetworkOf> network_of(const HostTree& machine, const std::s
   return std::nullopt;
 }
 
+// Has it processes, whether or not they can be seen from here? In a PID namespace of the agent's own, without the
+// machine's /proc, cgroup.procs names nobody, and yet it is not empty.
+inline bool is_populated(const HostTree& machine, const std::string& path) {
+  if (!machine.members(path).empty()) return true;
+  const auto events = read_small_file(machine.cgroup_root + path + "/cgroup.events");
+  return events && events->find("populated 1") != std::string::npos;
+}
+
 // Cgroups beside this one.
 inline std::vector<std::string> siblings(const HostTree& machine, const std::string& path) {
   const std::string parent = path.substr(0, path.rfind('/'));
@@ -107,7 +115,7 @@ inline void settle_connections(std::span<const StateSubject> subjects, uint8_t f
     const std::string path(subject.path);
     const auto network = network_of(machine, path);
     if (!network) {
-      if (!machine.members(path).empty()) noted(subject.slot) = SONDE_NO_GAUGE;
+      if (is_populated(machine, path)) noted(subject.slot) = SONDE_NO_GAUGE;
       continue;  // nobody is in it
     }
     Sharers& sharers = networks[network->id];

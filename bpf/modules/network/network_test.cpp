@@ -157,6 +157,16 @@ TEST_F(ConnectionsTest, BesideStrangersAndInTheMachinesNetworkNothingIsKnown) {
   EXPECT_EQ(settled(7), SONDE_NO_GAUGE);
 }
 
+TEST_F(ConnectionsTest, OfProcessesThatCannotBeSeenNothingIsKnown) {
+  std::filesystem::create_directories(root_.string() + "/cgroup/pod/a");
+  const auto events = root_.string() + "/cgroup/pod/a/cgroup.events";
+  subject(5, "/pod/a", true, 0);
+  std::ofstream(events) << "populated 0\nfrozen 0\n";
+  EXPECT_EQ(settled(5), 0);
+  std::ofstream(events) << "populated 1\nfrozen 0\n";
+  EXPECT_EQ(settled(5), SONDE_NO_GAUGE);
+}
+
 TEST_F(ConnectionsTest, WhatIsNotOlderIsAsTheKernelSideKnowsIt) {
   process(10, "/pod/a", "web", "pod", 12);
   subject(5, "/pod/a", false, 3);
