@@ -67,6 +67,7 @@ BatchWriter::Through BatchWriter::write(Stream& stream, bool values, uint64_t pe
     sorted(stream);
     for (const Entry& entry : entries_) write_series(stream, entry, values, times);
   }
+  if (!values && stream.marks) stream.last_time_ns += kPointStep;  // that of the marks
   const Through through = settle_marked(stream);
   if (values) {
     stream.last_time_ns = latest_;
@@ -74,7 +75,8 @@ BatchWriter::Through BatchWriter::write(Stream& stream, bool values, uint64_t pe
     // Those that end got their last value just now.
     for (auto& group : stream.groups) {
       for (Accumulator& series : group->series()) {
-        if (series.state != SeriesState::Ending) continue;
+        const bool late = group->ending && series.state == SeriesState::Live;
+        if (series.state != SeriesState::Ending && !late) continue;
         series.state = SeriesState::Marking;
         stream.marks = true;
       }
@@ -83,23 +85,27 @@ BatchWriter::Through BatchWriter::write(Stream& stream, bool values, uint64_t pe
   return through;
 }
 
-// What is kept of series that have had their end mark. A process that has ended does not come back.
+// What is kept of series that have had their end mark. Those of a process that has ended go together: as long as one is
+// left, others might begin again under the start time that they had.
 BatchWriter::Through BatchWriter::settle_marked(Stream& stream) {
   Through through;
-  if (!stream.marks) return through;
-  stream.marks = false;
   for (auto& group : stream.groups) {
-    through.gone += group->erase_if([&](const Accumulator& series) {
-      const CatalogSeries& info = catalog_[series.ordinal];
-      const bool kept = !group->ending && series.emitted && !is_state(*info.metric, info.source);
-      return series.state == SeriesState::Marking && !kept;
-    });
-    for (Accumulator& series : group->series()) {
-      if (series.state != SeriesState::Marking) continue;
-      series.state = SeriesState::Parked;
-      ++through.parked;
+    if (stream.marks) {
+      through.gone += group->erase_if([&](const Accumulator& series) {
+        const CatalogSeries& info = catalog_[series.ordinal];
+        const bool kept = series.emitted && !is_state(*info.metric, info.source);
+        return series.state == SeriesState::Marking && !kept;
+      });
+      for (Accumulator& series : group->series()) {
+        if (series.state != SeriesState::Marking) continue;
+        series.state = SeriesState::Parked;
+        ++through.parked;
+      }
     }
+    const auto parked = [](const Accumulator& series) { return series.state == SeriesState::Parked; };
+    if (group->ending && std::ranges::all_of(group->series(), parked)) through.forgotten += group->erase_if(parked);
   }
+  stream.marks = false;
   stream.series -= through.gone + through.parked;
   return through;
 }

@@ -21,10 +21,11 @@ class BatchWriter {
   struct Through {
     std::size_t gone = 0;
     std::size_t parked = 0;
+    std::size_t forgotten = 0;  // parked ones whose process has gone
   };
   // Values of all its series if `values`, end marks of those that are through. Monotonic series that have had their mark
-  // are parked, others and those of processes are erased. A series' first value has its beginning before it, which is
-  // never older than two periods.
+  // are parked until a process has ended, others are erased. A series' first value has its beginning before it, which
+  // is never older than two periods.
   Through write(Stream& stream, bool values, uint64_t period_ns);
   // End marks of all series, one step after their last values.
   void write_marks(Stream& stream);

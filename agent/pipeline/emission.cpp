@@ -73,9 +73,10 @@ void Aggregator::Impl::emit_stream(BatchWriter& writer, Stream& stream, Now now,
   if (!values && !stream.marks) return;
   if (!stream.emitted) table_.settle_start(stream);
   writer.begin(stream.resource);
-  const auto [gone, parked] = writer.write(stream, values, stream.period_ns());
+  const auto [gone, parked, forgotten] = writer.write(stream, values, stream.period_ns());
   series_ -= gone + parked;
   parked_ += parked;
+  parked_ -= forgotten;
   if (values) writer.write_ratios(stream, true);
   writer.end();
   if (!values) return;
@@ -96,9 +97,10 @@ void Aggregator::Impl::emit_node(BatchWriter& writer, Batch& batch, Now now, boo
   node_.sent_boot_ns = now.boot_ns;
   writer.begin(node_.resource);
   writer.write(unattributed_, true, node_period(options_));
-  const auto [gone, parked] = writer.write(node_, true, node_period(options_));
+  const auto [gone, parked, forgotten] = writer.write(node_, true, node_period(options_));
   series_ -= gone + parked;
   parked_ += parked;
+  parked_ -= forgotten;
   if (self_) self_->append(batch, now);
   writer.end();
 }

@@ -66,6 +66,9 @@ class Group {
   uint32_t tgid() const { return tgid_; }
   const std::string& comm() const { return comm_; }
 
+  // Is it the same process, and takes samples still?
+  bool goes_on_as(const Group& other) const { return !ending && tgid_ == other.tgid_ && comm_ == other.comm_; }
+
   uint64_t start_ns = 0;  // CLOCK_REALTIME, of a process; 0: as the stream
   uint32_t live = 0;      // slots that count into it
   bool ending = false;

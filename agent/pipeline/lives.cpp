@@ -29,19 +29,27 @@ void Aggregator::Impl::end_gauges() {
 }
 
 void Aggregator::Impl::merge(Stream& into, Stream& from) {
-  for (std::size_t i = 1; i < from.groups.size(); ++i) {
-    const std::size_t moved = from.groups[i]->series().size();
-    into.groups.push_back(std::move(from.groups[i]));
+  const auto add = [&](Group& target, const Group& source) {
+    for (const Accumulator& series : source.series()) {
+      Accumulator* sum = target.find_key(series.key);
+      if (!sum) sum = &create(into, target, {series.ordinal, series.key, series.attributes});
+      const CatalogSeries& info = catalog_[series.ordinal];
+      if (!is_state(*info.metric, info.source)) sum->add(series);
+    }
+  };
+  for (auto& group : from.groups) {
+    // A process may be in both: it is one.
+    const auto same = std::ranges::find_if(into.groups, [&](const auto& other) { return other->goes_on_as(*group); });
+    if (same != into.groups.end()) {
+      add(**same, *group);
+      continue;
+    }
+    const std::size_t moved = group->series().size();
+    into.groups.push_back(std::move(group));
     into.series += moved;
     from.series -= moved;
   }
-  from.groups.resize(1);
-  for (const Accumulator& series : from.own().series()) {
-    Accumulator* target = into.own().find_key(series.key);
-    if (!target) target = &create(into, into.own(), {series.ordinal, series.key, series.attributes});
-    const CatalogSeries& info = catalog_[series.ordinal];
-    if (!is_state(*info.metric, info.source)) target->add(series);
-  }
+  std::erase(from.groups, nullptr);
 }
 
 // Series that were ended and are asked for again go on with their old totals. Those are said before anything is added:

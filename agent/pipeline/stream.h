@@ -35,7 +35,6 @@ struct Stream {
   std::string key;  // how it is counted, and service.instance.id
   Family* family = nullptr;
   StreamScope scope = StreamScope::Container;
-  bool per_process = false;
   ResourcePtr resource;
   DecisionPtr decision;
   SeriesPlanPtr plan;     // null: all series are taken (the node's own streams)

@@ -125,12 +125,12 @@ StreamTable::Place StreamTable::place_of(const Subject& subject, const Decision&
   const bool per_process = decision.granularity == Granularity::Process && scope == StreamScope::Container;
   Resource resource = rules_.of(subject, decision, scope);
   const std::string instance = instance_of(resource);
-  const std::string kind = per_process ? "process " : "";
   const bool named = !subject.pod_name.empty();
   // Outside Kubernetes a cgroup made again under an old path is somebody else.
   const std::string name = named || scope == StreamScope::Pod ? instance : subject.key();
   const std::string family = scope == StreamScope::Workload ? instance : family_key(subject, scope);
-  return {scope, per_process, std::move(resource), kind + name, &family_of(kind + family)};
+  // Counted by process or as a whole, it is one Resource: one stream, so that it has one writer.
+  return {scope, per_process, std::move(resource), name, &family_of(family)};
 }
 
 Family& StreamTable::family_of(std::string key) {
@@ -158,7 +158,7 @@ void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& de
     const bool whole = before->family == place.family || before->family->subject->cgroup_id == subject.cgroup_id;
     // Until something of it was sent, a stream may still change its name.
     const bool unsent = !before->emitted && before->state != StreamState::Parked && before->scope == place.scope &&
-                        before->per_process == place.per_process && before->scope != StreamScope::Workload;
+                        before->scope != StreamScope::Workload;
     if (unsent && whole && !stream) {
       rename(*before, place);
       stream = before;
@@ -178,7 +178,7 @@ void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& de
   family.streams.push_back(stream);
   follow_policy(*stream, decision);
   slot.stream = stream;
-  slot.group = group_for(*stream, owner);
+  slot.group = place.per_process && owner.tgid ? process_of(*stream, owner) : &stream->own();
   if (place.family->streams.empty()) families_.erase(std::string(place.family->key));
 }
 
@@ -187,7 +187,6 @@ Stream* StreamTable::begin(Place& place, const DecisionPtr& decision, uint64_t s
   fresh->key = std::move(place.key);
   fresh->family = place.family;
   fresh->scope = place.scope;
-  fresh->per_process = place.per_process;
   fresh->decision = decision;
   fresh->start_ns = start_ns;
   fresh->sent_boot_ns = now.boot_ns;
@@ -234,8 +233,7 @@ void StreamTable::rename(Stream& stream, Place& place) {
   stream.key = place.key;
   current_[stream.key] = &stream;
   if (place.resource.attributes != stream.resource->attributes) {
-    place.resource.id = next_resource_id_++;
-    stream.resource = std::make_shared<Resource>(std::move(place.resource));
+    stream.resource = resource_for(std::move(place.resource));
   }
   if (stream.family == place.family) return;
   leave_family(stream);
@@ -244,12 +242,21 @@ void StreamTable::rename(Stream& stream, Place& place) {
 
 // Whatever counted into the one counts into the other from now on.
 void StreamTable::merge(Stream& into, Stream& from) {
+  for (auto& group : into.groups) {
+    const auto same = [&](const auto& other) {
+      return other->tgid() == group->tgid() && other->comm() == group->comm();
+    };
+    if (group->ending && std::ranges::any_of(from.groups, same)) resume(into, *group);
+  }
   if (on_merge) on_merge(into, from);
   if (!into.emitted) into.start_ns = std::min(into.start_ns, from.start_ns);
   for (Slot& slot : slots_) {
     if (slot.stream != &from) continue;
     slot.stream = &into;
-    if (slot.group == &from.own()) slot.group = &into.own();
+    const auto is = [&](const auto& group) { return group.get() == slot.group; };
+    if (std::ranges::none_of(from.groups, is)) continue;  // it has moved with its process
+    const auto same = [&](const auto& group) { return group->goes_on_as(*slot.group); };
+    slot.group = std::ranges::find_if(into.groups, same)->get();
   }
   current_.erase(from.key);
   from.key.clear();
@@ -297,17 +304,29 @@ void StreamTable::set_plan(Stream& stream, const SeriesPlanPtr& plan) {
   if (on_plan) on_plan(stream);
 }
 
-Group* StreamTable::group_for(Stream& stream, const SlotOwner& owner) {
-  if (!stream.per_process || owner.tgid == 0) return &stream.own();
+// A process that is here again before its end was told has never gone: no two groups say the same series.
+void StreamTable::resume(Stream& stream, Group& group) {
+  group.ending = false;
+  for (Accumulator& series : group.series()) {
+    if (stream.plan && !stream.plan->asked[series.ordinal]) continue;
+    const bool out = series.state == SeriesState::Parked || series.state == SeriesState::Returning;
+    series.state = out ? SeriesState::Returning : SeriesState::Live;
+    stream.returns = stream.returns || out;
+  }
+}
+
+Group* StreamTable::process_of(Stream& stream, const SlotOwner& owner) {
   for (auto& group : stream.groups) {
-    if (group->tgid() == owner.tgid && group->comm() == owner.comm && !group->ending) return group.get();
+    if (group->tgid() != owner.tgid || group->comm() != owner.comm) continue;
+    if (group->ending) resume(stream, *group);
+    return group.get();
   }
   AttributeSet extra;
   add_attribute(extra, "process.pid", int64_t{owner.tgid});
   if (!owner.comm.empty()) add_attribute(extra, "process.executable.name", clean_text(owner.comm));
   stream.groups.push_back(std::make_unique<Group>(owner.tgid, owner.comm, std::move(extra)));
   Group& fresh = *stream.groups.back();
-  fresh.start_ns = std::max(stream.start_ns, stream.last_time_ns);
+  fresh.start_ns = std::max(stream.start_ns, stream.last_time_ns ? stream.last_time_ns + kPointStep : 0);
   return &fresh;
 }
 

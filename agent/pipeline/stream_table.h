@@ -112,7 +112,8 @@ class StreamTable {
   bool waits(const Stream& stream, Now now) const;
   void set_plan(Stream& stream, const SeriesPlanPtr& plan);
   void end_life(Slot& slot);
-  Group* group_for(Stream& stream, const SlotOwner& owner);
+  void resume(Stream& stream, Group& group);
+  Group* process_of(Stream& stream, const SlotOwner& owner);
   void follow_policy(Stream& stream, const DecisionPtr& decision);
   void count_live(Now now);
   void leave_family(Stream& stream);

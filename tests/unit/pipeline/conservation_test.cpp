@@ -35,7 +35,9 @@ class Receiver {
   void take(uint64_t resource, const Point& point) {
     if (point.metric->instrument == Instrument::Gauge || point.metric->instrument == Instrument::UpDownCounter) return;
     Last& last = series_[{resource, point.metric, text(*point.attributes)}];
-    ASSERT_GT(point.time_ns, last.time) << point.metric->name << " goes back in time, or stands still";
+    ASSERT_GT(point.time_ns, last.time) << point.metric->name << " {" << text(*point.attributes) << "} of Resource "
+                                        << resource << " goes back in time, or stands still; its start is "
+                                        << point.start_ns << ", its last start was " << last.start;
     if (point.no_recorded_value) {
       last.time = point.time_ns;
       return;
