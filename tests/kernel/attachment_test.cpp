@@ -70,17 +70,17 @@ TEST_F(AttachmentTest, ALinkThatSomebodyDetachesIsAttachedAgain) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", NETWORK_UDP);
   const uint64_t now = boottime_ns();
-  engine().watch_programs(now);
+  watch_programs(now);
   EXPECT_EQ(datagrams(box), kDatagrams);
   const std::vector<std::string> before = report().reasons;  // some machines lack a hook
   detach_all();
   EXPECT_EQ(datagrams(box), kDatagrams) << "the test's own: without the programs nothing is counted";
-  engine().watch_programs(now + 1'000'000'000);
+  watch_programs(now + 1'000'000'000);
   EXPECT_TRUE(attached("network_packet_in") && attached("network_packet_out"));
   EXPECT_EQ(datagrams(box), 2 * kDatagrams);
   EXPECT_EQ(report().health, ModuleHealth::Degraded) << "what came in between was not counted";
   EXPECT_TRUE(says("network_packet_out: somebody else detached it"));
-  engine().watch_programs(now + 2'000'000'000 + kHeldNs);
+  watch_programs(now + 2'000'000'000 + kHeldNs);
   EXPECT_EQ(report().reasons, before);
   EXPECT_EQ(datagrams(box), 3 * kDatagrams);
 }
@@ -91,17 +91,17 @@ TEST_F(AttachmentTest, WhoDetachesAgainAndAgainIsMetWithPatienceAndStatusSaysTha
   auto& box = selected("box", NETWORK_UDP);
   uint64_t now = boottime_ns();
   detach_all();
-  engine().watch_programs(now += 1'000'000'000);
+  watch_programs(now += 1'000'000'000);
   EXPECT_TRUE(attached("network_packet_out"));
   for (const uint64_t wait : {1, 2, 4}) {  // seconds until the next try
     detach_all();
-    engine().watch_programs(now += 1'000'000);
+    watch_programs(now += 1'000'000);
     EXPECT_FALSE(attached("network_packet_out"));
     EXPECT_EQ(report().health, ModuleHealth::Degraded);
     EXPECT_TRUE(says("transmitted UDP is not measured"));
-    engine().watch_programs(now + wait * 1'000'000'000 - 1'000'000);
+    watch_programs(now + wait * 1'000'000'000 - 1'000'000);
     EXPECT_FALSE(attached("network_packet_out")) << wait;
-    engine().watch_programs(now += wait * 1'000'000'000);
+    watch_programs(now += wait * 1'000'000'000);
     EXPECT_TRUE(attached("network_packet_out")) << wait;
   }
   EXPECT_EQ(datagrams(box), kDatagrams);
@@ -119,7 +119,7 @@ TEST_F(AttachmentTest, ALinkThatWasGivenAnotherProgramIsMadeAnew) {
   for (const Fd& link : links) replaced = bpf_link_update(link.get(), other.get(), nullptr) == 0 || replaced;
   ASSERT_TRUE(replaced);
   EXPECT_EQ(datagrams(box), 0);
-  engine().watch_programs(boottime_ns());
+  watch_programs(boottime_ns());
   EXPECT_EQ(datagrams(box), kDatagrams);
 }
 
@@ -159,12 +159,12 @@ TEST_F(RefusedAttachmentTest, ARefusalThatPassesIsForgotten) {
   EXPECT_TRUE(says("cannot attach to cgroup_skb/egress"));
   EXPECT_EQ(datagrams(*below_), 0);
   uint64_t now = boottime_ns();
-  engine().watch_programs(now += kLongestRetryNs);
+  watch_programs(now += kLongestRetryNs);
   EXPECT_FALSE(attached("network_packet_out"));
   ASSERT_EQ(bpf_prog_detach2(exclusive.get(), directory_.get(), BPF_CGROUP_INET_EGRESS), 0);
-  engine().watch_programs(now += 1'000'000);
+  watch_programs(now += 1'000'000);
   EXPECT_FALSE(attached("network_packet_out")) << "it is not yet time";
-  engine().watch_programs(now += kLongestRetryNs);
+  watch_programs(now += kLongestRetryNs);
   EXPECT_TRUE(attached("network_packet_out"));
   EXPECT_EQ(datagrams(*below_), kDatagrams);
   EXPECT_FALSE(says("network_packet_out"));

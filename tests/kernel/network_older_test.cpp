@@ -171,7 +171,7 @@ TEST_P(NetworkOlderTest, ConnectionsOfWhoSharesANetworkAreMissingWhileTheyAreNot
   const bool at_once = GetParam() == Sees::EveryProcess;
   EXPECT_EQ(known(server), at_once ? 2 : -1);
   EXPECT_EQ(known(client), at_once ? 2 : -1);
-  engine().watch_programs(boottime_ns());
+  watch_programs(boottime_ns());
   const ModuleReport report = engine().modules()[module_id("network")];
   const bool named = std::ranges::any_of(report.reasons, [](const std::string& reason) {
     return reason.find("sonde.tcp.active_connections is missing") != std::string::npos;

@@ -159,7 +159,7 @@ TEST_F(NetworkTest, SocketsThatGoByTcpAreNamed) {
   auto& box = selected("box", kNetworkMinimal);
   const auto named = [&] {
     collect(true);
-    engine().watch_programs(boottime_ns());
+    watch_programs(boottime_ns());
     const ModuleReport report = engine().modules()[module_id("network")];
     return std::ranges::any_of(report.reasons,
                                [](const std::string& reason) { return reason.find("sockmap") != std::string::npos; });

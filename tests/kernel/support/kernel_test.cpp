@@ -178,6 +178,10 @@ void KernelTest::as_agent(const std::function<void()>& work) const {
   }
 }
 
+void KernelTest::watch_programs(uint64_t now_ns) {
+  as_agent([&] { engine_->watch_programs(now_ns); });
+}
+
 void KernelTest::sync_programs() {
   as_agent([&] { engine_->sync_programs(); });
 }

@@ -85,6 +85,7 @@ class KernelTest : public ::testing::Test {
   // Where the agent would run: here, or in the pod (pod.h).
   void as_agent(const std::function<void()>& work) const;
   void sync_programs();
+  void watch_programs(uint64_t now_ns);
   Cgroup& cgroup(const std::string& name);
   // Gives the cgroup a slot (if it has none) and these flags. An empty map measures nothing.
   uint32_t select(const Cgroup& cgroup, const std::map<std::string, uint8_t>& flags_by_module, uint16_t sample = 1,
