@@ -99,12 +99,12 @@ TEST_F(AgentExcludeTest, AnExcludeThatSelectsSomeLeavesTheOthers) {
 
 TEST_F(AgentExcludeTest, OneProbeIsDetachedEverywhereAndTheOthersMeasure) {
   const Cgroup& box = cgroup("box");
-  policy("mine", "cgroups: ['" + box.path() + "']\n  preset: None\n  probes: [{name: io}, {name: process}]");
+  policy("mine", "cgroups: ['" + box.path() + "']\n  preset: None\n  probes: [{name: io}, {name: sched}]");
   ASSERT_NO_FATAL_FAILURE(start());
-  ASSERT_TRUE(await([&] { return !attached_of("io").empty() && !attached_of("process").empty(); })) << status();
+  ASSERT_TRUE(await([&] { return !attached_of("io").empty() && !attached_of("sched").empty(); })) << status();
   policy("nothing", "mode: Exclude\n  probes: [{name: io}]");
   EXPECT_TRUE(await_promised([&] { return attached_of("io").empty(); }, 2)) << status();
-  EXPECT_FALSE(attached_of("process").empty());
+  EXPECT_FALSE(attached_of("sched").empty());
   remove_policy("nothing");
   EXPECT_TRUE(await([&] { return !attached_of("io").empty(); }));
 }
