@@ -6,6 +6,7 @@
 
 #include "streams.h"
 
+#define CACHE_KNOWS_WORKERS bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop) /* Linux 5.17 */
 #define PF_IO_WORKER 0x10 /* include/linux/sched.h */
 #define CACHE_WORDS 16    /* of one read: 1,024 pages; behind them all are taken for asked before */
 
@@ -24,12 +25,12 @@ struct {
 
 sonde_inline bool cache_is_worker(struct task_struct *task)
 {
-	return task->flags & PF_IO_WORKER;
+	return CACHE_KNOWS_WORKERS && task->flags & PF_IO_WORKER;
 }
 
 sonde_inline bool cache_has_workers(struct task_struct *task)
 {
-	return bpf_core_field_exists(task->io_uring) && task->io_uring;
+	return CACHE_KNOWS_WORKERS && bpf_core_field_exists(task->io_uring) && task->io_uring;
 }
 
 sonde_inline struct cache_fresh_key cache_fresh_key_of(struct address_space *mapping, struct task_struct *task)
@@ -66,76 +67,79 @@ sonde_inline uint32_t cache_highest(uint64_t word)
 	return cache_bits(word) - 1;
 }
 
-/* Pages first..last were brought in by a worker. */
-sonde_slow int cache_worker_brought(struct address_space *mapping, struct task_struct *task, uint64_t first, uint64_t last)
-{
-	struct cache_fresh_key key;
-	uint64_t *found, mask, end;
-	uint32_t i;
+/* A walk over a range of pages, word by word. By bpf_loop(): Linux 6.1 follows each way through a plain loop, and there are more
+ * than it allows. */
+struct cache_walk {
+	struct cache_fresh_key key; /* of the present word */
+	uint64_t first;             /* the first page ahead */
+	uint64_t last;
+	uint64_t taken;  /* pages that workers had brought in and nobody had asked for yet */
+	uint64_t behind; /* the page behind the last of them */
+};
 
-	if (!mapping || !task)
-		return 0;
-	key = cache_fresh_key_of(mapping, task);
-	for (i = 0; i < CACHE_WORDS && first <= last; i++, first = end + 1) {
-		end = first | 63;
-		if (end > last)
-			end = last;
-		mask = cache_mask(first, end);
-		key.word = first >> 6;
-		found = bpf_map_lookup_elem(&cache_fresh, &key);
-		if (found)
-			__sync_fetch_and_or(found, mask);
-		else if (bpf_map_update_elem(&cache_fresh, &key, &mask, BPF_ANY))
-			sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+/* The bits of the range in the word ahead, which becomes the present one. */
+sonde_inline uint64_t cache_next_word(struct cache_walk *walk)
+{
+	uint64_t first = walk->first, end = first | 63;
+
+	if (end > walk->last)
+		end = walk->last;
+	walk->key.word = first >> 6;
+	walk->first = end + 1;
+	return cache_mask(first, end);
+}
+
+static long cache_bring_word(uint32_t place, struct cache_walk *walk)
+{
+	uint64_t mask = cache_next_word(walk), *fresh = bpf_map_lookup_elem(&cache_fresh, &walk->key);
+
+	if (fresh)
+		__sync_fetch_and_or(fresh, mask);
+	else if (bpf_map_update_elem(&cache_fresh, &walk->key, &mask, BPF_ANY))
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
+	return walk->first > walk->last;
+}
+
+static long cache_take_word(uint32_t place, struct cache_walk *walk)
+{
+	uint64_t mask = cache_next_word(walk), *fresh = bpf_map_lookup_elem(&cache_fresh, &walk->key);
+
+	if (fresh && *fresh & mask) {
+		mask &= __sync_fetch_and_and(fresh, ~mask);
+		if (mask) {
+			walk->taken += cache_bits(mask);
+			walk->behind = walk->key.word * 64 + cache_highest(mask) + 1;
+		}
 	}
+	return walk->first > walk->last;
+}
+
+/* Pages first..last were brought in by a worker. */
+sonde_inline int cache_worker_brought(struct address_space *mapping, struct task_struct *task, uint64_t first, uint64_t last)
+{
+	struct cache_walk walk = {.key = cache_fresh_key_of(mapping, task), .first = first, .last = last};
+
+	bpf_loop(CACHE_WORDS, cache_bring_word, &walk, 0);
 	return 0;
 }
 
-struct cache_taken {
-	uint64_t pages; /* that workers had brought in and nobody had asked for yet */
-	uint64_t last;  /* the last of them */
-};
-
-sonde_slow int cache_take_fresh(struct address_space *mapping, struct task_struct *task, struct cache_range *range,
-				struct cache_taken *taken)
+/* Pages first..last are asked for: what workers had brought in of them is so no longer. */
+sonde_inline struct cache_walk cache_take_fresh(struct address_space *mapping, struct task_struct *task, uint64_t first,
+						uint64_t last)
 {
-	struct cache_fresh_key key;
-	uint64_t *found, mask, first, last, end;
-	uint32_t i;
+	struct cache_walk walk = {.key = cache_fresh_key_of(mapping, task), .first = first, .last = last};
 
-	if (!mapping || !task || !range || !taken)
-		return 0;
-	taken->pages = 0;
-	first = range->from;
-	last = range->to - 1;
-	key = cache_fresh_key_of(mapping, task);
-	for (i = 0; i < CACHE_WORDS && first <= last; i++, first = end + 1) {
-		end = first | 63;
-		if (end > last)
-			end = last;
-		mask = cache_mask(first, end);
-		key.word = first >> 6;
-		found = bpf_map_lookup_elem(&cache_fresh, &key);
-		if (!found || !(*found & mask))
-			continue;
-		mask &= __sync_fetch_and_and(found, ~mask);
-		if (!mask)
-			continue;
-		taken->pages += cache_bits(mask);
-		taken->last = (first & ~63ULL) + cache_highest(mask);
-	}
-	return 0;
+	bpf_loop(CACHE_WORDS, cache_take_word, &walk, 0);
+	return walk;
 }
 
 /* A thread that has workers asks itself: the first page of the range behind those that they have brought in for it. */
 sonde_inline uint64_t cache_behind_fresh(struct address_space *mapping, struct task_struct *task, uint64_t first,
 					 uint64_t last)
 {
-	struct cache_range range = {.from = first, .to = last + 1};
-	struct cache_taken taken = {};
+	struct cache_walk walk = cache_take_fresh(mapping, task, first, last);
 
-	cache_take_fresh(mapping, task, &range, &taken);
-	return taken.pages ? taken.last + 1 : first;
+	return walk.taken ? walk.behind : first;
 }
 
 /* As cache_read(), for a worker. If pages just brought in are among those that are asked for, what comes behind them is not
@@ -144,28 +148,26 @@ sonde_inline int cache_worker_read(struct sonde_task *state, struct task_struct 
 				   uint64_t first, uint64_t last)
 {
 	uint64_t size = mapping->host->i_size, before = state->pending[SONDE_MODULE_ID], now;
-	struct cache_range range = {.from = first};
-	struct cache_taken taken = {};
+	struct cache_walk walk;
 
 	if (size && last > (size - 1) >> cache_page_shift)
 		last = (size - 1) >> cache_page_shift;
 	if (last < first)
 		return 0;
-	range.to = last + 1;
 	now = cache_request(CACHE_READ, mapping, first, last);
 	if (cache_kind_of(before) == CACHE_READ && before & CACHE_COUNTED && cache_same_file(before, now) &&
 	    cache_first_of(before) < cache_first_of(now) && cache_last_of(before) == cache_last_of(now)) {
 		state->pending[SONDE_MODULE_ID] = now | CACHE_COUNTED;
 		return 0;
 	}
-	cache_take_fresh(mapping, task, &range, &taken);
-	if (taken.pages && taken.last < last)
-		last = taken.last;
+	walk = cache_take_fresh(mapping, task, first, last);
+	if (walk.taken && walk.behind <= last)
+		last = walk.behind - 1;
 	else
 		now |= CACHE_COUNTED;
 	state->pending[SONDE_MODULE_ID] = now;
-	if (last - first + 1 > taken.pages)
-		cache_hit(state, 0, last - first + 1 - taken.pages);
+	if (last - first + 1 > walk.taken)
+		cache_hit(state, 0, last - first + 1 - walk.taken);
 	return 0;
 }
 
