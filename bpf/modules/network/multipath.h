@@ -13,7 +13,6 @@ enum network_path {
 	NETWORK_JOINED_PATH,
 };
 
-
 /* Fields of sockets that BPF has no type of their own for: a plain load where the kernel casts, else a copy. */
 #define network_field(pointer, type, field)                                                            \
 	({                                                                                             \
@@ -67,7 +66,16 @@ sonde_inline uint64_t network_multipath_acknowledged(struct sock *sk)
 	return network_field(sk, struct mptcp_sock, snd_una);
 }
 
-/* Since 6.5 the kernel counts it; before that it follows from the sequence number, in which the FIN is one. */
+sonde_inline bool network_awaits_fin(const struct sock *sk)
+{
+	int state = sk->__sk_common.skc_state;
+
+	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
+}
+
+/* Linux 6.5 and later count it. Earlier ones have the sequence number only, in which the FIN counts as one. Where the peer
+ * knows plain TCP only, each change of the path's state notes the present number as that of the FIN, even after the FIN
+ * (mptcp_update_rcv_data_fin()): then they are equal. */
 sonde_inline uint64_t network_multipath_received(struct sock *sk)
 {
 	uint64_t next, end;
@@ -76,7 +84,7 @@ sonde_inline uint64_t network_multipath_received(struct sock *sk)
 		return network_field(sk, struct mptcp_sock, bytes_received);
 	next = network_field(sk, struct mptcp_sock, ack_seq);
 	end = network_field(sk, struct mptcp_sock, rcv_data_fin_seq);
-	return next - (end && next == end + 1);
+	return next - (end && (next == end + 1 || (next == end && !network_awaits_fin(sk))));
 }
 
 #endif
