@@ -44,7 +44,7 @@ TEST_F(OfflineTest, ProgramsThatLoadHereRelocateByTheTypesOfThisKernel) {
 }
 
 // The types of one of our own objects in place of a kernel's: they have neither tracepoints nor what other objects read.
-TEST_F(OfflineTest, WhatAKernelLacksIsNamed) {
+TEST(OfflineTypesTest, WhatAKernelLacksIsNamed) {
   const std::string file = "/tmp/sonde-types-" + std::to_string(getpid());
   const auto object = modules().front().object;
   std::ofstream(file, std::ios::binary)
@@ -59,7 +59,7 @@ TEST_F(OfflineTest, WhatAKernelLacksIsNamed) {
   EXPECT_NE(reasons.find("there is no tracepoint sched_switch"), std::string::npos) << reasons;
 }
 
-TEST_F(OfflineTest, AFileWithoutTypesIsAnError) {
+TEST(OfflineTypesTest, AFileWithoutTypesIsAnError) {
   EXPECT_FALSE(check_offline("/proc/self/cmdline"));
   EXPECT_FALSE(check_offline("/nowhere"));
 }
