@@ -136,7 +136,7 @@ std::vector<std::string> changed_settings(const Config& before, const Config& af
 std::string settings_markdown() {
   const Config defaults;
   std::string out =
-      "| key in the file | flag | variable | default | allowed | what it is |\n|---|---|---|---|---|---|\n";
+      "| key in the file | flag | variable | default | allowed | description |\n|---|---|---|---|---|---|\n";
   for (const Setting& setting : settings()) {
     std::string variables = "`" + setting.env() + "`";
     if (!setting.alias.empty()) variables += ", `" + setting.alias + "`";

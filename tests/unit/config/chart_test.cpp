@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Helm chart takes the agent's own settings under `config`, as strictly as the agent: its schema follows from the one
-// table of settings. SONDE_UPDATE_DOCS=1 writes it anew, and copies the CRDs.
+// table of settings. SONDE_UPDATE_DOCS=1 regenerates it and copies the CRDs.
 #include <gtest/gtest.h>
 #include <spdlog/fmt/fmt.h>
 

@@ -132,7 +132,7 @@ TEST(Settings, ListsAndMapsKeepWhatIsInThem) {
   EXPECT_EQ(copy.exports.otlp.headers, config.exports.otlp.headers);
 }
 
-// SONDE_UPDATE_DOCS=1 writes the table anew.
+// SONDE_UPDATE_DOCS=1 regenerates the table.
 TEST(Settings, TableInTheDocumentationIsThisOne) {
   const std::string path = std::string(SONDE_SOURCE_DIR) + "/docs/ops/configuration.md";
   const std::string begin = "<!-- settings: generated from agent/config/settings_table.cpp -->\n";
