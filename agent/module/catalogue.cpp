@@ -8,12 +8,11 @@ namespace {
 
 constexpr const char* kIntroduction =
     "# Metrics\n\n"
-    "Made from the tables of the probes by `make generate`; a test keeps it equal to them. Do not edit.\n\n"
-    "Levels: a policy's preset or a probe's level brings all metrics up to it: Minimal, Standard (the default), "
-    "Detailed;\n"
-    "opt-in metrics are asked for by name (`includeMetrics`). Histograms are base-2 exponential, scale 2. A series is "
-    "sent\n"
-    "when it first moves, or from selection on where it says \"from 0\". Attribute values are all there can be.\n";
+    "Generated from the probes' tables by `make generate`; a test checks that it is up to date. Do not edit.\n\n"
+    "The preset of a policy, or the level of a probe, enables all metrics up to that level: Minimal, Standard (the\n"
+    "default), Detailed. Opt-in metrics must be requested by name (`includeMetrics`). Metrics marked \"node\" describe the\n"
+    "whole node. Histograms are base-2 exponential with scale 2. A series is exported from its first change on; series\n"
+    "marked \"from 0\" are exported as soon as a container is selected. The tables list all possible attribute values.\n";
 
 const char* level_text(Level level) {
   switch (level) {
@@ -54,7 +53,7 @@ std::string module_section(const ModuleInfo& info) {
   const std::string name(info.name);
   std::string text = "\n## " + name + "\n" + std::string(info.summary) + " ([more](../../bpf/modules/" + name +
                      "/README.md))\n\n"
-                     "| metric | kind | unit | level | attributes | what it is |\n|---|---|---|---|---|---|\n";
+                     "| metric | kind | unit | level | attributes | description |\n|---|---|---|---|---|---|\n";
   for (const MetricSpec& metric : info.metrics) text += metric_row(metric);
   text += "\nHooks:";
   for (const ProgramSpec& program : info.programs) {

@@ -16,7 +16,7 @@ constexpr MetricSpec kRatio{
     .name = "sonde.histogram.sample.ratio",
     .unit = "1",
     .instrument = Instrument::Gauge,
-    .description = "Part of the operations that the probe's histograms take. Not sent while it is 1.",
+    .description = "Fraction of operations that the probe's histograms sample. Not exported while it is 1.",
     .attributes = kRatioAttributes,
     .integer = false};
 static_assert(SONDE_MAX_MODULES <= 32, "Stream::ratios has a bit for each");

@@ -19,36 +19,36 @@ enum Metric : uint8_t { kIo, kDuration, kErrors, kDepth };
 constexpr AttributeSpec kIoAttributes[] = {{"disk.io.direction", "read, write"}};
 constexpr AttributeSpec kDurationAttributes[] = {{"sonde.block.operation", "read, write, discard, flush"},
                                                  {"sonde.block.phase", "Detailed: queue, device"},
-                                                 {"system.device", "Detailed: name of the disk, as nvme0n1"}};
+                                                 {"system.device", "Detailed: name of the disk, such as nvme0n1"}};
 constexpr AttributeSpec kErrorAttributes[] = {
     {"sonde.block.operation", "read, write, discard, flush"},
-    {"error.type", "name of the errno that the caller sees, as EIO; _OTHER for those that have none"}};
-constexpr AttributeSpec kDepthAttributes[] = {{"system.device", "name of the disk, as nvme0n1"}};
+    {"error.type", "name of the errno that the caller sees, such as EIO; _OTHER if it has none"}};
+constexpr AttributeSpec kDepthAttributes[] = {{"system.device", "name of the disk, such as nvme0n1"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.block.io",
      .unit = "By",
      .level = Level::Standard,
-     .description =
-         "Bytes that block devices read and wrote, by whom it was caused: writeback and read-ahead included.",
+     .description = "Bytes read from and written to block devices, attributed to the container that caused the I/O, "
+                    "including writeback and readahead.",
      .attributes = kIoAttributes},
     {.name = "sonde.block.operation.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Standard,
-     .description = "Time from the begin to the end of a request to a block device; by phase, each counts once.",
+     .description = "Duration of block device requests, from start to completion; at Detailed split by phase.",
      .attributes = kDurationAttributes},
     {.name = "sonde.block.operation.errors",
      .unit = "{operation}",
      .level = Level::Standard,
-     .description = "Requests to block devices that failed.",
+     .description = "Failed block device requests.",
      .attributes = kErrorAttributes,
      .from_zero = true},
     {.name = "sonde.block.queue.depth",
      .unit = "{operation}",
      .instrument = Instrument::Gauge,
      .level = Level::Detailed,
-     .description = "Requests that a disk of the machine is working at.",
+     .description = "Requests in progress on a disk of the node.",
      .attributes = kDepthAttributes,
      .node = true},
 };
@@ -83,10 +83,9 @@ constexpr auto kSeries = make_series();
 std::string v1_controller(const Features&) {
   const auto cgroups = read_small_file("/proc/self/cgroup");
   if (!cgroups || !block_controller_is_v1(*cgroups)) return {};
-  return "the io controller is on cgroup v1 (blkio), so requests do not name a v2 cgroup: they are charged to the "
-         "process "
-         "that makes them, and writeback by the kernel's own threads to no container; boot with "
-         "cgroup_no_v1=blkio, or with cgroup v2 alone";
+  return "the io controller is on cgroup v1 (blkio), so requests do not name a v2 cgroup: "
+         "they are attributed to the process that submits them, and writeback by kernel threads to no container; "
+         "boot with cgroup_no_v1=blkio, or with cgroup v2 only";
 }
 
 constexpr Alternative kAlternatives[] = {
@@ -99,7 +98,7 @@ bool has_no_start(const Features& features) { return !has_start(features); }
 
 constexpr uint8_t kRequests = BLOCK_FLAG_BYTES | BLOCK_FLAG_DURATION | BLOCK_FLAG_ERRORS | BLOCK_FLAG_PHASES;
 constexpr std::string_view kNoOwner =
-    "where a request does not name its cgroup, it is charged to the nearest parent that has the io controller";
+    "a request that does not name its cgroup is attributed to the nearest parent cgroup with the io controller";
 
 constexpr ProgramSpec kPrograms[] = {
     {.program = "block_start",
@@ -124,32 +123,29 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "block_merge",
      .hook = "tp_btf/block_rq_merge",
      .flags = kRequests,
-     .gap = "notes of requests that became part of others stay until their memory is used again"},
+     .gap = "entries of merged requests stay until their memory is reused"},
     {.program = "block_complete", .hook = "tp_btf/block_rq_complete", .flags = kRequests},
 };
 
 constexpr std::string_view kNotes[] = {
-    "one request counts once, however many bios were merged into it and however often it was queued again; an I/O that "
-    "was "
-    "split is several",
-    "stacked devices (loop, md, device mapper) do not count, what they do to others does; devices without requests "
-    "(zram, "
-    "brd) neither",
-    "failed bytes are not in sonde.block.io; a driver's own commands and zone management count nowhere",
-    "journals and other metadata that file systems write by threads of their own belong to no container",
-    "a write with a flush before it is one write; a flush is what somebody asked for, also if the device made one for "
-    "many",
-    "the histograms take no clock at the begin and are never sampled: sampleHistogramsEvery does not apply",
+    "A request counts once, regardless of merged bios and requeues; an I/O that was split counts as several requests.",
+    "Stacked devices (loop, md, device mapper) are not counted, but their I/O on the underlying devices is. "
+    "Devices without requests (zram, brd) are not counted.",
+    "sonde.block.io does not include bytes that failed. Driver-internal commands and zone management are not counted.",
+    "Journals and other metadata that file systems write from their own threads are not attributed to a container.",
+    "A write preceded by a flush counts as one write. Flushes are counted as requested, even if the device combines "
+    "several.",
+    "The histograms need no clock read at the start and are never sampled: sampleHistogramsEvery does not apply.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "block",
-    .summary = "Requests to block devices: bytes, latency, errors, charged to whoever caused them",
+    .summary = "Block devices: bytes, latency and errors, attributed to the container that caused the I/O",
     .metrics = kMetrics,
     .series = kSeries,
     .alternatives = kAlternatives,
     .programs = kPrograms,
-    .needs = "BTF; the io controller on cgroup v2 to charge writeback; CAP_BPF and CAP_PERFMON",
+    .needs = "BTF; the io controller on cgroup v2 to attribute writeback; CAP_BPF and CAP_PERFMON",
     .counters = BLOCK_COUNTERS,
     .histograms = BLOCK_OPERATIONS,
     .cells = true,

@@ -23,29 +23,26 @@ constexpr AttributeSpec kOutcome[] = {{"sonde.page_cache.outcome", "hit, miss"}}
 constexpr std::string_view kAdvices = "normal, random, sequential, willneed, dontneed, noreuse";
 constexpr AttributeSpec kCallAttributes[] = {
     {"sonde.fadvise.advice", kAdvices},
-    {"error.type", "of a call that failed: name of the errno; _OTHER for those that found no place"}};
+    {"error.type", "for failed calls: name of the errno; _OTHER if there is no room for it"}};
 constexpr AttributeSpec kRequestedAttributes[] = {{"sonde.fadvise.advice", kAdvices}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.page_cache.read",
      .unit = "By",
      .level = Level::Standard,
-     .description =
-         "Pages of files that reads and faults asked for and that were cached (hit), or that were brought in for "
-         "them, by readahead too (miss).",
+     .description = "File pages requested by reads and page faults that were in the cache (hit), or had to be read in, "
+                    "including by readahead (miss).",
      .attributes = kOutcome},
     {.name = "sonde.page_cache.added",
      .unit = "By",
      .level = Level::Detailed,
      .description =
-         "Pages of files put into the page cache, for reading and for writing; not of tmpfs and memfd, which are "
-         "memory."},
+         "File pages added to the page cache, by reads and writes; not for tmpfs and memfd, which are memory."},
     {.name = "sonde.page_cache.evicted",
      .unit = "By",
      .level = Level::Detailed,
-     .description =
-         "Pages of the container's files that left the page cache: reclaimed, truncated or thrown out on request; "
-         "not of tmpfs and memfd, which are memory."},
+     .description = "File pages of the container that left the page cache: reclaimed, truncated or dropped on request; "
+                    "not for tmpfs and memfd, which are memory."},
     {.name = "sonde.page_cache.dirtied",
      .unit = "By",
      .level = Level::Detailed,
@@ -53,13 +50,12 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.fadvise.calls",
      .unit = "{call}",
      .level = Level::Standard,
-     .description = "Calls of posix_fadvise.",
+     .description = "posix_fadvise calls.",
      .attributes = kCallAttributes},
     {.name = "sonde.fadvise.requested",
      .unit = "By",
      .level = Level::Detailed,
-     .description =
-         "Bytes that successful calls of posix_fadvise named; a length of zero reaches to the end of the file.",
+     .description = "Bytes covered by successful posix_fadvise calls; a length of zero extends to the end of the file.",
      .attributes = kRequestedAttributes},
 };
 
@@ -118,7 +114,7 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "cache_added",
      .hook = "tp_btf/mm_filemap_add_to_page_cache",
      .flags = CACHE_FLAG_READ | CACHE_FLAG_ADDED,
-     .gap = "misses and pages added (sonde.page_cache.read, .added) are not counted, and hits are too many"},
+     .gap = "misses and added pages (sonde.page_cache.read, .added) are not counted, and hits are too high"},
     {.program = "cache_get_pages",
      .hook = "tp_btf/mm_filemap_get_pages",
      .flags = CACHE_FLAG_READ,
@@ -127,76 +123,75 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "cache_fault",
      .hook = "tp_btf/mm_filemap_fault",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of faults that fault-around does not serve are not counted",
+     .gap = "hits of faults not served by fault-around are not counted",
      .needed = has_tracepoints},
     {.program = "cache_map_pages",
      .hook = "tp_btf/mm_filemap_map_pages",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of faults that fault-around serves are not counted",
+     .gap = "hits of faults served by fault-around are not counted",
      .needed = has_tracepoints},
     {.program = "cache_get_pages_fexit",
      .hook = "fexit/filemap_get_pages",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of reads are not counted: the kernel has neither the tracepoint mm_filemap_get_pages nor takes fexit "
-            "programs",
+     .gap = "hits of reads are not counted: the kernel neither has the tracepoint mm_filemap_get_pages nor supports "
+            "fexit programs",
      .needed = has_none},
     {.program = "cache_fault_fentry",
      .hook = "fentry/filemap_fault",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of faults that fault-around does not serve are not counted",
+     .gap = "hits of faults not served by fault-around are not counted",
      .needed = has_none},
     {.program = "cache_map_pages_fexit",
      .hook = "fexit/filemap_map_pages",
      .flags = CACHE_FLAG_READ,
-     .gap = "hits of faults that fault-around serves are not counted",
+     .gap = "hits of faults served by fault-around are not counted",
      .needed = has_none},
     {.program = "cache_evicted",
      .hook = "tp_btf/mm_filemap_delete_from_page_cache",
      .flags = CACHE_FLAG_EVICTED,
-     .gap = "pages that leave the cache (sonde.page_cache.evicted) are not counted"},
+     .gap = "evicted pages (sonde.page_cache.evicted) are not counted"},
     {.program = "cache_dirtied",
      .hook = "tp_btf/writeback_dirty_folio",
      .flags = CACHE_FLAG_DIRTIED,
-     .gap = "pages that get dirty (sonde.page_cache.dirtied) are not counted"},
+     .gap = "dirtied pages (sonde.page_cache.dirtied) are not counted"},
     {.program = "cache_fadvise_fexit",
      .hook = "fexit/" CACHE_FADVISE_FUNCTION,
      .flags = kAdviceFlags,
-     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .gap = "posix_fadvise calls (sonde.fadvise.calls, .requested) are not counted",
      .needed = advice_by_function},
     {.program = "cache_fadvise",
      .hook = "tp/syscalls/sys_exit_" CACHE_FADVISE,
      .flags = kAdviceFlags,
-     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .gap = "posix_fadvise calls (sonde.fadvise.calls, .requested) are not counted",
      .cost_ns = kSyscallExitNs,
      .needed = advice_by_tracepoint},
     {.program = "cache_fadvise_raw",
      .hook = "tp_btf/sys_exit",
      .flags = kAdviceFlags,
-     .gap = "calls of posix_fadvise (sonde.fadvise.calls, .requested) are not counted",
+     .gap = "posix_fadvise calls (sonde.fadvise.calls, .requested) are not counted",
      .needed = advice_by_all_calls},
 };
 
 constexpr std::string_view kNotes[] = {
-    "A read counts the pages that it touches, whole ones; the first use of pages that it brought in itself is no hit. "
-    "What io_uring's kernel workers bring in, their process has brought in.",
+    "A read counts whole pages. Its first use of a page that it read in itself is not a hit. "
+    "Pages read in by io_uring's kernel workers count for the process that they work for.",
     "tmpfs, memfd and shared memory are not counted at all: no hits, misses, pages added or evicted.",
-    "A fault on a mapped file counts one page; what a program then does with mapped pages the kernel does not see.",
-    "Writes are never hits or misses, nor is the reading of a file system's own metadata.",
-    "Evicted pages are charged to the cgroup whose memory they were; where the memory controller is v1's, to the task "
-    "that "
-    "takes them away.",
-    "Where posix_fadvise is seen by its tracepoint, each system call of the node leaves the kernel some 40 ns later.",
+    "A fault on a mapped file counts one page; the kernel does not see further accesses to mapped pages.",
+    "Writes are never hits or misses; neither are reads of file system metadata.",
+    "Evicted pages are attributed to the cgroup whose memory they were; with the v1 memory controller, "
+    "to the task that evicts them.",
+    "If posix_fadvise is traced by its tracepoint, every system call on the node takes about 40 ns longer.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "cache",
-    .summary = "The page cache: hits and misses, pages added, evicted and dirtied, and posix_fadvise",
+    .summary = "Page cache: hits and misses, pages added, evicted and dirtied, and posix_fadvise",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
     .needs =
-        "BTF tracepoints of the page cache (Linux 6.7), before those fentry; CAP_BPF and CAP_PERFMON, and tracefs for "
-        "posix_fadvise",
+        "BTF tracepoints of the page cache (Linux 6.7), or fentry on older kernels; "
+        "CAP_BPF and CAP_PERFMON, and tracefs for posix_fadvise",
     .counters = CACHE_COUNTERS,
     .cells = true,
     .notes = kNotes,
@@ -223,7 +218,7 @@ class CacheModule final : public Module {
     bpf_program* program = bpf_object__find_program_by_name(object, "cache_dirtied");
     if (!program || !features.has_tracepoint("writeback_dirty_page")) return {};
     if (const int error = bpf_program__set_attach_target(program, 0, "writeback_dirty_page")) {
-      return Error::system("cannot choose the tracepoint writeback_dirty_page", -error);
+      return Error::system("cannot select the tracepoint writeback_dirty_page", -error);
     }
     return {};
   }

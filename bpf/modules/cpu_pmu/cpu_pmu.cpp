@@ -32,25 +32,25 @@ constexpr std::array<MetricSpec, 5> kMetrics = {{
     {.name = "sonde.cpu.cycles",
      .unit = "{cycle}",
      .level = Level::OptIn,
-     .description = "CPU cycles that threads ran for, kernel included"},
+     .description = "CPU cycles used by threads, in user and kernel mode."},
     {.name = "sonde.cpu.instructions",
      .unit = "{instruction}",
      .level = Level::OptIn,
-     .description = "Instructions that threads retired, kernel included"},
+     .description = "Instructions retired by threads, in user and kernel mode."},
     {.name = "sonde.cpu.cache.references",
      .unit = "{reference}",
      .level = Level::OptIn,
-     .description = "Loads that asked a cache",
+     .description = "Loads that accessed the cache.",
      .attributes = kLevel},
     {.name = "sonde.cpu.cache.misses",
      .unit = "{miss}",
      .level = Level::OptIn,
-     .description = "Loads that a cache did not have",
+     .description = "Loads that missed the cache.",
      .attributes = kLevel},
     {.name = "sonde.cpu.tlb.misses",
      .unit = "{miss}",
      .level = Level::OptIn,
-     .description = "Loads whose address translation the data TLB did not have"},
+     .description = "Loads that missed the data TLB."},
 }};
 
 constexpr SeriesSpec series(Metric metric, uint16_t event, std::string_view level = {}) {
@@ -125,7 +125,7 @@ std::string why_no_pmu(const Features&) {
   if (cycles) return {};
   if (errno == ENOENT || errno == EOPNOTSUPP || errno == ENODEV || errno == ENXIO) {
     return "NoPMU: this machine has no hardware counters, as is usual in virtual machines whose host does not pass "
-           "them on";
+           "them through";
   }
   return Error::system("NoPMU: hardware counters cannot be opened; CAP_PERFMON is needed", errno).message();
 }
@@ -145,15 +145,14 @@ constexpr std::array<ProgramSpec, 2> kPrograms = {{
     {.program = "cpu_pmu_flush",
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
-     .gap = "a thread that does not leave its CPU is not seen until it does"},
+     .gap = "a thread is not seen until it leaves its CPU"},
 }};
 
 constexpr std::array<std::string_view, 4> kNotes = {
-    "NoPMU in status: the machine has no hardware counters that this kernel can read",
-    "where the counters of all who use them are more than the hardware has, values are scaled by the time that each "
-    "had it",
-    "llc is what the processor calls its last-level cache events; levels in between are not portable",
-    "what runs on a CPU that comes online is counted from the next collection on; until then it is counted as lost",
+    "Status reason NoPMU: the machine has no hardware counters that this kernel can read.",
+    "If more counters are in use than the hardware has, the kernel multiplexes them and values are scaled accordingly.",
+    "llc stands for the processor's last-level cache events; the levels in between are not portable.",
+    "A CPU that comes online is measured from the next collection on; until then its events are counted as lost.",
 };
 
 constexpr ModuleInfo kInfo = {
@@ -174,10 +173,12 @@ class CpuPmuModule final : public Module {
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
-    if (!set_read_only(object, "cpu_pmu_cpus", cpus)) return Error("the object has no place for the number of CPUs");
+    if (!set_read_only(object, "cpu_pmu_cpus", cpus))
+      return Error(
+          "the BPF object has no constant for the number of "
+          "CPUs");
     bpf_map* events = bpf_object__find_map_by_name(object, "cpu_pmu_perf");
-    if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS))
-      return Error("cannot size the table of events");
+    if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS)) return Error("cannot size the event table");
     return {};
   }
 

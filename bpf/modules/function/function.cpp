@@ -24,29 +24,29 @@ namespace {
 enum Metric : uint8_t { kCalls, kErrors, kBytes, kDuration };
 
 constexpr AttributeSpec kName[] = {
-    {"sonde.function.name", "as the policy declares it; _OTHER beyond what one container has room for"}};
+    {"sonde.function.name", "as declared in the policy; _OTHER beyond the limit per container"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.function.calls",
      .unit = "{call}",
      .level = Level::OptIn,
-     .description = "Calls of a function that a policy declares; of a USDT probe, how often it was passed.",
+     .description = "Calls of a function declared in a policy; for USDT, how often the tracepoint was hit.",
      .attributes = kName},
     {.name = "sonde.function.errors",
      .unit = "{call}",
      .level = Level::OptIn,
-     .description = "Calls that returned what the policy says is an error: by default -1 to -4095.",
+     .description = "Calls whose return value is an error according to the policy; by default -1 to -4095.",
      .attributes = kName},
     {.name = "sonde.function.bytes",
      .unit = "By",
      .level = Level::OptIn,
-     .description = "Sum of the argument that the policy says is a size, over all calls.",
+     .description = "Sum over all calls of the argument that the policy declares as the size.",
      .attributes = kName},
     {.name = "sonde.function.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::OptIn,
-     .description = "Time from the entry to the return of a call.",
+     .description = "Duration of calls, from entry to return.",
      .attributes = kName},
 };
 
@@ -61,8 +61,8 @@ constexpr SeriesSpec kSeries[] = {
      .scale = 1e-9},
 };
 
-constexpr std::string_view kKernelGap = "declared functions of the kernel are not measured by kprobes";
-constexpr std::string_view kTracedGap = "declared functions of the kernel are measured by kprobes, which cost more";
+constexpr std::string_view kKernelGap = "declared kernel functions are not measured by kprobes";
+constexpr std::string_view kTracedGap = "declared kernel functions are measured by kprobes, which cost more";
 
 bool has_kprobes(const Features& features) { return features.kprobe; }
 // Where tasks can be preempted in the middle of such a program the kernel leaves out runs: only if nothing else is there.
@@ -98,27 +98,26 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "function_inode",
      .hook = "syscall",
      .flags = 0,
-     .gap = "a file that several containers share is probed once for each of them, which costs more",
+     .gap = "a file shared by several containers is probed once for each of them, which costs more",
      .needed = finds_mappings,
      .by_agent = true},
 };
 
 constexpr std::string_view kNotes[] = {
-    "Measures only what a policy's `functions` declares; includeMetrics has no effect by itself.",
-    "A function is attached per file, so that processes of other containers that run the same file pay for the probe, "
-    "too.",
-    "Calls that were under way when their function was attached are not measured.",
+    "Only functions declared in a policy's `functions` are measured; includeMetrics alone has no effect.",
+    "Functions are attached per file, so processes of other containers that run the same file also pay for the probe.",
+    "Calls in progress when their function is attached are not measured.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "function",
-    .summary = "Functions that policies declare, of programs and of the kernel: calls, errors, bytes, duration",
+    .summary = "Functions of programs and of the kernel that policies declare: calls, errors, bytes, duration",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
     .needs =
-        "uprobes with cookies (5.15); kprobes for functions of the kernel; CAP_BPF, CAP_PERFMON, and to open the files "
-        "of containers CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+        "uprobes with cookies (Linux 5.15); kprobes for kernel functions; CAP_BPF, CAP_PERFMON, and CAP_SYS_PTRACE "
+        "and CAP_CHECKPOINT_RESTORE to open files of containers",
     .cells = true,
     .keyed_histograms = true,
     .notes = kNotes,
@@ -159,7 +158,7 @@ Result<void> choose_attachment(bpf_object* object) {
     bpf_program* program = bpf_object__find_program_by_name(object, name);
     if (!program) return Error(std::string("the function object has no program ") + name);
     if (const int error = bpf_program__set_expected_attach_type(program, kTraceUprobeMulti))
-      return Error::system("cannot choose how functions are attached", -error);
+      return Error::system("cannot select how functions are attached", -error);
   }
   return {};
 }
@@ -182,10 +181,10 @@ class FunctionModule final : public Module {
     bpf_map* asked = bpf_object__find_map_by_name(object, "function_asked");
     if (!asked) return Error("the function object lacks its maps");
     if (const int error = bpf_map__set_max_entries(asked, static_cast<uint32_t>(slots_of(object))))
-      return Error::system("cannot size the table of functions asked", -error);
+      return Error::system("cannot size the table of requested functions", -error);
     if (auto chosen = choose_attachment(object); !chosen) return chosen;
     if (!set_read_only(object, "function_guard", features.has_function("bpf_preempt_disable")))
-      return Error("the function object has no guard");
+      return Error("the function object has no recursion guard");
     return {};
   }
 };

@@ -27,47 +27,47 @@ constexpr AttributeSpec kDurationAttributes[] = {
     {"sonde.file.operation", "read, write, fsync; Detailed: open, close, rename, unlink, stat"}};
 constexpr AttributeSpec kErrorAttributes[] = {
     {"sonde.file.operation", "read, write, fsync; Detailed: open, close, rename, unlink, stat"},
-    {"error.type", "name of the errno, as ENOSPC; _OTHER for those that found no place"}};
+    {"error.type", "name of the errno, such as ENOSPC; _OTHER if there is no room for it"}};
 constexpr AttributeSpec kStreamAttributes[] = {{"sonde.stream.target", "socket, pipe, tty, other"},
                                                {"disk.io.direction", "read, write"}};
-constexpr AttributeSpec kIoUringAttributes[] = {{"sonde.io_uring.opcode", "readv, writev, fsync, … in small letters"}};
+constexpr AttributeSpec kIoUringAttributes[] = {{"sonde.io_uring.opcode", "readv, writev, fsync, … in lower case"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.file.io",
      .unit = "By",
      .level = Level::Minimal,
-     .description =
-         "Bytes that calls read from and wrote to regular files and block devices, as the calls returned them: "
-         "also where the file system shares blocks instead of copying them (copy_file_range).",
+     .description = "Bytes read from and written to regular files and block devices, as returned by the system calls, "
+                    "even if the file system shares blocks instead of copying them (copy_file_range).",
      .attributes = kFileIoAttributes},
     {.name = "sonde.file.operation.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Standard,
-     .description =
-         "Time from the begin to the end of a call or request on a regular file or block device, failed ones included.",
+     .description = "Duration of calls and requests on regular files and block devices, including failed ones.",
      .attributes = kDurationAttributes},
     {.name = "sonde.file.operation.errors",
      .unit = "{operation}",
      .level = Level::Standard,
-     .description = "Calls and requests on files that failed, also those that seccomp refused.",
+     .description = "Failed calls and requests on files, including calls that seccomp denied.",
      .attributes = kErrorAttributes},
     {.name = "sonde.stream.io",
      .unit = "By",
      .level = Level::Detailed,
-     .description = "Bytes that calls and requests of the read and write families moved on what is not a file.",
+     .description = "Bytes read from and written to sockets, pipes, terminals and other non-files by calls and "
+                    "requests of the read and write families.",
      .attributes = kStreamAttributes},
     {.name = "sonde.stream.wait.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Detailed,
-     .description = "Time from the begin to the end of a read or write on what is not a file, mostly waiting.",
+     .description = "Duration of reads and writes on sockets, pipes, terminals and other non-files, "
+                    "mostly time spent waiting.",
      .attributes = kStreamAttributes},
     {.name = "sonde.file.open_descriptors",
      .unit = "{file}",
      .instrument = Instrument::UpDownCounter,
      .level = Level::Detailed,
-     .description = "Open descriptors of regular files and block devices, over all processes."},
+     .description = "Open file descriptors of regular files and block devices, over all processes."},
     {.name = "sonde.io_uring.operations",
      .unit = "{operation}",
      .level = Level::Detailed,
@@ -112,36 +112,36 @@ constexpr auto kSeries = make_series();
 constexpr std::string_view kAliases[] = {"fs"};
 
 constexpr std::string_view kNotes[] = {
-    "I/O through mmap is not counted, nor what ioctl does (FICLONE and FIDEDUPERANGE share blocks), nor memory that "
-    "process_vm_readv and process_vm_writev copy.",
-    "Calls by path (open, rename, unlink, stat) count whatever the path leads to; rmdir counts as unlink.",
-    "sendfile, splice and copy_file_range count as a read of their input and a write of their output; vmsplice as a "
-    "read or a write of its pipe, tee as a write of its output.",
+    "Not counted: I/O through mmap, ioctl (FICLONE and FIDEDUPERANGE share blocks), and memory copied by "
+    "process_vm_readv and process_vm_writev.",
+    "Calls with a path (open, rename, unlink, stat) count regardless of the type of file; rmdir counts as unlink.",
+    "sendfile, splice and copy_file_range count as a read of their input and a write of their output; "
+    "vmsplice as a read or write of its pipe; tee as a write of its output.",
     "fsync and fdatasync count as fsync; sync, syncfs, sync_file_range and msync do not. close_range does not count "
     "as close.",
-    "recv and send families on sockets are not part of sonde.stream.*, through io_uring neither; the network probe "
-    "has them.",
-    "A call that a signal interrupts and the kernel begins again counts twice, once as EINTR.",
-    "Calls that seccomp or a tracer answers: failures count as errors, without a duration, and else nothing does. "
-    "Where calls are seen by fentry such calls are not seen at all.",
-    "32-bit programs: their calls are counted as lost by the tracepoints, and not seen at all by fentry.",
-    "Native aio (io_submit) counts when its end is fetched; ends that a program takes out of the ring itself count "
-    "when it submits again, without a duration.",
-    "io_uring: a multishot read is one read per completion. Loss not_followed: requests that ask for no completion "
-    "(IOSQE_CQE_SKIP_SUCCESS), commands to drivers of devices (uring_cmd, uring_cmd128), and the input of a splice "
-    "from a registered file to a pipe.",
+    "sonde.stream.* does not include the recv and send families on sockets, not even through io_uring; "
+    "the network probe measures them.",
+    "A call that is interrupted by a signal and restarted by the kernel counts twice, once as EINTR.",
+    "Of calls answered by seccomp or a tracer, only failures are counted, as errors without a duration. "
+    "With fentry, such calls are not seen at all.",
+    "Calls of 32-bit programs are counted as lost with tracepoints, and not seen at all with fentry.",
+    "Native AIO (io_submit) counts when the completion is fetched. Completions that a program takes directly from "
+    "the ring count at its next submission, without a duration.",
+    "io_uring: a multishot read counts as one read per completion. Counted as loss not_followed: "
+    "requests without completion (IOSQE_CQE_SKIP_SUCCESS), device commands (uring_cmd, uring_cmd128), "
+    "and the input of a splice from a registered file to a pipe.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "io",
-    .summary = "What processes read and write: bytes, latency and errors on files, waits on streams",
+    .summary = "File and stream I/O of processes: bytes, latency and errors on files, waits on streams",
     .aliases = kAliases,
     .metrics = kMetrics,
     .series = kSeries,
     .alternatives = kAlternatives,
     .programs = kPrograms,
     .needs =
-        "BTF tracepoints sys_enter and sys_exit, or fentry where the kernel is not preemptible; CAP_BPF, CAP_PERFMON",
+        "BTF tracepoints sys_enter and sys_exit, or fentry on kernels that are not preemptible; CAP_BPF, CAP_PERFMON",
     .counters = IO_SAMPLERS,  // the samplers behind them are the kernel side's own
     .histograms = IO_HISTOGRAMS,
     .gauges = IO_GAUGES,
@@ -168,7 +168,7 @@ class IoModule : public Module {
     bpf_program* program = bpf_object__find_program_by_name(object, "io_uring_submit");
     if (!program || !features.has_tracepoint("io_uring_submit_sqe")) return {};
     if (const int error = bpf_program__set_attach_target(program, 0, "io_uring_submit_sqe"))
-      return Error::system("cannot choose the tracepoint io_uring_submit_sqe", -error);
+      return Error::system("cannot select the tracepoint io_uring_submit_sqe", -error);
     return {};
   }
 
@@ -178,7 +178,7 @@ class IoModule : public Module {
     const uint32_t key = 0;
     if (!variables || bpf_map__value_size(variables) != sizeof(state)) return Error("the io object has no state");
     if (bpf_map_update_elem(bpf_map__fd(variables), &key, state.data(), BPF_ANY))
-      return Error::system("cannot set the begin time of the io programs", errno);
+      return Error::system("cannot set the start time of the io programs", errno);
     return {};
   }
 

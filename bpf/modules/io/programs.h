@@ -21,8 +21,8 @@ enum IoAlternative : int { kFentry, kTracepoints };
 
 inline std::string fentry_unusable(const Features& features) {
   if (!features.fentry) return "this kernel refuses fentry programs";
-  if (features.preemptible) return "the kernel may preempt tasks anywhere, and fentry programs would miss calls";
-  if (!features.has_function(IO_FUNCTION "read")) return "system calls are not functions that take registers here";
+  if (features.preemptible) return "the kernel is preemptible, and fentry programs would miss calls";
+  if (!features.has_function(IO_FUNCTION "read")) return "system call functions do not take pt_regs on this kernel";
   return {};
 }
 
@@ -95,12 +95,12 @@ inline constexpr ProgramSpec kPrograms[] = {
     IO_PROGRAMS(newlstat, IO_DETAIL, IO_DETAIL),
 #endif
     {.program = "io_uring_submit", .hook = "tp_btf/io_uring_submit_req", .flags = IO_URING | IO_REQUEST,
-     .gap = "requests of io_uring are not counted, nor their bytes and durations"},
+     .gap = "io_uring requests are not counted, and neither are their bytes and durations"},
     {.program = "io_uring_complete", .hook = "tp_btf/io_uring_complete", .flags = IO_REQUEST,
      .gap = "bytes, durations and errors of io_uring requests are not counted"},
     {.program = "io_uring_overflow", .hook = "tp_btf/io_uring_cqe_overflow", .flags = IO_REQUEST,
-     .gap = "io_uring requests whose completion queue is full are not counted", .needed = has_overflows},
-    {.program = "io_count_files_all", .hook = "run by the agent before a collection, over the tables of all tasks",
+     .gap = "io_uring requests that overflow the completion queue are not counted", .needed = has_overflows},
+    {.program = "io_count_files_all", .hook = "run by the agent before a collection, over the file tables of all tasks",
      .flags = IO_OPEN_COUNT, .gap = "open files are not counted (sonde.file.open_descriptors)", .needed = walks_by_kernel},
     {.program = "io_open_files", .hook = "iter/task_file", .flags = IO_OPEN_COUNT,
      .gap = "open files are not counted (sonde.file.open_descriptors)",

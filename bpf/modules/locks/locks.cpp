@@ -37,30 +37,31 @@ constexpr MetricSpec kMetrics[] = {
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Detailed,
-     .description = "Time from finding a lock taken to having it; of futexes, from falling asleep to being woken.",
+     .description = "Time from finding a lock taken to acquiring it; for futexes, from falling asleep to being woken.",
      .attributes = kKind},
     {.name = "sonde.lock.wait.time",
      .unit = "s",
      .level = Level::OptIn,
-     .description = "Time waited for locks of the kernel, by the lock's name.",
+     .description = "Time spent waiting for kernel locks, by lock name.",
      .attributes = kKindAndName,
      .integer = false},
     {.name = "sonde.lock.hold.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::OptIn,
-     .description = "Time for which a lock that had been waited for was then held.",
+     .description = "How long locks were held after they had been waited for.",
      .attributes = kHoldKind},
     {.name = "sonde.lock.inversions",
      .unit = "{inversion}",
      .level = Level::Detailed,
-     .description = "Cycles of tasks that wait for each other's locks: suspected deadlocks.",
+     .description = "Cycles of tasks waiting for each other's locks: suspected deadlocks.",
      .attributes = kInversionKind,
      .from_zero = true},
     {.name = "sonde.rcu.stalls",
      .unit = "{stall}",
      .level = Level::Standard,
-     .description = "Grace periods of RCU that the kernel says are held up; each once, however often it says so.",
+     .description = "RCU grace periods that the kernel reports as stalled; "
+                    "each is counted once, however often it is reported.",
      .from_zero = true,
      .node = true},
 };
@@ -91,15 +92,15 @@ constexpr auto make_series() {
 constexpr auto kSeries = make_series();
 
 constexpr std::string_view kNoContention =
-    "waits for locks of the kernel are not measured (lock:contention_begin is there from 5.19 on)";
-constexpr std::string_view kNoHolds = "how long locks are held is not measured: it needs fentry";
+    "waits for kernel locks are not measured (lock:contention_begin exists since Linux 5.19)";
+constexpr std::string_view kNoHolds = "lock hold times are not measured: they need fentry";
 constexpr uint8_t kFutexFlags = LOCKS_FUTEXES | LOCKS_INVERSIONS;
 
 constexpr ProgramSpec kPrograms[] = {
     {.program = "locks_mkdir",
      .hook = "tp_btf/cgroup_mkdir",
      .flags = LOCKS_WAITS,
-     .gap = "waits of a new container for spinning locks are lost until the agent has seen it"},
+     .gap = "waits of a new container for spinning locks are lost until the agent has seen the container"},
     {.program = "locks_contention_begin",
      .hook = "tp_btf/contention_begin",
      .flags = LOCKS_OF_KERNEL,
@@ -116,29 +117,27 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "locks_console",
      .hook = "tp_btf/console",
      .flags = LOCKS_STALLS,
-     .gap = "stalls of RCU are not counted: this kernel has no tracepoint for what it logs"},
+     .gap = "RCU stalls are not counted: this kernel has no tracepoint for its log"},
 };
 
 constexpr std::string_view kNotes[] = {
-    "A lock that is free when it is asked for is no wait; a futex call that need not sleep neither.",
-    "A wait for a spinning lock in an interrupt is charged to the task that was interrupted.",
+    "Taking a free lock is not a wait; neither is a futex call that does not need to sleep.",
+    "A wait for a spinning lock in an interrupt is attributed to the interrupted task.",
     "Futex waits of 32-bit programs are not measured.",
-    "Stalls of RCU are read from what the kernel logs, into which root can write through /dev/kmsg, too.",
-    "Inversions of futexes are found for mutexes of glibc, which write their owner beside the futex.",
+    "RCU stalls are read from the kernel log, to which root can also write through /dev/kmsg.",
+    "Futex inversions are only detected for glibc mutexes, which store their owner next to the futex.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "locks",
     .summary =
-        "Waiting for locks, of the kernel by kind and name, and for futexes; locks held; suspected deadlocks; "
-        "stalls of RCU",
+        "Lock waits: kernel locks by kind and name, and futexes; lock hold times; suspected deadlocks; RCU stalls",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,
     .needs =
-        "lock:contention_begin (5.19) for locks of the kernel; fentry for how long they are held; CAP_BPF and "
-        "CAP_PERFMON, "
-        "and CAP_SYSLOG for names",
+        "lock:contention_begin (Linux 5.19) for kernel locks; fentry for hold times; "
+        "CAP_BPF and CAP_PERFMON, and CAP_SYSLOG for names",
     .counters = LOCKS_COUNTERS,
     .histograms = LOCKS_HISTOGRAMS,
     .cells = true,

@@ -32,15 +32,15 @@ constexpr uint8_t kFaultFlags = MEMORY_FLAG_MAJOR | MEMORY_FLAG_MINOR;
 bool counts_faults_at_switches(const Features& features) { return !cannot_walk(features).empty(); }
 
 constexpr std::string_view kNoDirect =
-    "stalls in global reclaim are not measured, and reclaim and kills after them may be taken "
-    "for a memory cgroup's";
+    "stalls in global reclaim are not measured, and subsequent reclaim and kills may be attributed to a memory "
+    "cgroup's limit";
 constexpr std::string_view kNoMemcg =
-    "stalls at the limit of a memory cgroup are not measured, and reclaim and kills there are "
-    "taken for global ones (a kernel without CONFIG_MEMCG has none)";
-constexpr std::string_view kNoNode = "stalls in reclaim of one NUMA node (vm.zone_reclaim_mode) are not measured";
-constexpr std::string_view kNoFaultTime = "durations of page faults (sonde.memory.fault.duration) are not measured";
+    "stalls at a memory cgroup's limit are not measured, and reclaim and kills there are counted as global (a kernel "
+    "without CONFIG_MEMCG has none)";
+constexpr std::string_view kNoNode = "stalls in NUMA node reclaim (vm.zone_reclaim_mode) are not measured";
+constexpr std::string_view kNoFaultTime = "page fault durations (sonde.memory.fault.duration) are not measured";
 constexpr std::string_view kNoFaults = "page faults (sonde.memory.faults) are not counted";
-constexpr std::string_view kNoAllocations = "one kind of kernel allocations (sonde.memory.kernel.*) is not counted";
+constexpr std::string_view kNoAllocations = "one kind of kernel allocation (sonde.memory.kernel.*) is not counted";
 
 constexpr uint16_t kFaultNs = 240;  // README.md, "Cost"
 
@@ -72,17 +72,16 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "memory_oom_kill",
      .hook = "tp_btf/mark_victim",
      .flags = MEMORY_FLAG_OOM,
-     .gap = "processes killed for want of memory (sonde.memory.oom.kills) are not counted: before Linux 6.8, and where "
-            "it has "
-            "not been brought back, the kernel does not give the victim"},
+     .gap = "out-of-memory kills (sonde.memory.oom.kills) are not counted: "
+            "kernels before Linux 6.8 without a backport do not report the victim"},
     {.program = "memory_shrink",
      .hook = "tp_btf/mm_vmscan_lru_shrink_inactive",
      .flags = MEMORY_FLAG_RECLAIM,
-     .gap = "what reclaim gets (sonde.memory.reclaim.reclaimed) is not counted"},
+     .gap = "reclaimed pages (sonde.memory.reclaim.reclaimed) are not counted"},
     {.program = "memory_scan",
      .hook = "tp_btf/mm_vmscan_lru_isolate",
      .flags = MEMORY_FLAG_RECLAIM,
-     .gap = "what reclaim looks at (sonde.memory.reclaim.scanned) is not counted"},
+     .gap = "pages scanned by reclaim (sonde.memory.reclaim.scanned) are not counted"},
     {.program = "memory_begin", .hook = "run by the agent before the others are attached", .flags = 0},
     {.program = "memory_walk_all",
      .hook = "run by the agent before the others are attached and before a collection, over all tasks",
@@ -105,11 +104,11 @@ constexpr ProgramSpec kPrograms[] = {
     {.program = "memory_fault_free",
      .hook = "tp_btf/sched_process_free",
      .flags = kFaultFlags,
-     .gap = "page faults of a thread in the midst of its end are not counted"},
+     .gap = "page faults of an exiting thread are not counted"},
     {.program = "memory_fault_move",
      .hook = "tp_btf/cgroup_attach_task",
      .flags = kFaultFlags,
-     .gap = "page faults of a process that moves to another cgroup, from the last collection on, are not counted"},
+     .gap = "when a process moves to another cgroup, its page faults since the last collection are not counted"},
     {.program = "memory_fault_switch",
      .hook = "tp_btf/sched_switch",
      .flags = kFaultFlags,
@@ -159,26 +158,25 @@ constexpr ProgramSpec kPrograms[] = {
 };
 
 constexpr std::string_view kNotes[] = {
-    "Pressure is of the cgroup and all below it. Where a cgroup with processes of its own has measured ones below it, "
-    "its "
-    "pressure includes theirs: do not add the two up. Times of different cgroups overlap, so no sum of them is a time.",
-    "Pressure is read from the cgroup's files; a kernel that has PSI switched off (boot it with psi=1) does not have "
-    "it.",
-    "Faults are what getrusage tells; those that the kernel takes for a program without its touching the page (mlock, "
-    "MAP_POPULATE, direct I/O) have no duration.",
-    "In a PID namespace of its own before Linux 6.2 the agent counts the faults of a thread as it leaves a CPU.",
-    "Reclaim is charged to who reclaims, whosever pages these are: kswapd's is on the node, as unattributed.",
-    "A process that was ending already when it was chosen to be killed counts as killed.",
-    "Swap through zram before Linux 6.3, into zswap, and on network file systems is not seen: it does not go by the "
-    "block layer.",
-    "Kernel allocations are estimates: interrupts allocate on the account of the task that they interrupt, and what a "
-    "task frees "
-    "another may have allocated. Before Linux 6.14 sonde.memory.kernel.freed has no kmalloc.",
+    "Pressure covers a cgroup and all cgroups below it. If a cgroup with its own processes has measured cgroups "
+    "below it, its pressure includes theirs: do not add them up. Times of different cgroups overlap, "
+    "so their sum is not a time.",
+    "Pressure is read from the cgroup's files; it is missing if PSI is disabled (boot with psi=1 to enable it).",
+    "Faults are counted as in getrusage; faults that the kernel handles without the program touching the page "
+    "(mlock, MAP_POPULATE, direct I/O) have no duration.",
+    "Before Linux 6.2, an agent in its own PID namespace counts a thread's faults when the thread leaves a CPU.",
+    "Reclaim is attributed to the task that reclaims, regardless of who owns the pages; "
+    "kswapd's reclaim is on the node, as unattributed.",
+    "A process that was already exiting when the OOM killer selected it counts as killed.",
+    "Swap to zram before Linux 6.3, to zswap and to network file systems is not seen, because it bypasses the block "
+    "layer.",
+    "Kernel allocations are estimates: allocations in an interrupt count for the interrupted task, and a task may "
+    "free memory that another one allocated. Before Linux 6.14, sonde.memory.kernel.freed does not include kmalloc.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "memory",
-    .summary = "Memory: stalls in reclaim, out-of-memory kills, pressure, page faults, swap, kernel allocations",
+    .summary = "Memory: reclaim stalls, out-of-memory kills, pressure, page faults, swap, kernel allocations",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,

@@ -20,28 +20,32 @@ namespace sonde {
 namespace {
 
 constexpr std::string_view kNotes[] = {
-    "Charged to the cgroup of the process that made the socket; what a listener accepts is the listener's.",
-    "transmit is what the application handed over, also if the connection breaks before all of it is delivered.",
-    "Where the agent has a PID namespace of its own (the chart's pod), a connection older than the agent begins with its next "
-    "segment, and sonde.tcp.active_connections of such containers follows from CurrEstab of their pod's network.",
-    "Multipath TCP: payload and connections are those of the application's socket, segments and retransmits those of its "
-    "paths.",
-    "What a program in a sockmap passes from socket to socket (Cilium can) goes by TCP and is not counted.",
-    "UDP-Lite counts as UDP. Datagrams that a cgroup program of others refuses are not counted if it is below the root, or "
-    "at the root before ours.",
-    "A segment sent again is no payload; bytes that are peeked at count once, when they come.",
-    "Subjects with granularity Process: sockets belong to the container, not to a process.",
-    "Attached at the root of the cgroup tree (CAP_NET_ADMIN); a container's own cgroup programs that were attached "
-    "without BPF_F_ALLOW_MULTI hide its packets.",
+    "Traffic is attributed to the cgroup of the process that created the socket; "
+    "accepted connections to that of the listener.",
+    "transmit is what the application handed over, even if the connection breaks before all of it is delivered.",
+    "If the agent has its own PID namespace (as in the chart's pod), connections older than the agent are counted "
+    "from their next segment on, and sonde.tcp.active_connections of such containers is derived from CurrEstab of "
+    "their pod's network namespace.",
+    "Multipath TCP: payload and connections are counted on the application's socket, segments and retransmits on its "
+    "subflows.",
+    "Data that a sockmap program passes from socket to socket (as Cilium can) bypasses TCP and is not counted.",
+    "UDP-Lite counts as UDP. Datagrams dropped by another cgroup program are not counted if that program is attached "
+    "below the root, or at the root before Sonde's.",
+    "Retransmitted segments do not count as payload. Peeked bytes count once, when they arrive.",
+    "With granularity Process, sockets are still attributed to the container, not to a process.",
+    "Packet programs are attached at the root of the cgroup tree (CAP_NET_ADMIN); "
+    "a container's own cgroup programs attached without BPF_F_ALLOW_MULTI hide its packets.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "network",
-    .summary = "TCP and UDP: payload, connections and why they fail, retransmits, round trips, DNS, drops",
+    .summary = "TCP and UDP: payload, connections and their errors, retransmits, round-trip times, DNS, drops",
     .metrics = network::kMetrics,
     .series = network::kSeries,
     .programs = network::kPrograms,
-    .needs = "BTF, socket storage for tracing programs (Linux 5.11); CAP_BPF, CAP_PERFMON, for packets CAP_NET_ADMIN",
+    .needs =
+        "BTF, socket storage for tracing programs (Linux 5.11); CAP_BPF, CAP_PERFMON, and CAP_NET_ADMIN for "
+        "packets",
     .counters = NETWORK_COUNTERS,
     .histograms = NETWORK_HISTOGRAMS,
     .gauges = NETWORK_GAUGES,
@@ -105,8 +109,8 @@ class NetworkModule final : public Module {
     std::vector<std::string> gaps;
     if (program_fd(object, "network_flush") < 0 && program_fd(object, "network_seed") < 0) {
       gaps.emplace_back(
-          "this kernel refuses iterators over maps and the agent's PID namespace is not the machine's: sonde.tcp.io and "
-          ".segments of a connection come when it ends");
+          "this kernel refuses map iterators and the agent is not in the host's PID namespace: "
+          "sonde.tcp.io and .segments of a connection are only reported when it ends");
     }
     const auto gauges = Mapped::map(object, "network_gauges");
     bool unknown = false;
@@ -117,13 +121,14 @@ class NetworkModule final : public Module {
     }
     if (unknown) {
       gaps.emplace_back(
-          "sonde.tcp.active_connections is missing for containers that are older than the agent and share a network with "
-          "others whose connections are not known (the machine's network, a sidecar): how many are whose cannot be said");
+          "sonde.tcp.active_connections is missing for containers that are older than the agent and share a network "
+          "namespace (the host's, or with a sidecar) with containers whose connections are not known: "
+          "the connections cannot be told apart");
     }
     if (bypassed) {
       gaps.emplace_back(
-          "sockets of measured containers are in a sockmap (as Cilium's): what its program passes from socket to socket "
-          "goes by TCP and is not in sonde.tcp.io");
+          "sockets of measured containers are in a sockmap (as with Cilium): "
+          "data that its program passes from socket to socket bypasses TCP and is not in sonde.tcp.io");
     }
     return gaps;
   }
@@ -142,13 +147,13 @@ class NetworkModule final : public Module {
   }
 
   // Where the descriptors of all processes have told of older connections nothing is unknown.
-  Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects, const HostTree& machine) const override {
+  Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects,
+                      const HostTree& machine) const override {
     if (program_fd(object, "network_seed") >= 0) return {};
     const auto gauges = Mapped::map(object, "network_gauges");
     if (!gauges) return gauges.error();
-    network::settle_connections(subjects, NETWORK_DETAIL, machine, [&](uint32_t slot) -> int64_t& {
-      return gauges->at<int64_t>(slot)[NETWORK_OPEN];
-    });
+    network::settle_connections(subjects, NETWORK_DETAIL, machine,
+                                [&](uint32_t slot) -> int64_t& { return gauges->at<int64_t>(slot)[NETWORK_OPEN]; });
     return {};
   }
 };

@@ -13,29 +13,27 @@ namespace {
 
 enum Metric : uint8_t { kForks, kExecs, kExits, kLifetime };
 
-constexpr AttributeSpec kExitAttributes[] = {
-    {"sonde.process.exit", "success, error, signal"},
-    {"sonde.process.signal", "with signal only: name of the signal, as SIGKILL; _OTHER for those that found no place"}};
+constexpr AttributeSpec kExitAttributes[] = {{"sonde.process.exit", "success, error, signal"},
+                                             {"sonde.process.signal",
+                                              "only with signal: name of the signal, such as SIGKILL; "
+                                              "_OTHER if there is no room for it"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.process.forks",
      .unit = "{fork}",
      .level = Level::Detailed,
-     .description = "Processes that processes of the container started; new threads are not among them."},
-    {.name = "sonde.process.execs",
-     .unit = "{exec}",
-     .level = Level::Detailed,
-     .description = "Times that a process became another program; failed attempts are not among them."},
+     .description = "Processes started by processes of the container; threads are not included."},
+    {.name = "sonde.process.execs", .unit = "{exec}", .level = Level::Detailed, .description = "Successful execs."},
     {.name = "sonde.process.exits",
      .unit = "{exit}",
      .level = Level::Detailed,
-     .description = "Processes that ended, by how: status 0, another status, or a signal.",
+     .description = "Processes that exited, by outcome: status 0, another status, or a signal.",
      .attributes = kExitAttributes},
     {.name = "sonde.process.lifetime.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Detailed,
-     .description = "Time from the fork to the end of processes that ended."},
+     .description = "Lifetime of exited processes, from fork to exit."},
 };
 
 constexpr SeriesSpec counter(uint8_t metric, uint16_t index, uint8_t flag, AttributeValues values = {}) {
@@ -60,15 +58,15 @@ constexpr ProgramSpec kPrograms[] = {
 };
 
 constexpr std::string_view kNotes[] = {
-    "a fork is charged to who called, an exec and an end to the process itself, whoever reaps it",
-    "a process ends when its last thread does; its status is the one that its parent is told",
-    "lifetimes above 76 s are in the histogram's last, open bucket; their sum is exact",
-    "processes that were there before the agent count when they end, with their whole lifetime",
+    "A fork is attributed to the caller; an exec or exit to the process itself, whoever reaps it.",
+    "A process exits when its last thread does; the status is the one its parent receives.",
+    "Lifetimes above 76 s are in the histogram's last, unbounded bucket; the sum is exact.",
+    "Processes older than the agent are counted when they exit, with their full lifetime.",
 };
 
 constexpr ModuleInfo kInfo = {
     .name = "process",
-    .summary = "Processes that begin, become another program and end: forks, execs, exits, lifetimes",
+    .summary = "Processes: forks, execs, exits, lifetimes",
     .metrics = kMetrics,
     .series = kSeries,
     .programs = kPrograms,

@@ -45,7 +45,7 @@ constexpr std::array<AttributeSpec, 1> kState = {
 
 constexpr std::array<AttributeSpec, 2> kInterrupt = {
     {{"sonde.irq.kind", "hard, soft"},
-     {"sonde.irq.name", "of the handler without digits at its end, or of the soft interrupt"}}};
+     {"sonde.irq.name", "name of the handler without trailing digits, or of the softirq"}}};
 
 constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2, ..."}}};
 constexpr std::array<AttributeSpec, 2> kCpuState = {
@@ -55,76 +55,76 @@ constexpr std::array<MetricSpec, 14> kMetrics = {{
     {.name = "sonde.thread.time",
      .unit = "s",
      .level = Level::Minimal,
-     .description = "All time of all threads by what they did with it: the states add up to threads times wall time",
+     .description = "Time of all threads by state; the states add up to number of threads times wall time.",
      .attributes = kState,
      .integer = false},
     {.name = "sonde.sched.run_queue.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Minimal,
-     .description = "Time that runnable threads waited for a CPU, one sample per arrival on one",
+     .description = "Time that runnable threads waited for a CPU, one sample each time a thread gets one.",
      .attributes = kCause},
     {.name = "sonde.sched.context_switches",
      .unit = "{switch}",
      .level = Level::Detailed,
-     .description = "Times that threads left a CPU, on their own (voluntary) or not",
+     .description = "Context switches: threads that left a CPU, voluntarily or not.",
      .attributes = kSwitchType},
     {.name = "sonde.sched.migrations",
      .unit = "{migration}",
      .level = Level::Detailed,
-     .description = "Times that threads were moved to another CPU"},
+     .description = "Migrations of threads to another CPU."},
     {.name = "sonde.sched.wakeups",
      .unit = "{wakeup}",
      .level = Level::Detailed,
-     .description = "Times that threads were made runnable, new threads included"},
+     .description = "Wakeups of threads, including new threads."},
     {.name = "sonde.sched.oncpu.time",
      .unit = "s",
      .level = Level::Detailed,
-     .description = "Time that threads spent on a CPU",
+     .description = "Time that threads spent on a CPU.",
      .integer = false},
     {.name = "sonde.irq.time",
      .unit = "s",
      .level = Level::OptIn,
-     .description = "Time that handlers of interrupts took, soft ones without the hard ones that came in between",
+     .description = "Time spent in interrupt handlers; for softirqs, without the hard interrupts in between.",
      .attributes = kInterrupt,
      .node = true,
      .integer = false},
     {.name = "sonde.irq.count",
      .unit = "{interrupt}",
      .level = Level::OptIn,
-     .description = "Handlers of interrupts that ran",
+     .description = "Interrupt handler runs.",
      .attributes = kInterrupt,
      .node = true},
     {.name = "sonde.cpu.throttled.time",
      .unit = "s",
      .level = Level::Minimal,
-     .description = "Time that the CPU quota held the container up (cpu.stat, throttled_usec)",
+     .description = "Time that the container was throttled by its CPU quota (cpu.stat, throttled_usec).",
      .integer = false},
     {.name = "sonde.cpu.throttled.periods",
      .unit = "{period}",
      .level = Level::Minimal,
-     .description = "Periods of the CPU quota in which it was used up (cpu.stat, nr_throttled)"},
+     .description = "CPU quota periods in which the container was throttled (cpu.stat, nr_throttled)."},
     {.name = "sonde.cpu.periods",
      .unit = "{period}",
      .level = Level::Minimal,
-     .description = "Periods of the CPU quota in which the container had something to run (cpu.stat, nr_periods)"},
+     .description = "CPU quota periods in which the container was runnable (cpu.stat, nr_periods)."},
     {.name = "sonde.cpu.frequency",
      .unit = "Hz",
      .instrument = Instrument::Gauge,
      .level = Level::OptIn,
-     .description = "Frequency that the CPU runs at",
+     .description = "Current CPU frequency.",
      .attributes = kCpu,
      .node = true},
     {.name = "sonde.cpu.frequency.changes",
      .unit = "{change}",
      .level = Level::OptIn,
-     .description = "Changes of the CPU's frequency, where the driver counts them",
+     .description = "CPU frequency changes, if the driver counts them.",
      .attributes = kCpu,
      .node = true},
     {.name = "sonde.cpu.idle.time",
      .unit = "s",
      .level = Level::OptIn,
-     .description = "Time that the CPU was in the idle state",
+     .description = "Time that the CPU spent in the idle state.",
      .attributes = kCpuState,
      .node = true,
      .integer = false},
@@ -256,8 +256,9 @@ bool kernel_has_run_delay() {
 
 std::string why_no_run_delay(const Features&) {
   if (kernel_has_run_delay()) return {};
-  return "this kernel does not keep waiting times (CONFIG_SCHED_INFO): sonde.sched.run_queue.duration is not measured; "
-         "a kernel with CONFIG_SCHEDSTATS or CONFIG_TASK_DELAY_ACCT has it";
+  return "this kernel does not record run-queue waits (CONFIG_SCHED_INFO): "
+         "sonde.sched.run_queue.duration is not measured; it needs a kernel with CONFIG_SCHEDSTATS or "
+         "CONFIG_TASK_DELAY_ACCT";
 }
 
 std::string never(const Features&) { return {}; }
@@ -272,35 +273,36 @@ constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SW
                               SCHED_FLAG_MIGRATIONS | SCHED_FLAG_WAKEUPS | SCHED_FLAG_THREAD;
 
 constexpr std::string_view kAsleep =
-    "threads that sleep are charged when they wake up, those that sleep since before the agent as well";
+    "sleeping threads are counted when they wake up, including those asleep since before the agent started";
 
 constexpr std::array<ProgramSpec, 17> kPrograms = {{
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
-     .gap = "a new thread's storage is made at its first context switch, under the run queue's lock"},
+     .gap = "a new thread's storage is allocated at its first context switch, under the run-queue lock"},
     {.program = "sched_move",
      .hook = "tp_btf/cgroup_attach_task",
      .flags = kAllFlags,
-     .gap = "what a process did since its last context switch is charged to the cgroup that it moves itself to"},
+     .gap = "when a process moves itself to another cgroup, its time since the last context switch is attributed to "
+            "the new one"},
     {.program = "sched_switch", .hook = "tp_btf/sched_switch", .flags = kAllFlags},
     {.program = "sched_lock",
      .hook = "tp_btf/contention_begin",
      .flags = SCHED_FLAG_THREAD,
-     .gap = "waits for locks of the kernel are part of the state that the system call stands for (Linux 5.19 has the "
-            "hook)"},
+     .gap = "waits for kernel locks are part of the state of the system call (the hook exists since Linux 5.19)"},
     {.program = "sched_locked",
      .hook = "tp_btf/contention_end",
      .flags = SCHED_FLAG_THREAD,
-     .gap = "a wait after one for a lock of the kernel may be told as one more (Linux 5.19 has the hook)"},
+     .gap = "a wait that follows one for a kernel lock may also be reported as a lock wait (the hook exists since "
+            "Linux 5.19)"},
     {.program = "sched_swap",
      .hook = "tp_btf/block_bio_queue",
      .flags = SCHED_FLAG_THREAD,
-     .gap = "waits for pages of swap that were not in use when they went are state disk"},
+     .gap = "waits for pages that were inactive when they were swapped out are counted as state disk"},
     {.program = "sched_wakeup",
      .hook = "tp_btf/sched_wakeup",
      .flags = SCHED_FLAG_WAKEUPS,
-     .gap = "sonde.sched.wakeups counts new threads only"},
+     .gap = "sonde.sched.wakeups only counts new threads"},
     {.program = "sched_wakeup_new",
      .hook = "tp_btf/sched_wakeup_new",
      .flags = SCHED_FLAG_WAKEUPS,
@@ -316,11 +318,11 @@ constexpr std::array<ProgramSpec, 17> kPrograms = {{
     {.program = "sched_softirq_entry",
      .hook = "tp_btf/softirq_entry",
      .flags = SCHED_FLAG_IRQ,
-     .gap = "soft interrupts are not counted"},
+     .gap = "softirqs are not counted"},
     {.program = "sched_softirq_exit",
      .hook = "tp_btf/softirq_exit",
      .flags = SCHED_FLAG_IRQ,
-     .gap = "soft interrupts are not counted"},
+     .gap = "softirqs are not counted"},
     {.program = "sched_begin", .hook = "run by the agent before the others are attached", .flags = 0},
     {.program = "sched_walk_all",
      .hook = "run by the agent before the others are attached and before a collection, over all tasks",
@@ -341,26 +343,24 @@ constexpr std::array<ProgramSpec, 17> kPrograms = {{
     {.program = "sched_flush",
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
-     .gap = "a thread that does not leave its CPU is not seen until it does"},
+     .gap = "a thread is not seen until it leaves its CPU"},
 }};
 
 constexpr std::array<std::string_view, 8> kNotes = {
-    "a thread that a CPU quota holds up, its cgroup's or that of one above it, is stopped, not runnable, and waits for "
-    "no "
-    "CPU in sonde.sched.run_queue.duration",
-    "sonde.cpu.throttled.* and sonde.cpu.periods are of the cgroup's own quota: where a cgroup above has one (a "
-    "pod's), they "
-    "are that one's, so nested cgroups never count the same time twice",
-    "a SCHED_DEADLINE thread that has used up its runtime is runnable until it is given more: for the kernel's figures "
-    "it waits "
-    "for a CPU",
-    "charged to the thread that waited or ran, never to the one that happens to run next; the idle task is not counted",
-    "a thread that another one moves to a new cgroup while it runs is charged to the new one from its last context "
-    "switch on",
-    "waits of a thread preempted on its way to sleep are not measured by the kernel itself: counted as lost",
-    "frequency, its changes and idle states are there where the machine has cpufreq and cpuidle: most virtual ones "
-    "have not",
-    "the histogram needs no clock and is never sampled: sampleHistogramsEvery does not apply",
+    "A thread throttled by the CPU quota of its cgroup or of a parent is in state stopped, not runnable, "
+    "and does not add to sonde.sched.run_queue.duration.",
+    "sonde.cpu.throttled.* and sonde.cpu.periods refer to the cgroup's own quota. "
+    "The quota of a parent cgroup (such as the pod's) is reported for that cgroup, so nested cgroups never count the "
+    "same time twice.",
+    "A SCHED_DEADLINE thread that has used up its runtime is runnable until it gets more: "
+    "the kernel treats it as waiting for a CPU.",
+    "Time is attributed to the thread that waited or ran, never to the one that runs next; "
+    "the idle task is not counted.",
+    "If a running thread is moved to a new cgroup by another thread, its time since its last context switch is "
+    "attributed to the new cgroup.",
+    "The kernel does not measure the wait of a thread that is preempted on its way to sleep: it is counted as lost.",
+    "CPU frequency and idle states need cpufreq and cpuidle, which most virtual machines do not have.",
+    "The histogram needs no clock read and is never sampled: sampleHistogramsEvery does not apply.",
 };
 
 const std::vector<sched::CpuFile>& files_of_cpus() {
@@ -395,7 +395,7 @@ const std::vector<SeriesSpec>& all_series() {
 
 constexpr ModuleInfo kInfo = {
     .name = "sched",
-    .summary = "Thread time by state, run queue, context switches, migrations, wakeups, CPU time",
+    .summary = "Scheduling: thread time by state, run-queue waits, context switches, migrations, wakeups, CPU time",
     .aliases = kAliases,
     .metrics = kMetrics,
     .series = kSeries,

@@ -31,7 +31,7 @@ std::string word(Instrument instrument) {
 // The table of docs/ops/self-metrics.md.
 std::string table() {
   std::ostringstream out;
-  out << "| metric | kind | unit | attributes | what |\n|---|---|---|---|---|\n";
+  out << "| metric | kind | unit | attributes | description |\n|---|---|---|---|---|\n";
   for (const MetricSpec& spec : self_specs()) {
     out << "| `" << spec.name << "` | " << word(spec.instrument) << " | " << spec.unit << " | ";
     for (std::size_t i = 0; i < spec.attributes.size(); ++i) {
