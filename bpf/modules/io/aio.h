@@ -46,11 +46,15 @@ struct io_aio_key {
 	uint64_t tgid;
 };
 
+/* Of io_aio.start */
+#define IO_AIO_COUNTED (1ULL << 63)   /* its bytes or failure have been counted, its duration not yet */
+#define IO_AIO_NOT_TIMED (1ULL << 62) /* the time is only what tells it from others */
+
 struct io_aio {
-	uint64_t start;
+	uint64_t start; /* CLOCK_MONOTONIC */
 	uint32_t slot;
 	uint8_t flags;
-	uint8_t note;
+	uint8_t note; /* 0: it ended and was counted before anybody saw that it had begun */
 	uint16_t reserved;
 };
 
@@ -99,7 +103,7 @@ sonde_inline uint32_t io_aio_note(uint32_t flags, uint32_t opcode, uint32_t fd)
 __noinline int io_aio_begins(uint64_t at, uint32_t slot, uint32_t flags)
 {
 	struct io_aio_key key = io_aio_key_of(0);
-	struct io_aio now = {.slot = slot, .flags = flags};
+	struct io_aio now = {.slot = slot, .flags = flags}, *found;
 	struct io_aio_iocb request;
 
 	if (bpf_probe_read_user(&key.address, sizeof(key.address), (void *)at) ||
@@ -111,31 +115,97 @@ __noinline int io_aio_begins(uint64_t at, uint32_t slot, uint32_t flags)
 	if (!now.note)
 		return 0;
 	now.start = io_start(slot, flags, now.note);
+	if (now.start == IO_NOT_TIMED)
+		now.start = bpf_ktime_get_ns() | IO_AIO_NOT_TIMED;
+	if (!(flags & IO_ENTRY)) {
+		if (!bpf_map_update_elem(&io_aios, &key, &now, BPF_NOEXIST))
+			return 0;
+		found = bpf_map_lookup_elem(&io_aios, &key);
+		if (found && !found->note) { /* it has ended already */
+			bpf_map_delete_elem(&io_aios, &key);
+			return 0;
+		}
+	}
 	if (bpf_map_update_elem(&io_aios, &key, &now, BPF_ANY))
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 	return 0;
 }
 
-/* 1 if it was in flight. `timed`: it ended just now. */
-sonde_inline int io_aio_ends(uint64_t address, int64_t result, uint32_t timed)
-{
-	struct io_aio_key key = io_aio_key_of(address);
-	struct io_aio *found = bpf_map_lookup_elem(&io_aios, &key), taken;
-	uint64_t start, end;
+#define IO_AIO_TIMED 1 /* it ended just now */
+#define IO_AIO_EARLY 2 /* it may have ended before its begin was seen */
+#define IO_AIO_HOW(how, slot, flags) ((how) | (flags) << 8 | (uint64_t)(slot) << 32)
 
-	if (!found)
-		return 0;
-	taken = *found;
-	if (bpf_map_delete_elem(&io_aios, &key))
-		return 0; /* another thread was quicker */
-	start = timed ? taken.start : IO_NOT_TIMED;
-	end = start == IO_NOT_TIMED ? start : bpf_ktime_get_ns();
-	/* Not io_count_note(): calls must not be nested deeper than eight. */
-	io_count_second_side(taken.slot, IO_FLAGS_AND_OPERATION(taken.flags, taken.note - 1), start, end, result);
-	return 1;
+enum io_aio_part { IO_AIO_NOTHING, IO_AIO_WHOLE, IO_AIO_DURATION };
+
+/* What is to be counted of it. The head of the ring moves before the call that moves it ends: a thread that submits meanwhile
+ * finds ends in the ring that another one is about to be handed. It counts what they moved and leaves the request for who is
+ * handed it. */
+sonde_inline enum io_aio_part io_aio_take(const struct io_aio_key *key, struct io_aio *taken, uint64_t how)
+{
+	struct io_aio *found = bpf_map_lookup_elem(&io_aios, key);
+	enum io_aio_part part = IO_AIO_WHOLE;
+	uint64_t start;
+
+	if (!found || !found->note)
+		return IO_AIO_NOTHING;
+	*taken = *found;
+	start = taken->start & ~IO_AIO_COUNTED;
+	if (__sync_val_compare_and_swap(&found->start, start, start | IO_AIO_COUNTED) != start) {
+		if (!how || found->start != (start | IO_AIO_COUNTED))
+			return IO_AIO_NOTHING; /* or it has left the table */
+		part = IO_AIO_DURATION;
+	}
+	taken->start = start & IO_AIO_NOT_TIMED || !(how & IO_AIO_TIMED) ? IO_NOT_TIMED : start;
+	if (how)
+		bpf_map_delete_elem(&io_aios, key);
+	return part;
 }
 
-__noinline int io_aio_event_ends(uint64_t at, uint32_t timed)
+/* If only bytes are asked, a request is noted when the call that began it has ended; by then another thread may have been
+ * handed its end. All there is to know is in the iocb, which is the program's again only after this. */
+sonde_inline enum io_aio_part io_aio_take_early(const struct io_aio_key *key, struct io_aio *taken, uint64_t how)
+{
+	struct io_aio ended = {.slot = how >> 32, .flags = how >> 8};
+	struct io_aio_iocb request;
+	enum io_aio_part part;
+	uint32_t note;
+
+	if (bpf_probe_read_user(&request, sizeof(request), (void *)key->address))
+		return IO_AIO_NOTHING;
+	note = io_aio_note(ended.flags, request.opcode, request.fd);
+	if (!note)
+		return IO_AIO_NOTHING;
+	if (bpf_map_update_elem(&io_aios, key, &ended, BPF_NOEXIST)) { /* it was noted just now */
+		part = io_aio_take(key, taken, how);
+		if (part != IO_AIO_NOTHING)
+			return part;
+	}
+	ended.note = note;
+	ended.start = IO_NOT_TIMED;
+	*taken = ended;
+	return IO_AIO_WHOLE;
+}
+
+/* 1 if it was in flight and had not been counted yet. `how`: IO_AIO_HOW(), 0 if nobody is handed it. */
+sonde_inline int io_aio_ends(uint64_t address, int64_t result, uint64_t how)
+{
+	struct io_aio_key key = io_aio_key_of(address);
+	struct io_aio taken = {};
+	enum io_aio_part part = io_aio_take(&key, &taken, how);
+	uint64_t end;
+
+	if (part == IO_AIO_NOTHING && how & IO_AIO_EARLY)
+		part = io_aio_take_early(&key, &taken, how);
+	if (part == IO_AIO_NOTHING)
+		return 0;
+	end = taken.start == IO_NOT_TIMED ? taken.start : bpf_ktime_get_ns();
+	/* Not io_count_note(): calls must not be nested deeper than eight. A result of 0 counts nothing but the duration. */
+	io_count_second_side(taken.slot, IO_FLAGS_AND_OPERATION(taken.flags, taken.note - 1), taken.start, end,
+			     part == IO_AIO_WHOLE ? result : 0);
+	return part == IO_AIO_WHOLE;
+}
+
+__noinline int io_aio_event_ends(uint64_t at, uint64_t how)
 {
 	struct io_aio_event event;
 
@@ -143,7 +213,7 @@ __noinline int io_aio_event_ends(uint64_t at, uint32_t timed)
 		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
 		return 0;
 	}
-	return io_aio_ends(event.iocb, event.result, timed);
+	return io_aio_ends(event.iocb, event.result, how);
 }
 
 __noinline int io_aio_forget(uint64_t at)
@@ -155,13 +225,14 @@ __noinline int io_aio_forget(uint64_t at)
 	return 0;
 }
 
-/* Ends that the program has taken out of the ring itself since it last submitted. */
+/* Ends that the program has taken out of the ring itself since it last submitted. Which of those that the head has passed it
+ * was handed is not known, but these are no longer in the table. */
 sonde_inline int io_aio_look(uint64_t ring)
 {
 	struct io_aio_key key = io_aio_key_of(ring);
 	struct io_aio_ring *before, now = {};
 	struct io_aio_head head;
-	uint32_t gone, i;
+	uint32_t passed, handed, last, i;
 
 	if (bpf_probe_read_user(&head, sizeof(head), (void *)ring)) { /* so far it is the kernel's alone */
 		bpf_map_update_elem(&io_aio_rings, &key, &now, BPF_NOEXIST);
@@ -175,14 +246,18 @@ sonde_inline int io_aio_look(uint64_t ring)
 		bpf_map_update_elem(&io_aio_rings, &key, &now, BPF_ANY);
 		return 0;
 	}
-	gone = (now.head + head.nr - before->head % head.nr) % head.nr;
-	gone = gone > before->handed ? gone - before->handed : 0;
-	before->head = now.head;
-	before->handed = 0;
-	for (i = 0; i < IO_AIO_AT_ONCE && i < gone; i++)
-		io_aio_event_ends(ring + sizeof(head) + (now.head + head.nr - gone + i) % head.nr * sizeof(struct io_aio_event), 0);
-	if (gone > IO_AIO_AT_ONCE)
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, gone - IO_AIO_AT_ONCE);
+	last = before->head;
+	if (__sync_val_compare_and_swap(&before->head, last, now.head) != last)
+		return 0; /* another thread looks */
+	passed = (now.head + head.nr - last % head.nr) % head.nr;
+	handed = before->handed;
+	before->handed = 0; /* to look once more does no harm */
+	if (passed <= handed)
+		return 0;
+	for (i = 0; i < IO_AIO_AT_ONCE && i < passed; i++)
+		io_aio_event_ends(ring + sizeof(head) + (now.head + head.nr - 1 - i) % head.nr * sizeof(struct io_aio_event), 0);
+	if (passed > handed + IO_AIO_AT_ONCE)
+		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, passed - handed - IO_AIO_AT_ONCE);
 	return 0;
 }
 
@@ -218,14 +293,14 @@ sonde_slow int io_aio_submitted(uint64_t n, uint64_t iocbs, int64_t result)
 }
 
 /* io_getevents(ring, at least, at most, events, …) */
-sonde_slow int io_aio_handed(uint64_t ring, uint64_t events, int64_t result)
+sonde_slow int io_aio_handed(uint64_t ring, uint64_t events, int64_t result, uint64_t how)
 {
 	struct io_aio_key key = io_aio_key_of(ring);
 	struct io_aio_ring *state;
 	uint32_t i, known = 0;
 
 	for (i = 0; i < IO_AIO_AT_ONCE && i < result; i++)
-		known += io_aio_event_ends(events + i * sizeof(struct io_aio_event), 1);
+		known += io_aio_event_ends(events + i * sizeof(struct io_aio_event), how);
 	if (result > IO_AIO_AT_ONCE)
 		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, result - IO_AIO_AT_ONCE);
 	state = bpf_map_lookup_elem(&io_aio_rings, &key);

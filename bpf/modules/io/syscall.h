@@ -29,13 +29,16 @@ sonde_inline int io_aio_call_ends(struct sonde_context *context, struct pt_regs 
 {
 	if (!context)
 		return 0;
-	if (call == IO_CALL_AIO_EVENTS)
-		return io_aio_handed(sonde_syscall_arg1(regs), io_arg4(regs), result);
+	if (call == IO_CALL_AIO_EVENTS) {
+		uint32_t flags = context->flags[SONDE_MODULE_ID], how = flags & IO_ENTRY ? IO_AIO_TIMED : IO_AIO_EARLY;
+
+		return io_aio_handed(sonde_syscall_arg1(regs), io_arg4(regs), result,
+				     IO_AIO_HOW(how, context->slot, flags));
+	}
 	return io_aio_submitted(sonde_syscall_arg2(regs), sonde_syscall_arg3(regs), result);
 }
 
-/* If only bytes are asked, requests are noted when they have begun: an end that another thread was handed by then is a
- * loss. */
+/* If only bytes are asked, requests are noted when they have begun. */
 sonde_inline int io_aio_call_without_begin(struct sonde_context *context, struct pt_regs *regs, uint32_t call,
 					 int64_t result)
 {
