@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "agent/kernel/libbpf_log.h"
+#include "agent/kernel/module_types.h"
 #include "sonde/abi.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -85,6 +86,7 @@ Result<void> Core::open_and_load() {
   skeleton_ = core_bpf__open();
   if (!skeleton_) return Error::system("cannot open the core BPF object (" + log.reason() + ")", errno);
   size_core_maps(skeleton_->obj, sizes_);
+  pass_over_module_types(skeleton_->obj);
   if (const int error = core_bpf__load(skeleton_)) {
     return Error::system("the kernel refused the core BPF object (" + log.reason() + ")", -error);
   }

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "agent/kernel/libbpf_log.h"
+#include "agent/kernel/module_types.h"
 #include "agent/module/read_only.h"
 #include "agent/module/threads.h"
 
@@ -126,6 +127,7 @@ bool ModuleObject::load_alternative(int alternative, const Features& features, c
       add_reason(opened.error().message());
       break;
     }
+    pass_over_module_types(object_);
     const int error = bpf_object__load(object_);
     if (error == 0) {
       auto finished = finish_load();
