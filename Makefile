@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 10
 export JOBS FUZZ_SECONDS
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test unit kernel vm fuzz bench apps e2e asan tsan generate fmt tidy deps clean
+.PHONY: help build run test unit kernel vm fuzz bench apps e2e asan tsan soak generate fmt tidy deps clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ asan: ## unit tests under address and undefined-behaviour sanitizers
 
 tsan: ## unit tests under the thread sanitizer
 	@tests/run tsan
+
+soak: ## hours: everything in every way, outages of minutes, ten minutes of each fuzz target
+	@FUZZ_SECONDS=600 E2E_FULL=1 tests/run unit kernel vm apps e2e asan tsan fuzz
 
 bench: ## what a probe costs; prints a table, writes JSON
 	@tests/run bench
