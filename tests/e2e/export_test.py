@@ -89,7 +89,7 @@ class Export(Case):
         self.assertEqual(collector.finish().total("sonde.file.io", child.path, disk__io__direction="write"), 100 * 4096)
 
     def test_file_export_feeds_a_collector(self):
-        """The file is the Collector's own format: its otlpjsonfile receiver reads it."""
+        """The file is the Collector's own format: its decoder reads each line."""
         group = self.cgroup()
         path = self.directory + "/sonde.jsonl"
         policies = agent.policy_directory(self.directory, group.path)
@@ -99,11 +99,7 @@ class Export(Case):
         self.assertEqual(sonde.stop(), 0, sonde.log())
         self.assert_known_io(otlp.Metrics.read(path), group.path)
 
-        collector = Collector(self.directory)
-        config = collector.config.read_text().replace(
-            "receivers:\n", f'receivers:\n  otlp_json_file: {{include: ["{path}"], start_at: beginning}}\n', 1)
-        collector.config.write_text(config.replace("receivers: [otlp]", "receivers: [otlp, otlp_json_file]"))
-        self.start(collector).start()
+        collector = self.start(Collector(self.directory, lines=path)).start()
         wait_for(lambda: collector.metrics().points >= otlp.Metrics.read(path).points, 60, "the Collector has read the file")
         self.assert_known_io(collector.metrics(), group.path)
 

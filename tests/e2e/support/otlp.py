@@ -14,6 +14,12 @@ def _attributes(pairs):
     return tuple(sorted((p["key"], _value(p["value"])) for p in pairs))
 
 
+def has(resource, where):
+    """Where is a value that one of the attributes has, or several; None: all Resources."""
+    values = [value for _, value in resource]
+    return where is None or all(one in values for one in (where if isinstance(where, tuple) else (where,)))
+
+
 class Metrics:
     def __init__(self):
         self.streams = {}     # (resource, metric, attributes) -> last recorded point
@@ -75,11 +81,11 @@ class Metrics:
             self.decreases.append((key, number(before), number(point)))
 
     def select(self, name, where, **attributes):
-        """Points of a metric whose Resource has the attribute value `where` somewhere; attributes: a_b means a.b."""
+        """Points of a metric whose Resource has the attribute value `where` somewhere, or each of several; attributes: a__b means a.b."""
         wanted = {k.replace("__", "."): v for k, v in attributes.items()}
         found = []
         for (resource, metric, attrs), point in self.streams.items():
-            if metric != name or (where is not None and where not in (v for _, v in resource)):
+            if metric != name or not has(resource, where):
                 continue
             have = dict(attrs)
             if all(have.get(k) == v for k, v in wanted.items()):
@@ -93,15 +99,31 @@ class Metrics:
 
     def has_ended(self, where):
         """Was the end of every stream of this Resource told?"""
-        streams = [key for key in self.streams if where in (v for _, v in key[0])]
+        streams = [key for key in self.streams if has(key[0], where)]
         return bool(streams) and all(key in self.ended for key in streams)
 
     def resource(self, where):
-        """Attributes of a Resource that has this value somewhere."""
-        return next((dict(r) for r in self.resources() if where in (v for _, v in r)), None)
+        """Attributes of a Resource that has this value, or each of these, somewhere."""
+        return next((dict(r) for r in self.resources() if has(r, where)), None)
 
     def resources(self):
         return {resource for resource, _, _ in self.streams}
+
+
+def points(path, metric, **attributes):
+    """(Resource's attributes, point) of every recorded point of a metric, in the order of the file; attributes: a__b means a.b."""
+    wanted = {k.replace("__", "."): v for k, v in attributes.items()}
+    for line in open(path, encoding="utf-8"):
+        if not line.endswith("\n"):
+            return  # it is half written
+        for group in json.loads(line).get("resourceMetrics", []):
+            resource = dict(_attributes(group["resource"].get("attributes", [])))
+            for found in (m for scope in group["scopeMetrics"] for m in scope["metrics"] if m["name"] == metric):
+                kind = next(k for k in ("sum", "gauge", "exponentialHistogram", "histogram") if k in found)
+                for point in found[kind]["dataPoints"]:
+                    have = dict(_attributes(point.get("attributes", [])))
+                    if not int(point.get("flags", 0)) & 1 and all(have.get(k) == v for k, v in wanted.items()):
+                        yield resource, {**point, "kind": kind}
 
 
 class Following:

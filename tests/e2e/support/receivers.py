@@ -15,19 +15,27 @@ receivers:
     protocols:
       grpc: {{endpoint: "{address}:{grpc}"{limit}{tls}}}
       http: {{endpoint: "{address}:{http}"{tls}}}
+  json_lines: {{path: "{lines}"}}
 exporters:
   file: {{path: "{file}", flush_interval: 200ms, append: true}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
   pipelines:
-    metrics: {{receivers: [otlp], exporters: [file]}}
+    metrics: {{receivers: [{receivers}], {processors}exporters: [file]}}
+"""
+
+TO_DELTA = """
+processors:
+  cumulativetodelta: {}
 """
 
 
 class Collector:
     """A real Collector that writes what arrives into `file`."""
 
-    def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None, address="127.0.0.1", ports=None):
+    def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None, address="127.0.0.1", ports=None,
+                 to_delta=False, lines=None):
+        """to_delta: through cumulativetodelta. lines: a file of OTLP/JSON lines that it reads as well."""
         self.directory = pathlib.Path(directory)
         self.grpc, self.http = ports or (machine.free_port(), machine.free_port())
         self.file = self.directory / "received.jsonl"
@@ -37,7 +45,10 @@ class Collector:
             tls = f', tls: {{cert_file: "{certificate}", key_file: "{key}"{ca}}}'
         limit = f", max_recv_msg_size_mib: {max_mib}" if max_mib else ""
         self.config = self.directory / "collector.yaml"
-        self.config.write_text(COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit))
+        config = COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit,
+                                  lines=lines or "", receivers="otlp, json_lines" if lines else "otlp",
+                                  processors="processors: [cumulativetodelta], " if to_delta else "")
+        self.config.write_text(config + (TO_DELTA if to_delta else ""))
         self.service = None
 
     def start(self):
@@ -73,23 +84,26 @@ class Moody:
 
 
 PROMETHEUS = """
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: {interval}}}
 scrape_configs:
   - job_name: sonde
+    honor_labels: true
     scrape_native_histograms: {native}
+    always_scrape_classic_histograms: {native}
     static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
 """
 
 
 class Prometheus:
-    def __init__(self, directory, target=1, native=True):
+    def __init__(self, directory, target=1, native=True, interval="1s", name="prometheus", features=()):
         self.port = machine.free_port()
         directory = pathlib.Path(directory)
-        config = directory / "prometheus.yaml"
-        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower()))
-        self.service = machine.Service(directory, "prometheus", [
-            machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver"])
+        config = directory / f"{name}.yaml"
+        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower(), interval=interval))
+        self.service = machine.Service(directory, name, [
+            machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / (name + '-tsdb')}",
+            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver",
+            *(f"--enable-feature={feature}" for feature in features)])
         self.service.wait_until(self._ready, 120, "Prometheus is ready")
 
     def _get(self, path):
@@ -107,6 +121,17 @@ class Prometheus:
         answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
         assert answer["status"] == "success", answer
         return [(r["metric"], r["value"][1] if "value" in r else r["histogram"][1]) for r in answer["data"]["result"]]
+
+    def samples(self, series, within):
+        """[(labels, [(time, value)])]"""
+        answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": f"{series}[{within}]"})))
+        return [(r["metric"], r.get("values")) for r in answer["data"]["result"]]
+
+    def number(self, expression):
+        """The one value, or 0 where nothing is."""
+        found = self.query(expression)
+        assert len(found) < 2, found
+        return float(found[0][1]) if found else 0.0
 
     def targets(self):
         return json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]

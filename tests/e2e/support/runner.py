@@ -58,9 +58,9 @@ def perform_all(names, jobs):
                 outcome = Outcome(running[future], "FAILED", 0, [str(broken)], [])
             outcomes.append(outcome)
             print(f"  {outcome.name:72} {outcome.word} ({outcome.seconds:.1f} s)", flush=True)
+            for text in outcome.texts:  # at once: the others may take long
+                print(f"\n== {outcome.name}\n{text}", flush=True)
     for outcome in outcomes:
-        for text in outcome.texts:
-            print(f"\n== {outcome.name}\n{text}")
         if outcome.notes:
             print("\n".join([f"-- {outcome.name}", *outcome.notes]))
     return outcomes
