@@ -159,7 +159,7 @@ class Install(Case):
         control.apply(SHOP)
         self.whole.kubectl("rollout", "status", "deployment/checkout", "-n", "shop", "--timeout=60s")
         pod = self.whole.pods("shop", "app=checkout")[0]
-        instance = f"shop.{pod['metadata']['name']}.main"
+        instance = ("shop", pod["metadata"]["name"], "main")
 
         def io():
             done = [self.total("sonde.file.io", instance, disk__io__direction=way) or 0 for way in ("read", "write")]

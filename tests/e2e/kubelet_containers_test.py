@@ -71,7 +71,7 @@ class KindsOfContainers(beside_kubelet.BesideKubelet):
                                  "--container=debug", "--", *container("debug")["command"])
         for pod, (_, selected) in PODS.items():
             for name in selected:
-                self.expect(f"default.{pod}.{name}", TRUTH[name])
+                self.expect(("default", pod, name), TRUTH[name])
         # Two more exports, so that what nobody asked for would have come.
         requests = self.received.now().requests
         wait_for(lambda: self.received.now().requests >= requests + 2, 30, "more is exported")
@@ -79,7 +79,7 @@ class KindsOfContainers(beside_kubelet.BesideKubelet):
             mine = self.containers_of(pod)
             self.assertEqual(set(mine), selected, pod)
             for name, resource in mine.items():
-                self.assertEqual(self.counted(f"default.{pod}.{name}"), TRUTH[name])
+                self.assertEqual(self.counted(("default", pod, name)), TRUTH[name])
                 self.assertEqual(resource[f"k8s.pod.annotation.{SHOWN}"], "first team")
                 self.assertNotIn(f"k8s.pod.annotation.{HIDDEN}", resource)
         self.assertEqual(self.counted(None), sum(TRUTH[name] for _, selected in PODS.values() for name in selected),
