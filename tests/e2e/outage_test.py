@@ -154,12 +154,21 @@ class Answers(Case):
                 self.assertGreaterEqual(stats["retries"], 1, stats)
                 self.assertEqual(stats["points_dropped"], 0, stats)
 
-    def test_invalid_is_given_up(self):
+    def test_invalid_is_sent_once_more_in_halves(self):
+        """Only what is to blame is lost: here nothing."""
         for http in (False, True):
             with self.subTest(http=http):
-                requests, stats = self.against("invalid,ok", lambda s: s["points_dropped"], http, requests=3)
-                self.assertEqual(stats["retries"], 0, stats)
+                requests, stats = self.against("invalid,ok", lambda s: s["halved"], http, requests=3)
+                self.assertEqual(requests[0]["points"], requests[1]["points"] + requests[2]["points"], requests[:3])
+                self.assertEqual((stats["halved"], stats["retries"], stats["points_dropped"]), (1, 0, 0), stats)
+
+    def test_invalid_is_given_up(self):
+        """Where each half is refused as well."""
+        for http in (False, True):
+            with self.subTest(http=http):
+                requests, stats = self.against("invalid", lambda s: s["points_dropped"], http, requests=3)
                 self.assertGreater(stats["points_dropped"], 0, stats)
+                self.assertEqual((stats["points_sent"], stats["retries"]), (0, 0), stats)
 
     def test_headers_and_user_agent(self):
         moody = self.start(Moody(self.directory, "ok"))
