@@ -46,7 +46,7 @@ PLACES = {
     "helm install sonde charts/sonde --namespace sonde --create-namespace": API,
     "helm install sonde charts/sonde --namespace sonde --create-namespace"
     " --set config.export.otlp.endpoint=http://collector.observability:4317": API,
-    "helm show crds charts/sonde | kubectl apply --server-side --force-conflicts -f -": API,
+    "helm show crds charts/sonde | kubectl apply --server-side --force-conflicts --field-manager=helm -f -": API,
     "kubectl label namespace sonde pod-security.kubernetes.io/enforce=privileged": API,
     "kubectl apply --server-side -k manifests/base": API,
     "kubectl delete sondenodes --all": API,
@@ -68,6 +68,7 @@ NOT_RUN = {
     "make fmt": OF_THIS_TREE, "make tidy": OF_THIS_TREE, "make unit": OF_THIS_TREE,
     "git clone … && cd sonde": "the address depends on where the source is",
     "docker build .": "fetches the base image from a registry", "buildah bud .": "fetches the base image from a registry",
+    "helm install … --force-conflicts": "documents_test.py adds the flag to the whole command",
     "helm install --wait": NO_COMMAND, "helm upgrade": NO_COMMAND, "helm uninstall": NO_COMMAND,
     "kubectl rollout status": NO_COMMAND, "kubectl wait": NO_COMMAND, "kubectl auth can-i --list": NO_COMMAND,
     "kubectl wait --for=condition=Ready cmpol/databases": "install_test.py waits for policies of its own",
