@@ -223,20 +223,27 @@ class Cluster(Case):
     def renews_crds(self, tree):
         """A newer chart has another CRD: the documented command brings it in, and without its flag it is a conflict."""
         text = next(one.text for one in documents.commands_for(documents.API) if "show crds" in one.text)
-        word = f"What has happened by {time.monotonic()}."
-        crd = tree / "charts/sonde/crds/sondenodes.yaml"
-        crd.write_text(re.sub(r"description: What .*\n", f"description: {word}\n", crd.read_text(), count=1))
+        word = self.newer_crd(tree)
         run = self.shell.run(text.replace("--force-conflicts --field-manager=helm ", ""), tree)
         self.assertIn("conflict", run.stderr)
         self.succeeds(text, tree)
         self.assertIn(word, self.succeeds("kubectl get crd sondenodes.sonde.dev -o yaml"))
+
+    def newer_crd(self, tree):
+        """Another description in the chart's CRD, which is returned."""
+        word = f"What has happened by {time.monotonic()}."
+        crd = tree / "charts/sonde/crds/sondenodes.yaml"
+        crd.write_text(re.sub(r"description: \w.*\n", f"description: {word}\n", crd.read_text(), count=1))
+        return word
 
     def installs_once_more(self, text, tree):
         """Helm takes CRDs that were renewed as its own. Those that kubectl made its own it takes when it is told to."""
         self.succeeds(text, tree)
         self.succeeds("helm uninstall sonde --namespace sonde")
         renew = next(one.text for one in documents.commands_for(documents.API) if "show crds" in one.text)
+        self.newer_crd(tree)
         self.succeeds(renew.replace("--field-manager=helm ", ""), tree)
+        self.newer_crd(tree)
         run = self.shell.run(text, tree)
         self.assertIn('conflict with "kubectl"', run.stderr)
         self.succeeds("helm uninstall sonde --namespace sonde --ignore-not-found")
