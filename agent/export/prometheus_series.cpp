@@ -23,14 +23,18 @@ ResourceSeriesPtr seen_by(const ResourceSeriesPtr& series, uint32_t new_after) {
     const ResourceSeries::Standing& standing = series->standings[i];
     if (standing.waits) continue;
     Point point = series->points[i];
-    if (standing.born > new_after && is_total(*point.metric)) {
+    const std::vector<uint64_t>* buckets = &series->buckets;
+    if (standing.born > new_after && standing.from) {
+      point = standing.from->point;
+      buckets = &standing.from->buckets;
+    } else if (standing.born > new_after && is_total(*point.metric)) {
       point.integer = 0;
       point.real = 0;
       point.count = 0;
       point.bucket_length = 0;
     }
     if (point.start_ns) point.start_ns = std::max(point.start_ns, standing.floor_ns);
-    append(*made, point, series->buckets, standing);
+    append(*made, point, *buckets, standing);
   }
   return made->points.empty() ? nullptr : made;
 }

@@ -86,6 +86,19 @@ class Change {
     places.waiting = add(point, {.born = state_, .waits = true});
   }
 
+  // Zeros here depend on who scrapes; what was away and comes back goes on from where it was.
+  void begins(const Point& point) {
+    if (!is_total(*point.metric) || (point.count == 0 && point.integer == 0 && point.real == 0)) return;
+    Places& places = index_[key_of(point)];
+    if (places.shown >= 0) return;  // it is still there
+    const auto from = batch_.buckets.begin() + point.bucket_begin;
+    auto made = std::make_shared<ResourceSeries::Beginning>();
+    made->point = point;
+    made->point.bucket_begin = 0;
+    made->buckets.assign(from, from + point.bucket_length);
+    places.shown = add(point, {.born = state_, .from = std::move(made)});
+  }
+
   void mark(const Point& point) {
     const auto found = index_.find(key_of(point));
     if (found == index_.end() || found->second.shown < 0) return;
@@ -186,8 +199,9 @@ std::size_t PrometheusState::update_resource(const Batch& batch, const ResourceP
   } else {
     Change change(old.get(), batch, state_, now_ns);
     for (uint32_t i = 0; i < group.length; i++) {
-      if (points[i].begins) continue;  // of OTLP: zeros here depend on who scrapes
-      if (points[i].no_recorded_value) {
+      if (points[i].begins) {
+        change.begins(points[i]);
+      } else if (points[i].no_recorded_value) {
         change.mark(points[i]);
       } else {
         change.value(points[i]);

@@ -2,8 +2,9 @@
 // The newest value of every series, put together from batches. Subjects come at their own periods, so one batch is only a
 // part; a point with `no_recorded_value` ends its series. Readers take a snapshot and are not in the way of the next batch.
 //
-// For scrapers (scrapers.h) a counter or histogram has three parts: 0 at the first visit after it began, its values, and
-// after its end its last value until each scraper has had it. Another life of the same series waits for that.
+// For scrapers (scrapers.h) a counter or histogram has three parts: what it begins with, at the first visit after it
+// began (0, or its earlier total if it ended and came back), its values, and after its end its last value until each
+// scraper has had it. Another life of the same series waits for that.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,11 @@ namespace sonde {
 
 // All series of one Resource. Immutable.
 struct ResourceSeries {
+  // What a series that came back begins with.
+  struct Beginning {
+    Point point;
+    std::vector<uint64_t> buckets;
+  };
   // What a point is to scrapers; one per point, in the same order.
   struct Standing {
     uint32_t born = 0;      // number of the state it came with
@@ -28,6 +34,7 @@ struct ResourceSeries {
     uint64_t ended_ns = 0;  // CLOCK_BOOTTIME
     uint64_t floor_ns = 0;  // CLOCK_REALTIME when an earlier life was served last: `_created` is never before
     bool waits = false;     // a later life of the series whose last value is still to be fetched
+    std::shared_ptr<const Beginning> from{};  // null: it begins with 0
     bool plain() const { return ended == 0 && !waits && floor_ns == 0; }
   };
   ResourcePtr resource;

@@ -1,46 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Prometheus without feature flags, which knows values only, makes of lives, pods and labels that change (by OTLP)."""
+"""What readers without feature flags make of lives, pods and labels that change: a Prometheus that scrapes, one that gets OTLP, and
+a Collector that makes differences. The truth is what the work itself did."""
 
-from support import otlp
-from support.in_cluster import FakePod, InCluster
+import pathlib
+import signal
+import subprocess
+import time
+
+from support import machine, node, otlp
+from support.in_cluster import FakePod, InCluster, policy
 from support.machine import wait_for
-from support.receivers import Prometheus
+from support.receivers import Collector, Prometheus
 
 ROUNDS = 50
 READ = 'sonde_file_io_bytes_total{disk_io_direction="read",instance=~"%s"}'
+FSYNCS = 'sonde_file_operation_duration_seconds_count{sonde_file_operation="fsync",instance=~"%s"}'
+KILLS = 'sonde_memory_oom_kills_total{sonde_memory_oom_scope="memcg",instance=~"%s"}'
 
 
 class Streams(InCluster):
     def setUp(self):
         super().setUp()
-        self.prometheus = self.start(Prometheus(self.directory))
-        self.sonde = self.start_agent("--export", "otlp,file", "--otlp-endpoint", self.prometheus.otlp(),
-                                      "--otlp-protocol", "http/protobuf")
-        self.cluster.apply({"apiVersion": "sonde.dev/v1alpha1", "kind": "ClusterMonitorPolicy", "metadata": {"name": "all"},
-                            "spec": {"podSelector": {"matchLabels": {"app": "streams"}}, "collection": {"periodSeconds": 1},
-                                     "attributes": {"podLabels": ["team"]}}})
-        self.in_force(self.sonde, "all")
+        pushed = self.start(Prometheus(self.directory))
+        self.sonde = self.start_agent("--export", "otlp,file,prometheus", "--otlp-endpoint", pushed.otlp(), "--promote",
+                                      "--otlp-protocol", "http/protobuf", "--otlp-histograms", "explicit_bucket_histogram")
+        scraping = self.start(Prometheus(self.directory, self.sonde.http, native=False, name="scraping"))
+        self.readers = {"OTLP": pushed, "scrape": scraping}
+        self.cluster.apply(policy("all", {"podSelector": {"matchLabels": {"app": "streams"}}, "collection": {"periodSeconds": 1},
+                                          "attributes": {"podLabels": ["team"]}}))
+        self.cluster.apply(policy("churn", {"podSelector": {"matchLabels": {"app": "churn"}},
+                                            "collection": {"periodSeconds": 1, "granularity": "Workload"}}))
+        self.in_force(self.sonde, "all", "churn")
+        wait_for(lambda: scraping.query("sonde_agent_export_scrapers") or None, 60, "the scraper is known")
 
-    def pod(self, name, **labels):
-        pod = FakePod(self, name, {"app": "streams", **labels})
+    def pod(self, name, app="streams", owners=(), **labels):
+        pod = FakePod(self, name, {"app": app, **labels}, owners=owners)
         pod.tell()
         return pod
 
-    def assert_increase(self, pattern, rounds):
-        """Values rise by all that was done, seen from the zero that each series begins with."""
-        series = READ % pattern
-        risen = f"sum(max_over_time({series}[5m]) - min_over_time({series}[5m]))"
+    def assert_increase(self, series, truth):
+        """Each reader has all that was done, seen from the zero that each series begins with, and nothing twice."""
+        for name, prometheus in self.readers.items():
+            risen = f"sum(increase({series}[10m] anchored))"
+            try:
+                wait_for(lambda: prometheus.number(risen) == truth, 60, f"{name}: {series} rises by {truth}")
+            except AssertionError as error:
+                raise AssertionError(f"{error}; it has {prometheus.samples(series, '10m')}") from None
+            time.sleep(3)  # what is over is over for longer than an interval, up to which Prometheus extrapolates what goes on
+            self.assertEqual(prometheus.number(f"sum(max_over_time({series}[10m]) - min_over_time({series}[10m]))"), truth, name)
+            increase = prometheus.number(f"sum(increase({series}[10m]))")
+            self.assertGreaterEqual(increase, truth * 0.99, name)
+            self.assertLessEqual(increase, truth * 1.5, f"{name}: more than docs/ops/prometheus.md says of its extrapolation")
 
-        def value(query):
-            found = self.prometheus.query(query)
-            return float(found[0][1]) if found else None
-        wait_for(lambda: value(risen) == rounds * 4096, 60, f"{pattern} rises by {rounds} reads, has {value(risen)}")
-        increase = value(f"sum(increase({series}[5m]))")
-        self.assertGreaterEqual(increase, rounds * 4096 * 0.99)
-        self.assertLessEqual(increase, rounds * 4096 * 1.6, "Prometheus extrapolates")
+    def assert_deltas(self, metric, truth, **attributes):
+        """The file's differences, as a Collector makes them, add up to this."""
+        collector = self.start(Collector(self.directory, to_delta=True, lines=self.file)).start()
 
-    def shown(self, pattern):
-        return len(self.prometheus.query(READ % pattern))
+        def total():
+            return sum(otlp.number(point) for _, point in otlp.points(collector.file, metric, **attributes))
+        wait_for(lambda: total() >= truth, 60, f"the differences of {metric} are {truth} (are {total()})")
+        collector.service.stop()
+        self.assertEqual(total(), truth)
+
+    def shown(self, pattern, metric=READ):
+        return {name: len(prometheus.query(metric % pattern)) for name, prometheus in self.readers.items()}
+
+    def assert_shown(self, pattern, n, what, seconds=60):
+        wait_for(lambda: set(self.shown(pattern).values()) == {n}, seconds, f"{what} ({self.shown(pattern)})")
 
     def test_five_equal_lives(self):
         """A crash loop: each life does the same."""
@@ -49,18 +75,74 @@ class Streams(InCluster):
             if life:
                 pod.start_again()
                 pod.tell()
-            pod.work(ROUNDS)
+            pod.work(ROUNDS, 1000)
             self.expect("loop", (life + 1) * ROUNDS, f"life {life}")
-        self.assert_increase("default.loop.main.*", 5 * ROUNDS)
+        self.assert_increase(READ % "default.loop.main.*", 5 * ROUNDS * 4096)
+        self.assert_increase(FSYNCS % "default.loop.main.*", 5 * 1000)
+        self.assert_deltas("sonde.file.io", 5 * ROUNDS * 4096, disk__io__direction="read")
         metrics = otlp.Metrics.read(self.file)
         self.assertEqual(metrics.decreases, [])
         starts = {point["startTimeUnixNano"] for (resource, _, _), point in metrics.streams.items()
                   if "loop" in dict(resource).values() and "main" in dict(resource).values() and "startTimeUnixNano" in point}
         self.assertEqual(len(starts), 1, "that of the first life")
         pod.end()
-        self.assertGreater(self.shown("default.loop.main.*"), 0, "it may be started again")
+        for shown in self.shown("default.loop.main.*").values():
+            self.assertGreater(shown, 0, "it may be started again")
         pod.tell("Failed", {"terminated": {"exitCode": 1}})
-        wait_for(lambda: not self.shown("default.loop.main.*"), 60, "no more: its series end")
+        # By scrape what ended stays until the scraper has had it.
+        everything = '{__name__=~"sonde_.*",instance=~"%s"}'
+        wait_for(lambda: set(self.shown("default.loop.main.*", everything).values()) == {0}, 60,
+                 f"no more: each of its series ends, buckets as well ({self.shown('default.loop.main.*', everything)})")
+
+    def test_four_oom_kills(self):
+        """Each life ends with the one kill that there is."""
+        limit = machine.MemoryLimit(f"sonde-e2e-{self.id().split('.')[-1]}", 16 << 20)
+        self.ending(limit, limit.remove)
+        pod = self.pod("eats")
+        for life in range(4):
+            if life:
+                pod.start_again()
+                pod.tell()
+            eater = subprocess.Popen(["sh", "-c", "kill -STOP $$; exec tail /dev/zero"], stdout=subprocess.DEVNULL)
+            wait_for(lambda: "T (stopped)" in pathlib.Path(f"/proc/{eater.pid}/status").read_text(), 10, "it waits")
+            if not limit.hold(pod.group, eater.pid):
+                eater.kill()
+                self.skipTest("this machine has no memory controller")
+            eater.send_signal(signal.SIGCONT)
+            self.assertEqual(eater.wait(60), -signal.SIGKILL, "the kernel kills it")
+
+            def kills():
+                return otlp.Metrics.read(self.file).total("sonde.memory.oom.kills", "eats", sonde__memory__oom__scope="memcg")
+            wait_for(lambda: kills() == life + 1, 30, f"life {life} (has {kills()})")
+        self.assert_increase(KILLS % "default.eats.main.*", 4)
+        self.assert_deltas("sonde.memory.oom.kills", 4)
+
+    def test_twenty_jobs(self):
+        """Pods that come, work and go: each its own stream, or one stream for all of one CronJob."""
+        cron = self.made("apis/batch/v1", "cronjobs", {
+            "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "backup"},
+            "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": {"spec": self.template()}}})
+        for number in range(20):
+            job = self.made("apis/batch/v1", "jobs", {
+                "apiVersion": "batch/v1", "kind": "Job", "spec": self.template(),
+                "metadata": {"name": f"backup-{29384760 + number}", "ownerReferences": [node.owner_reference(cron)]}})
+            pod = self.pod(f"{job['metadata']['name']}-x7k2p", "streams" if number % 2 else "churn", [node.owner_reference(job)])
+            pod.work(number + 1)
+            pod.end()
+            pod.tell("Succeeded", {"terminated": {"exitCode": 0}})
+        single = sum(number + 1 for number in range(20) if number % 2) * 4096
+        together = sum(number + 1 for number in range(20) if number % 2 == 0) * 4096
+        self.assert_increase(READ % r"default.backup-.*", single)
+        self.assert_increase(READ % r"default.CronJob.backup.main@.*", together)
+        self.assert_deltas("sonde.file.io", single + together, disk__io__direction="read")
+        self.assertEqual(self.readers["scrape"].number("sonde_agent_export_ended_unscraped_total"), 0)
+        self.assert_shown(r"default.backup-.*", 0, "those that ended are gone")
+
+    def template(self):
+        return {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}}}
+
+    def made(self, api, plural, manifest):
+        return self.cluster.rest("POST", f"/{api}/namespaces/default/{plural}", manifest)
 
     def test_a_pod_made_anew(self):
         """The same name, another UID: another stream from zero, and the old one ends at once."""
@@ -72,8 +154,8 @@ class Streams(InCluster):
         new = self.pod("db-0")
         new.work(ROUNDS)
         self.expect("db-0", 2 * ROUNDS, "both together")
-        self.assert_increase("default.db-0.main.*", 2 * ROUNDS)
-        wait_for(lambda: self.shown("default.db-0.main.*") == 1, 60, "one of them is shown")
+        self.assert_increase(READ % "default.db-0.main.*", 2 * ROUNDS * 4096)
+        self.assert_shown("default.db-0.main.*", 1, "one of them is shown")
         uids = {dict(r)["k8s.pod.uid"] for r in otlp.Metrics.read(self.file).resources() if "db-0" in dict(r).values()}
         self.assertEqual(uids, {old.uid, new.uid})
 
@@ -87,10 +169,11 @@ class Streams(InCluster):
             pod.work(ROUNDS)
             total += ROUNDS
             self.expect("web", total, team)
-        self.assert_increase("default.web.main.*", total)
+        self.assert_increase(READ % "default.web.main.*", total * 4096)
+        self.assert_deltas("sonde.file.io", total * 4096, disk__io__direction="read")
         names = {dict(r)["service.instance.id"] for r in otlp.Metrics.read(self.file).resources() if "main" in dict(r).values()}
         self.assertEqual(len(names), 2, names)
-        wait_for(lambda: self.shown("default.web.main.*") == 1, 60, "one of them is shown")
+        self.assert_shown("default.web.main.*", 1, "one of them is shown")
         self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
 
 

@@ -19,12 +19,11 @@ def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
 class FakePod:
     """An object at the API server, and a cgroup such as the kubelet makes (systemd driver, containerd)."""
 
-    def __init__(self, case, name, labels, namespace="default", container="main"):
+    def __init__(self, case, name, labels, namespace="default", container="main", owners=()):
         self.case, self.name, self.namespace = case, name, namespace
-        case.cluster.apply({"apiVersion": "v1", "kind": "Pod",
-                            "metadata": {"name": name, "namespace": namespace, "labels": labels},
-                            "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})
-        self.uid = case.cluster.get("pod", name, "-n", namespace)["metadata"]["uid"]
+        self.uid = case.cluster.rest("POST", f"/api/v1/namespaces/{namespace}/pods", {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels, "ownerReferences": list(owners)},
+            "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})["metadata"]["uid"]
         self.container, self.restarts, self.previous = container, 0, None
         self.begin()
         case.ending(self, self.remove)
@@ -41,11 +40,11 @@ class FakePod:
         status = {"status": {"phase": phase, "containerStatuses": [{
             "name": self.container, "containerID": f"containerd://{self.id}", "image": "none", "imageID": "none",
             "ready": True, "restartCount": self.restarts, "state": state or {"running": {}}, "lastState": last}]}}
-        self.case.cluster.kubectl("patch", "pod", self.name, "-n", self.namespace, "--subresource=status", "--type=merge",
-                                  "-p", json.dumps(status))
+        self.case.cluster.rest("PATCH", f"/api/v1/namespaces/{self.namespace}/pods/{self.name}/status", status,
+                               "application/merge-patch+json")
 
-    def work(self, rounds):
-        Workload(self.group, "io", os.path.join(self.case.directory, self.name), rounds, 4096, 0, 0, 0).finish()
+    def work(self, rounds, fsyncs=0):
+        Workload(self.group, "io", os.path.join(self.case.directory, self.name), rounds, 4096, 0, fsyncs, 0).finish()
 
     def label(self, *words):
         self.case.cluster.kubectl("label", "pod", self.name, "-n", self.namespace, "--overwrite", *words)

@@ -140,14 +140,50 @@ class Cgroup:
     def remove(self):
         for pid in (self.directory / "cgroup.procs").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
-        wait_for(self._rmdir, 60, f"rmdir {self.directory}")
+        wait_for(lambda: _removed(self.directory), 60, f"rmdir {self.directory}")
 
-    def _rmdir(self):
-        try:
-            self.directory.rmdir()
+
+class MemoryLimit:
+    """A limit for who is added: a cgroup of version 1 where the machine has its memory controller there."""
+
+    def __init__(self, name, limit):
+        self.directory = pathlib.Path("/sys/fs/cgroup/memory") / name
+        if self.directory.parent.is_dir():
+            self.directory.mkdir()
+            for file in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+                if (self.directory / file).exists():
+                    (self.directory / file).write_text(str(limit))
+        self.limit = limit
+
+    def hold(self, cgroup, pid):
+        """Limits the process, which goes into this cgroup of version 2 as well. False: this machine has no such controller."""
+        cgroup.add(pid)
+        if self.directory.is_dir():
+            (self.directory / "cgroup.procs").write_text(str(pid))
             return True
-        except OSError:
-            return False
+        controllers = [parent / "cgroup.subtree_control" for parent in reversed(cgroup.directory.parents)]
+        for one in controllers:
+            if one.exists() and "memory" not in one.read_text().split():
+                try:
+                    one.write_text("+memory")
+                except OSError:
+                    return False
+        (cgroup.directory / "memory.max").write_text(str(self.limit))
+        if (cgroup.directory / "memory.swap.max").exists():
+            (cgroup.directory / "memory.swap.max").write_text("0")
+        return True
+
+    def remove(self):
+        if self.directory.is_dir():
+            wait_for(lambda: _removed(self.directory), 20, f"rmdir {self.directory}")
+
+
+def _removed(directory):
+    try:
+        directory.rmdir()
+        return True
+    except OSError:
+        return False
 
 
 class ForeignCgroup:

@@ -134,6 +134,42 @@ TEST_F(ScrapersTest, WhatEndedStaysUntilItsLastValueWasFetched) {
   EXPECT_EQ(unscraped(), 0u);
 }
 
+// A label that was changed and is changed back: the stream goes on with its earlier total.
+TEST_F(ScrapersTest, WhatComesBackBeginsWithItsEarlierTotal) {
+  long_ago();
+  prometheus_.value();
+  Reader slow{exporter_, "vm_promscrape", "60", "10.0.0.2"};
+  slow.value();
+  push(50);
+  for (Reader* reader : {&prometheus_, &slow, &prometheus_, &slow}) reader->value();
+  end();
+  EXPECT_EQ(prometheus_.value(), "") << "both have had the last value";
+
+  BatchBuilder batch;
+  batch.resource(container(1, "cart-0", "app"))
+      .integer(kIo, attributes(), 50)
+      .histogram(kDuration, attributes(), -4, {1, 2}, 1.5)
+      .resource(container(1, "cart-0", "app"))
+      .integer(kIo, attributes(), 120)
+      .histogram(kDuration, attributes(), -4, {1, 4}, 2.5);
+  auto made = std::const_pointer_cast<Batch>(batch.take());
+  made->points[0].begins = made->points[1].begins = true;
+  exporter_.push(made);
+  EXPECT_EQ(prometheus_.value(), "50");
+  push(130);
+  EXPECT_EQ(prometheus_.value(), "130");
+  std::string body = slow.read();
+  EXPECT_NE(body.find("\n" + kSeries + " 50\n"), std::string::npos) << body;
+  EXPECT_NE(body.find("sonde_file_operation_duration_seconds_count"), std::string::npos);
+  EXPECT_NE(body.find("} 3\n"), std::string::npos) << "the histogram's earlier count";
+  body = slow.read();
+  EXPECT_NE(body.find("\n" + kSeries + " 130\n"), std::string::npos) << body;
+  EXPECT_NE(body.find("} 5\n"), std::string::npos);
+  EXPECT_EQ(prometheus_.increase, 130);
+  Reader person{exporter_, "curl/8", "", "10.0.0.3"};
+  EXPECT_EQ(person.value(), "130");
+}
+
 TEST_F(ScrapersTest, ALifeBetweenTwoVisitsIsSeenWhole) {
   long_ago();
   prometheus_.value();
