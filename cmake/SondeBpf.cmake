@@ -84,6 +84,7 @@ function(sonde_modules)
   # The generated skeletons are not written for our warnings.
   set_source_files_properties(${SONDE_GENERATED}/module_table.cpp PROPERTIES COMPILE_OPTIONS "-w")
   target_link_libraries(sonde_modules PUBLIC sonde_module PkgConfig::libbpf)
+  sonde_pch(sonde_modules sonde_headers)
   # modules() is declared in one and defined in the other: the linker must see the table after whoever asks for it.
   target_link_libraries(sonde_module INTERFACE sonde_modules)
   # They need each other; a binary that asks neither for much needs a third turn of the linker.

@@ -13,7 +13,7 @@ find_program(SONDE_CCACHE ccache)
 if(SONDE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # base_dir makes two checkouts share what they compiled.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
-                                  ${SONDE_CCACHE})
+                                  CCACHE_SLOPPINESS=pch_defines,time_macros ${SONDE_CCACHE})
 endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror)
@@ -26,13 +26,13 @@ add_compile_options($<$<NOT:$<CONFIG:Debug>>:-g1>)
 add_compile_definitions(SPDLOG_FMT_EXTERNAL SONDE_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/bpf/include ${CMAKE_BINARY_DIR}/generated)
 
+# Fuzz targets need coverage in all of Sonde's code; nothing else minds it, so that one tree makes them and the unit tests.
 if(SONDE_SANITIZE)
-  add_compile_options(-g1 -fsanitize=${SONDE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  set(instrumented ${SONDE_SANITIZE})
+  if(SONDE_FUZZ)
+    string(PREPEND instrumented "fuzzer-no-link,")
+    add_compile_options($<$<CONFIG:RelWithDebInfo>:-O1>)
+  endif()
+  add_compile_options(-g1 -fsanitize=${instrumented} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SONDE_SANITIZE})
-endif()
-
-if(SONDE_FUZZ) # coverage and checks in all our code; the targets themselves add libFuzzer's main
-  set(fuzz_sanitizers fuzzer-no-link,address,undefined)
-  add_compile_options(-fsanitize=${fuzz_sanitizers} -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1)
-  add_link_options(-fsanitize=${fuzz_sanitizers})
 endif()
