@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
+import resource
 import sys
 import time
 import unittest
@@ -20,6 +21,7 @@ class Outcome:
     name: str
     word: str  # ok, FAILED, or why it was skipped
     seconds: float
+    cpu: float  # seconds of a CPU, its programs' included: what it costs a machine that has other work too
     texts: list  # of what went wrong
     notes: list
 
@@ -37,12 +39,17 @@ class Result(unittest.TestResult):
         self.notes.append(text)
 
 
+def _cpu_seconds():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def perform(name):
-    result, begin = Result(), time.monotonic()
+    result, begin, cpu = Result(), time.monotonic(), _cpu_seconds()
     unittest.defaultTestLoader.loadTestsFromName(name).run(result)
     texts = [text for _, text in result.failures + result.errors]
     word = "FAILED" if texts else f"skipped: {result.skipped[0][1]}" if result.skipped else "ok"
-    return Outcome(name, word, time.monotonic() - begin, texts, result.notes)
+    return Outcome(name, word, time.monotonic() - begin, _cpu_seconds() - cpu, texts, result.notes)
 
 
 def perform_all(names, jobs):
@@ -55,9 +62,9 @@ def perform_all(names, jobs):
             try:
                 outcome = future.result()
             except concurrent.futures.process.BrokenProcessPool as broken:
-                outcome = Outcome(running[future], "FAILED", 0, [str(broken)], [])
+                outcome = Outcome(running[future], "FAILED", 0, 0, [str(broken)], [])
             outcomes.append(outcome)
-            print(f"  {outcome.name:72} {outcome.word} ({outcome.seconds:.1f} s)", flush=True)
+            print(f"  {outcome.name:72} {outcome.word} ({outcome.seconds:.1f} s, {outcome.cpu:.1f} s of CPU)", flush=True)
             for text in outcome.texts:  # at once: the others may take long
                 print(f"\n== {outcome.name}\n{text}", flush=True)
     for outcome in outcomes:
