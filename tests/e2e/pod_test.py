@@ -109,7 +109,7 @@ class AsInAPod(Case):
                     policies = json.loads(sonde.get("/statusz", local=True)[1])["policies"]
                     return [f["reason"] for policy in policies for f in policy.get("failures", [])]
                 if refused:
-                    wait_for(lambda: "FileNotFound" in failures(), 30, "the program cannot be opened")
+                    wait_for(lambda: "MissingCapability" in failures(), 30, "the program cannot be opened, and why")
                 else:
                     wait_for(lambda: failures() == [], 30, "the program was found")
                 sonde.kill()
