@@ -103,15 +103,16 @@ struct Sharers {
 };
 
 // `noted`: connections that the kernel side knows of, by slot; it is brought up to date. What cannot be known becomes
-// SONDE_NO_GAUGE.
-inline void settle_connections(std::span<const StateSubject> subjects, uint8_t flag, const HostTree& machine,
+// SONDE_NO_GAUGE. `blind`: the kernel side knows of none, whoever has them.
+inline void settle_connections(std::span<const StateSubject> subjects, uint8_t flag, const HostTree& machine, bool blind,
                                const std::function<int64_t&(uint32_t slot)>& noted) {
   std::map<std::string, const StateSubject*, std::less<>> by_path;
   for (const StateSubject& subject : subjects) by_path.emplace(subject.path, &subject);
+  const auto is_older = [&](const StateSubject& subject) { return (blind || subject.older) && (subject.flags & flag); };
   const auto machines_own = network_of(machine.proc_root, 1);
   std::map<uint64_t, Sharers> networks;
   for (const StateSubject& subject : subjects) {
-    if (!subject.older || !(subject.flags & flag)) continue;
+    if (!is_older(subject)) continue;
     const std::string path(subject.path);
     const auto network = network_of(machine, path);
     if (!network) {
@@ -125,7 +126,7 @@ inline void settle_connections(std::span<const StateSubject> subjects, uint8_t f
     sharers.strangers = sharers.strangers || !machines_own || machines_own->id == network->id;
     for (const std::string& other : siblings(machine, path)) {
       const auto known = by_path.find(other);
-      if (known != by_path.end() && known->second->older && (known->second->flags & flag)) continue;
+      if (known != by_path.end() && is_older(*known->second)) continue;
       const auto theirs = network_of(machine, other);
       if (!theirs || theirs->id != network->id || !sharers.others.insert(other).second) continue;
       if (known == by_path.end() || !(known->second->flags & flag)) {

@@ -54,6 +54,11 @@ constexpr ModuleInfo kInfo = {
     .notes = kNotes,
 };
 
+// Nothing shows us the sockets that have a note: neither an iterator over maps nor the descriptors of other processes.
+bool is_blind(bpf_object* object) {
+  return program_fd(object, "network_flush") < 0 && program_fd(object, "network_seed") < 0;
+}
+
 // Parameters of a tracepoint, without the one that is always there.
 int parameters_of(const btf* types, const char* tracepoint) {
   const std::string name = std::string("btf_trace_") + tracepoint;
@@ -74,7 +79,8 @@ class NetworkModule final : public Module {
 
   CellSeries decode_keyed(uint32_t key) const override { return network::dns_series(key); }
 
-  Result<void> prepare(bpf_object* object, const Features&, int) const override {
+  Result<void> prepare(bpf_object* object, const Features& features, int) const override {
+    set_read_only(object, "network_by_segment", network::sees_only_its_own(features) && !network::iterates_over_maps(features));
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
     set_read_only(object, "network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);
@@ -90,7 +96,10 @@ class NetworkModule final : public Module {
 
   Result<void> selected(bpf_object* object) const override {
     if (auto noted = run_program(object, "network_select"); !noted) return noted;
-    return run_iterator(object, "network_seed");
+    if (auto ran = run_iterator(object, "network_seed"); !ran) return ran;
+    // Notes of before the programs were attached again; where the descriptors tell of all sockets this was done with them.
+    if (program_fd(object, "network_seed") >= 0) return {};
+    return run_map_iterator(object, "network_flush", "network_sockets");
   }
 
   Result<void> flush(bpf_object* object) const override {
@@ -107,10 +116,11 @@ class NetworkModule final : public Module {
 
   std::vector<std::string> gaps(bpf_object* object) const override {
     std::vector<std::string> gaps;
-    if (program_fd(object, "network_flush") < 0 && program_fd(object, "network_seed") < 0) {
+    if (is_blind(object)) {
       gaps.emplace_back(
           "this kernel refuses map iterators and the agent is not in the host's PID namespace: "
-          "sonde.tcp.io and .segments of a connection are only reported when it ends");
+          "the last segment of a connection that stays open is not in sonde.tcp.io and .segments until the next one arrives or "
+          "the connection ends, and data that bypasses TCP through a sockmap is not noticed");
     }
     const auto gauges = Mapped::map(object, "network_gauges");
     bool unknown = false;
@@ -121,9 +131,9 @@ class NetworkModule final : public Module {
     }
     if (unknown) {
       gaps.emplace_back(
-          "sonde.tcp.active_connections is missing for containers that are older than the agent and share a network "
-          "namespace (the host's, or with a sidecar) with containers whose connections are not known: "
-          "the connections cannot be told apart");
+          "sonde.tcp.active_connections is missing for containers whose connections are not all known (they are older than "
+          "the agent, or this kernel refuses map iterators) and that share a network namespace with other containers or the "
+          "host: the connections cannot be told apart");
     }
     if (bypassed) {
       gaps.emplace_back(
@@ -152,7 +162,7 @@ class NetworkModule final : public Module {
     if (program_fd(object, "network_seed") >= 0) return {};
     const auto gauges = Mapped::map(object, "network_gauges");
     if (!gauges) return gauges.error();
-    network::settle_connections(subjects, NETWORK_DETAIL, machine,
+    network::settle_connections(subjects, NETWORK_DETAIL, machine, is_blind(object),
                                 [&](uint32_t slot) -> int64_t& { return gauges->at<int64_t>(slot)[NETWORK_OPEN]; });
     return {};
   }

@@ -162,17 +162,23 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   });
   ASSERT_TRUE(steps().wait(2, 2));
   collect(true);
-  EXPECT_EQ(tcp(client, "transmit"), 1000);
-  EXPECT_EQ(tcp(client, "receive"), 300);
-  EXPECT_EQ(tcp(server, "transmit"), 300);
-  EXPECT_EQ(tcp(server, "receive"), 1000);
-  EXPECT_EQ(total(client, "sonde.tcp.active_connections"), 1);
-  EXPECT_EQ(total(server, "sonde.tcp.active_connections"), 1);
+  // Without a pass through the sockets the last segment of each direction is missing, and what was sent since.
+  const auto expect_until_last = [&](int64_t counted, int64_t all, int64_t last) {
+    EXPECT_LE(counted, all);
+    EXPECT_GE(counted, blind() ? all - last : all);
+  };
+  expect_until_last(tcp(client, "transmit"), 1000, 0);
+  expect_until_last(tcp(client, "receive"), 300, 300);
+  expect_until_last(tcp(server, "transmit"), 300, 0);
+  expect_until_last(tcp(server, "receive"), 1000, 1000);
+  EXPECT_EQ(active_connections(client), blind() ? -1 : 1) << "both are in one network";
+  EXPECT_EQ(active_connections(server), blind() ? -1 : 1);
+  EXPECT_EQ(says("sonde.tcp.active_connections is missing"), blind());
   EXPECT_EQ(everything(other), 0U);
-  EXPECT_EQ(total(server, "sonde.tcp.segments", {"transmit"}), steps().figures[0]);
-  EXPECT_EQ(total(server, "sonde.tcp.segments", {"receive"}), steps().figures[1]);
-  EXPECT_EQ(total(client, "sonde.tcp.segments", {"transmit"}), steps().figures[2]);
-  EXPECT_EQ(total(client, "sonde.tcp.segments", {"receive"}), steps().figures[3]);
+  expect_until_last(total(server, "sonde.tcp.segments", {"transmit"}), steps().figures[0], 1);
+  expect_until_last(total(server, "sonde.tcp.segments", {"receive"}), steps().figures[1], 1);
+  expect_until_last(total(client, "sonde.tcp.segments", {"transmit"}), steps().figures[2], 1);
+  expect_until_last(total(client, "sonde.tcp.segments", {"receive"}), steps().figures[3], 1);
   // Of the client's first segment, the SYN-ACK, the round trip is taken but no sample; of the server's first two likewise.
   EXPECT_EQ(histogram(client, "sonde.tcp.rtt").count, static_cast<uint64_t>(steps().figures[3] - 1));
   EXPECT_EQ(histogram(server, "sonde.tcp.rtt").count, static_cast<uint64_t>(steps().figures[1] - 2));
@@ -181,8 +187,8 @@ TEST_F(NetworkTest, ConnectionsThatStayOpenAreCountedWhileTheyIdle) {
   finish(client_child);
   finish(listens);
   collect(true);
-  EXPECT_EQ(total(client, "sonde.tcp.active_connections"), 0);
-  EXPECT_EQ(total(server, "sonde.tcp.active_connections"), 0);
+  EXPECT_EQ(active_connections(client), 0);
+  EXPECT_EQ(active_connections(server), 0);
   EXPECT_EQ(tcp(client, "transmit") + tcp(client, "receive"), 1300) << "the end of a connection is no payload";
   EXPECT_EQ(tcp(server, "transmit") + tcp(server, "receive"), 1300);
 }
@@ -208,6 +214,7 @@ TEST_F(NetworkTest, AConnectionOlderThanTheSelectionCountsFromThenOn) {
     NET_MUST(receive(peer, 70) == 70);
     steps().reach(1, 1);
     steps().await(2, 1);
+    usleep(20'000);  // as a pod, in the same tick it could have been before
     send_all(peer, 600, 60);
   });
   ASSERT_TRUE(steps().wait(1, 1));
@@ -246,15 +253,18 @@ TEST_F(NetworkTest, WhatHappensWhileNobodyAsksIsNotMadeUpForLater) {
     collect();
   };
   round(1);
-  EXPECT_EQ(tcp(box, "transmit"), 100);
+  EXPECT_LE(tcp(box, "transmit"), 100);
+  EXPECT_GE(tcp(box, "transmit"), blind() ? 0 : 100);
   select(box, {});
   round(2);
   select(box, {{"network", kNetworkMinimal}});
   round(3);
   finish(child);
   collect();
-  EXPECT_EQ(tcp(box, "transmit"), 30100);
-  EXPECT_EQ(tcp(box, "receive"), 30100);
+  for (const char* direction : {"transmit", "receive"}) {
+    EXPECT_LE(tcp(box, direction), 30100);
+    EXPECT_GE(tcp(box, direction), blind() ? 30000 : 30100);
+  }
 }
 
 // Sockets come and go, are idle and busy, on both sides of hundreds of connections, while the flush runs all the time.
@@ -263,7 +273,7 @@ TEST_F(NetworkTest, NothingIsLostOrDoubledWhileCollectionsGoOn) {
   ASSERT_TRUE(network.ok());
   auto& server = selected("server", kNetworkDetailed);
   auto& client = selected("client", kNetworkDetailed);
-  constexpr int kLines = 3;
+  constexpr int kLines = 3, kCollections = kLines;
   const int rounds = std::getenv("SONDE_TEST_VM") ? 60 : 300;  // emulated machines are slow
   const auto amount = [](int line, int round) {
     return 1 + (static_cast<uint64_t>(line) * 7919 + static_cast<uint64_t>(round) * 104'729) % 60'000;
@@ -287,6 +297,7 @@ TEST_F(NetworkTest, NothingIsLostOrDoubledWhileCollectionsGoOn) {
     children.push_back(client.start([&, line, port] {
       steps().await(line, 1);
       for (int round = 0; round < rounds; ++round) {
+        steps().await(kCollections, 12 * round / rounds);  // they go on all the while, however long each takes
         const int peer = connect_to(loopback(AF_INET, port));
         NET_MUST(peer >= 0);
         send_all(peer, amount(line, round), 3000);
@@ -299,7 +310,7 @@ TEST_F(NetworkTest, NothingIsLostOrDoubledWhileCollectionsGoOn) {
   int collections = 0;
   for (std::size_t left = children.size(); left > 0;) {
     collect(true);
-    ++collections;
+    steps().reach(kCollections, ++collections);
     for (pid_t& child : children) {
       siginfo_t ended{};
       if (child < 0) continue;

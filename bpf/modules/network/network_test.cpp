@@ -104,11 +104,11 @@ class ConnectionsTest : public ::testing::Test {
     subjects_.push_back({slot, NETWORK_DETAIL, older, paths_.emplace_back(path)});
     noted_[slot] = noted;
   }
-  int64_t settled(uint32_t slot) {
+  int64_t settled(uint32_t slot, bool blind = false) {
     const HostTree host{root_.string() + "/cgroup", root_.string() + "/proc",
                         [this](const std::string& path) { return members_[path]; }};
     auto values = noted_;
-    network::settle_connections(subjects_, NETWORK_DETAIL, host, [&](uint32_t one) -> int64_t& { return values[one]; });
+    network::settle_connections(subjects_, NETWORK_DETAIL, host, blind, [&](uint32_t one) -> int64_t& { return values[one]; });
     return values[slot];
   }
 
@@ -171,6 +171,23 @@ TEST_F(ConnectionsTest, WhatIsNotOlderIsAsTheKernelSideKnowsIt) {
   process(10, "/pod/a", "web", "pod", 12);
   subject(5, "/pod/a", false, 3);
   EXPECT_EQ(settled(5), 3);
+}
+
+TEST_F(ConnectionsTest, WhereTheKernelSideKnowsOfNoneTheNetworkTellsOfWhoeverIsAloneInIt) {
+  process(10, "/pod/a", "web", "pod", 12);
+  process(11, "/other/a", "web", "other", 3);
+  process(12, "/other/b", "sidecar", "other", 3);
+  process(13, "/none/a", "web", "none", 0);
+  process(14, "/none/b", "sidecar", "none", 0);
+  subject(5, "/pod/a", false, 0);
+  subject(6, "/other/a", false, 0);
+  subject(7, "/other/b", true, 0);
+  subject(8, "/none/a", false, 0);
+  EXPECT_EQ(settled(5, true), 12);
+  EXPECT_EQ(settled(6, true), SONDE_NO_GAUGE);
+  EXPECT_EQ(settled(7, true), SONDE_NO_GAUGE);
+  subject(9, "/none/b", false, 0);
+  EXPECT_EQ(settled(8, true), 0);
 }
 
 }  // namespace

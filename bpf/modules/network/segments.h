@@ -65,6 +65,35 @@ int BPF_PROG(network_receive_reset, struct sock *sk)
 	return 0;
 }
 
+/* No pass goes through the sockets here (see network.cpp): each segment brings what has moved before it. Set before loading. */
+const volatile bool network_by_segment = false;
+
+/* Also of who is not measured, so that it is not made up for later. */
+sonde_slow int network_account_segment(struct sock *sk, struct tcp_sock *tcp, uint32_t slot, uint32_t flags)
+{
+	struct network_socket *note, *above_note;
+	struct sock *above;
+
+	if (!sk || !tcp)
+		return 0;
+	note = bpf_sk_storage_get(&network_sockets, sk, 0, 0);
+	if (!note || note->epoch != network_epoch) {
+		if (flags & NETWORK_BY_SOCKET)
+			network_find(sk, tcp, TCP_ESTABLISHED);
+		return 0;
+	}
+	network_account(note, tcp, slot, flags, false);
+	if (note->path == NETWORK_ONLY_PATH)
+		return 0;
+	above = network_above(sk);
+	if (!above)
+		return 0;
+	above_note = bpf_sk_storage_get(&network_sockets, above, 0, 0);
+	if (above_note && above_note->epoch == network_epoch)
+		network_account_multipath(above_note, above, slot, flags);
+	return 0;
+}
+
 /* Has it no note? That its storage is empty is one load. What another program has put there hides that ours is missing, so
  * now and then it is looked for. */
 sonde_inline bool network_is_unknown(struct sock *sk, const struct tcp_sock *tcp)
@@ -87,12 +116,14 @@ sonde_inline int network_segment(struct sock *sk, uint32_t wanted)
 	uint32_t slot = network_charge_socket(sk, &flags), srtt;
 	struct tcp_sock *tcp;
 
-	if (!(flags & wanted))
+	if (!(flags & wanted) && !(network_by_segment && sk->sk_bpf_storage))
 		return 0;
 	tcp = sonde_have_cast ? sonde_cast(sk, struct tcp_sock) : bpf_skc_to_tcp_sock(sk); /* this hook has no others */
 	if (!tcp)
 		return 0;
-	if ((flags & NETWORK_BY_SOCKET) && network_is_unknown(sk, tcp))
+	if (network_by_segment)
+		network_account_segment(sk, tcp, slot, flags);
+	else if ((flags & NETWORK_BY_SOCKET) && network_is_unknown(sk, tcp))
 		network_find(sk, tcp, TCP_ESTABLISHED);
 	srtt = tcp->srtt_us;
 	if (srtt && (flags & NETWORK_RTT))

@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "agent/base/clock.h"
+#include "agent/identity/members.h"
 #include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
@@ -160,6 +161,11 @@ void KernelTest::SetUp() {
   if (Pod::wanted()) {
     wanted.proc_root = Pod::get().proc_root();
     wanted.cgroup_root = Pod::get().cgroup_root();
+    // As the agent's; cgroup.procs shows zeros there.
+    wanted.members = [cgroups = wanted.cgroup_root, proc = wanted.proc_root](const std::string& path) {
+      auto pids = Members({.cgroup_root = cgroups, .proc_root = proc}).pids(path);
+      return pids ? std::move(pids->pids) : std::vector<uint32_t>();
+    };
   }
   as_agent([&] {
     auto engine = Engine::start(wanted);

@@ -14,6 +14,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/base/clock.h"
+#include "tests/kernel/support/pod.h"
+
 namespace sonde::test {
 
 OwnNetwork::OwnNetwork() : before_(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) {
@@ -170,6 +173,25 @@ bool NetworkTest::attached(const std::string& program) {
     if (report.name == program) return report.state == ProgramState::Attached;
   }
   return false;
+}
+
+bool NetworkTest::says(const std::string& words) {
+  watch_programs(boottime_ns());
+  const ModuleReport report = engine().modules()[module_id("network")];
+  return std::ranges::any_of(report.reasons, [&](const std::string& reason) { return reason.find(words) != std::string::npos; });
+}
+
+bool NetworkTest::blind() {
+  const Features& features = engine().features();
+  const bool named = !features.map_iterators && !features.first_pid_namespace;
+  EXPECT_EQ(says("the last segment of a connection that stays open"), named);
+  return named && Pod::wanted();
+}
+
+int64_t NetworkTest::active_connections(const Cgroup& box) {
+  const auto& values = totals_.values[slot_of(box)];
+  const auto found = values.find("sonde.tcp.active_connections");
+  return found == values.end() ? -1 : found->second;
 }
 
 int64_t NetworkTest::errors(const Cgroup& box) {

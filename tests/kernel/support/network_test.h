@@ -83,6 +83,12 @@ class NetworkTest : public KernelTest {
   // Waits for a child started in a cgroup; it must end well, and before a minute and a half is over.
   static void finish(pid_t child);
   bool attached(const std::string& program);
+  // Does status say this among its reasons?
+  bool says(const std::string& words);
+  // As the chart's pod on a kernel without iterators over maps: open connections are counted by their segments, but for the last.
+  bool blind();
+  // -1: the series is missing.
+  int64_t active_connections(const Cgroup& box);
 
   int64_t tcp(const Cgroup& box, const char* direction) { return total(box, "sonde.tcp.io", {direction}); }
   int64_t udp(const Cgroup& box, const char* direction) { return total(box, "sonde.udp.io", {direction}); }
