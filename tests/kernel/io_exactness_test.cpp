@@ -307,7 +307,8 @@ constexpr unsigned char kReader32[] = {0x7f, 'E',  'L',  'F',  1,    1,    1,   
 TEST_F(IoExactnessTest, CallsOf32BitProgramsAreNamedAsLost) {
   Cgroup& box = selected("box", kIoStandard);
   const pid_t child = box.start([] {
-    const int program = memfd_create("reader32", MFD_CLOEXEC), file = scratch_file(100);
+    // Well away from the 9 that it reads.
+    const int program = fcntl(memfd_create("reader32", MFD_CLOEXEC), F_DUPFD_CLOEXEC, 100), file = scratch_file(100);
     MUST(write(program, kReader32, sizeof(kReader32)) == sizeof(kReader32) && dup2(file, 9) == 9);
     char* nothing[] = {nullptr};
     fexecve(program, nothing, nothing);

@@ -8,6 +8,7 @@
 #include <cctype>
 
 #include "bpf/modules/io/names.h"
+#include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/io_ring.h"
 
 namespace sonde::test {
@@ -165,7 +166,8 @@ TEST_F(IoUringTest, SpliceCountsOnBothSidesAndTeeOnItsOutput) {
 TEST_F(IoUringTest, AMultishotReadIsAReadAtEachCompletion) {
   Cgroup& box = selected("box", kIoStandard | IO_STREAM);
   constexpr int kReads = 5;
-  const pid_t child = box.start([] {
+  SharedNumber seen;
+  const pid_t child = box.start([&] {
     Ring ring;
     std::array<char, 16 * 64> buffers{};
     io_uring_sqe provide = request(IORING_OP_PROVIDE_BUFFERS, 16, buffers.data(), 64);
@@ -183,9 +185,11 @@ TEST_F(IoUringTest, AMultishotReadIsAReadAtEachCompletion) {
     const pid_t writer = fork();
     if (writer == 0) {
       for (int i = 0; i < kReads; i++) {
+        while (seen.get() < i) usleep(1'000);  // else one read may get what was written twice
         usleep(20'000);
         MUST(write(pipes[1], "0123456789", 10) == 10);
       }
+      while (seen.get() < kReads) usleep(1'000);
       usleep(20'000);
       _exit(0);
     }
@@ -194,6 +198,7 @@ TEST_F(IoUringTest, AMultishotReadIsAReadAtEachCompletion) {
       const int got = ring.next();
       if (i == 0 && got == -EINVAL) _exit(77);
       MUST(got == 10);
+      seen.set(i + 1);
     }
     MUST(ring.next() == 0);  // the end
     MUST(waitpid(writer, nullptr, 0) == writer);
