@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A container that has used up its CPU quota does not wait for a CPU. With the v2 cpu controller (the virtual machines), or with
 // v1's beside the v2 tree: then there is no cpu.stat to read, and the thread's time is the same.
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -136,6 +139,30 @@ TEST_F(SchedThrottledTest, WhoIsHeldUpWhileOthersLookIsStopped) {
   expect_sum(time, 1);
   EXPECT_GE(time.state[SCHED_THREAD_STOPPED], truth * 8 / 10) << time;
   EXPECT_LE(time.state[SCHED_THREAD_RUNNABLE], std::max<int64_t>(delay - truth * 8 / 10, 20 * kMillisecond)) << time;
+}
+
+// For the kernel's figures it waits for a CPU: docs/ops/metrics.md says so.
+TEST_F(SchedThrottledTest, ADeadlineThreadThatHasUsedUpItsRuntimeIsRunnable) {
+  auto& box = cgroup("deadline");
+  select(box, {{"sched", SCHED_FLAG_THREAD}});
+  struct {                           // struct sched_attr, include/uapi/linux/sched/types.h: glibc has none
+    uint32_t size = 48, policy = 6;  // SCHED_DEADLINE
+    uint64_t flags = 0;
+    int32_t nice = 0;
+    uint32_t priority = 0;
+    uint64_t runtime = 2'000'000, deadline = 20'000'000, period = 20'000'000;
+  } attributes;
+  SharedNumber refused;
+  HeldProcess process(
+      box, {[&] { refused.set(syscall(SYS_sched_setattr, 0, &attributes, 0) ? errno : 0); }, [] { burn_ms(20); }});
+  process.step(0);
+  if (refused.get()) GTEST_SKIP() << "no SCHED_DEADLINE here: " << strerror(refused.get());
+  const auto before = thread_time(box);
+  process.step(1);
+  const auto time = thread_time(box) - before;
+  expect_sum(time, 1);
+  EXPECT_GE(time.state[SCHED_THREAD_RUNNABLE], 100 * kMillisecond) << time;
+  EXPECT_EQ(time.state[SCHED_THREAD_STOPPED], 0) << time;
 }
 
 TEST_F(SchedThrottledTest, WithoutAQuotaNothingIsThrottled) {
