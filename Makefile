@@ -29,7 +29,7 @@ kernel: ## kernel tests on this machine's kernel (needs root)
 vm: ## kernel tests on Debian's kernels 6.1 and 6.12, and every BPF object on arm64
 	@tests/run vm
 
-apps: ## real programs (fio, redis, nginx, PostgreSQL, a build) beside what they say of themselves
+apps: ## real programs (fio, redis, nginx, PostgreSQL, a build) compared with their own figures
 	@tests/run apps
 
 e2e: ## with a real Collector, Prometheus and Kubernetes parts
