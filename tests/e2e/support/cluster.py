@@ -54,7 +54,10 @@ class Cluster:
         return self
 
     def _ready(self):
-        return self.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+        try:
+            return self._ask(urllib.request.Request(self.url + "/readyz")) == b"ok"
+        except OSError:
+            return False
 
     def kubectl(self, *argv, stdin=None, check=True):
         run = subprocess.run([machine.tool("kubectl"), f"--server={self.url}", f"--certificate-authority={self.ca}",
@@ -67,14 +70,17 @@ class Cluster:
 
     def rest(self, method, path, body, kind="application/json"):
         """What the API server answers to the administrator: a kubectl takes as long to start as twenty of these."""
-        trust = ssl.create_default_context(cafile=self.ca)
-        trust.load_cert_chain(self.admin, self.admin_key)
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": kind}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30, context=trust) as answer:
-                return json.load(answer)
+            return json.loads(self._ask(request))
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.read().decode()}") from None
+
+    def _ask(self, request):
+        trust = ssl.create_default_context(cafile=self.ca)
+        trust.load_cert_chain(self.admin, self.admin_key)
+        with urllib.request.urlopen(request, timeout=30, context=trust) as answer:
+            return answer.read()
 
     def apply(self, objects, *argv):
         """A dict, or YAML text."""
