@@ -92,8 +92,9 @@ def missing():
     return None
 
 
-def run(folder, prepare, jobs=1):
-    """All *_test.py of a folder, or those whose name has one of the words on the command line; --list only names them."""
+def run(folder, prepare, jobs=1, left_out=()):
+    """All *_test.py of a folder but what is left out, or those whose name has one of the words on the command line; --list
+    only names them."""
     tests = each(unittest.TestLoader().discover(str(folder), pattern="*_test.py", top_level_dir=str(folder)))
     names = [test.id() for test in tests]
     words = [w for w in sys.argv[1:] if not w.startswith("-")]
@@ -102,6 +103,10 @@ def run(folder, prepare, jobs=1):
     if "--list" in sys.argv:
         print("\n".join(names))
         return 0
+    if not words:
+        names = [name for name in names if not name.endswith(tuple(left_out))]
+        if left_out:
+            print(f"  without {', '.join(left_out)}: E2E_FULL=1", flush=True)
     reason = missing()
     if reason:
         print(f"  skipped: {reason}\n0 passed, 0 failed, {len(names)} skipped")
