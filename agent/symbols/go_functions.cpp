@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kMagic118 = 0xfffffff0, kMagic120 = 0xfffffff1;
 enum Word : std::size_t { kFunctions = 0, kTextStart = 2, kNames = 3, kFunctionTable = 7, kWords = 8 };
 constexpr std::size_t kHeader = 8 + kWords * 8;
-constexpr std::size_t kLongestName = 4096;
+constexpr std::size_t kLongestGoName = 4096;
 
 class GoTable {
  public:
@@ -30,7 +30,7 @@ class GoTable {
     const uint64_t record = word(kFunctionTable) + u32(word(kFunctionTable) + index * 8 + 4);
     const uint64_t at = word(kNames) + u32(record + 4);
     if (at >= bytes_.size()) return {};
-    const std::string_view rest = bytes_.substr(at, kLongestName);
+    const std::string_view rest = bytes_.substr(at, kLongestGoName);
     const auto end = rest.find('\0');
     return end == std::string_view::npos ? std::string_view() : rest.substr(0, end);
   }

@@ -11,8 +11,6 @@
 namespace sonde::test {
 namespace {
 
-constexpr int64_t kBlock = 4096;
-
 std::string container_id(char digit) { return std::string(64, digit); }
 
 class AgentCountsTest : public AgentTest {};

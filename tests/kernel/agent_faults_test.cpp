@@ -8,8 +8,6 @@
 namespace sonde::test {
 namespace {
 
-constexpr int64_t kBlock = 4096;
-
 nlohmann::json module_of(const nlohmann::json& status, const std::string& name) {
   for (const auto& module : status["modules"])
     if (module["name"] == name) return module;

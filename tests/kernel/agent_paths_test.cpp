@@ -10,7 +10,6 @@
 namespace sonde::test {
 namespace {
 
-constexpr int64_t kBlock = 4096;
 const std::string kUid = "8dbc5577-d0e2-4706-8787-57d52c03ddf3";
 
 // A directory and all above it, removed innermost first.

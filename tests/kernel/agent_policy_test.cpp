@@ -10,8 +10,6 @@
 namespace sonde::test {
 namespace {
 
-constexpr int64_t kBlock = 4096;
-
 class AgentPolicyTest : public AgentTest {
  protected:
   // Reads in `box` until the agent shows that it has counted some.

@@ -13,8 +13,6 @@
 namespace sonde::test {
 namespace {
 
-constexpr int64_t kBlock = 4096;
-
 std::string pid_is(pid_t pid) { return "process.pid=" + std::to_string(pid); }
 
 class AgentProcessesTest : public AgentTest {

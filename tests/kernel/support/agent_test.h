@@ -25,6 +25,8 @@
 
 namespace sonde::test {
 
+inline constexpr int64_t kBlock = 4096;  // bytes that the tests' reads ask for at once
+
 // Reads so many bytes of a file, in calls of `chunk` bytes. Ends the process with 97 if it cannot.
 void read_bytes(uint64_t bytes, uint64_t chunk = 4096);
 
