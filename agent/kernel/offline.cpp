@@ -21,11 +21,18 @@ struct FreeTypes {
 };
 using TypesPtr = std::unique_ptr<btf, FreeTypes>;
 
+// Tracepoints that older kernels have under another name: before 6.3, before 5.18. The modules choose it when they are loaded.
+bool has_tracepoint(const CoreTypes& kernel, const std::string& name) {
+  if (kernel.has_tracepoint(name)) return true;
+  if (name == "io_uring_submit_req") return kernel.has_tracepoint("io_uring_submit_sqe");
+  return name == "writeback_dirty_folio" && kernel.has_tracepoint("writeback_dirty_page");
+}
+
 std::string missing_hook(const CoreTypes& kernel, const std::string& section) {
   const auto slash = section.find('/');
   if (slash == std::string::npos) return {};
   const std::string kind = section.substr(0, slash), name = section.substr(slash + 1);
-  if (kind == "tp_btf" || kind == "raw_tp") return kernel.has_tracepoint(name) ? "" : "there is no tracepoint " + name;
+  if (kind == "tp_btf" || kind == "raw_tp") return has_tracepoint(kernel, name) ? "" : "there is no tracepoint " + name;
   if (kind == "iter" || kind == "iter.s")
     return kernel.has_function("bpf_iter_" + name) ? "" : "there is no iterator " + name;
   const bool function = kind == "fentry" || kind == "fexit" || kind == "kprobe" || kind == "kretprobe";

@@ -67,8 +67,9 @@ sonde_inline uint32_t cache_highest(uint64_t word)
 	return cache_bits(word) - 1;
 }
 
-/* A walk over a range of pages, word by word. By bpf_loop(): Linux 6.1 follows each way through a plain loop, and there are more
- * than it allows. */
+/* A walk over a range of pages, word by word. By bpf_loop() in functions of their own that are no static ones: these the
+ * verifier follows once, and knows nothing of what the walk holds; followed from each caller, the loops take all that Linux 6.1
+ * allows, and a good part of what later kernels do. */
 struct cache_walk {
 	struct cache_fresh_key key; /* of the present word */
 	uint64_t first;             /* the first page ahead */
@@ -114,13 +115,36 @@ static long cache_take_word(uint32_t place, struct cache_walk *walk)
 	return walk->first > walk->last;
 }
 
+__noinline int cache_bring_words(const struct cache_walk *begin)
+{
+	struct cache_walk walk; /* what bpf_loop() is given must be on this function's stack */
+
+	if (!begin)
+		return 0;
+	walk = *begin;
+	bpf_loop(CACHE_WORDS, cache_bring_word, &walk, 0);
+	return 0;
+}
+
+__noinline int cache_take_words(struct cache_walk *whole)
+{
+	struct cache_walk walk;
+
+	if (!whole)
+		return 0;
+	walk = *whole;
+	bpf_loop(CACHE_WORDS, cache_take_word, &walk, 0);
+	whole->taken = walk.taken;
+	whole->behind = walk.behind;
+	return 0;
+}
+
 /* Pages first..last were brought in by a worker. */
 sonde_inline int cache_worker_brought(struct address_space *mapping, struct task_struct *task, uint64_t first, uint64_t last)
 {
 	struct cache_walk walk = {.key = cache_fresh_key_of(mapping, task), .first = first, .last = last};
 
-	bpf_loop(CACHE_WORDS, cache_bring_word, &walk, 0);
-	return 0;
+	return cache_bring_words(&walk);
 }
 
 /* Pages first..last are asked for: what workers had brought in of them is so no longer. */
@@ -129,7 +153,7 @@ sonde_inline struct cache_walk cache_take_fresh(struct address_space *mapping, s
 {
 	struct cache_walk walk = {.key = cache_fresh_key_of(mapping, task), .first = first, .last = last};
 
-	bpf_loop(CACHE_WORDS, cache_take_word, &walk, 0);
+	cache_take_words(&walk);
 	return walk;
 }
 

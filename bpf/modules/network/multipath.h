@@ -73,18 +73,22 @@ sonde_inline bool network_awaits_fin(const struct sock *sk)
 	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
 }
 
+#define RCV_SHUTDOWN 1 /* include/net/sock.h */
+
 /* Linux 6.5 and later count it. Earlier ones have the sequence number only, in which the FIN counts as one. Where the peer
- * knows plain TCP only, each change of the path's state notes the present number as that of the FIN, even after the FIN
- * (mptcp_update_rcv_data_fin()): then they are equal. */
+ * knows plain TCP only, the numbers begin at 0, and each change of the path's state notes the present one as that of the FIN,
+ * even after the FIN (mptcp_update_rcv_data_fin()): then they are equal. */
 sonde_inline uint64_t network_multipath_received(struct sock *sk)
 {
 	uint64_t next, end;
+	bool noted;
 
 	if (bpf_core_field_exists(struct mptcp_sock, bytes_received))
 		return network_field(sk, struct mptcp_sock, bytes_received);
 	next = network_field(sk, struct mptcp_sock, ack_seq);
 	end = network_field(sk, struct mptcp_sock, rcv_data_fin_seq);
-	return next - (end && (next == end + 1 || (next == end && !network_awaits_fin(sk))));
+	noted = end || sk->sk_shutdown & RCV_SHUTDOWN;
+	return next - (noted && next && (next == end + 1 || (next == end && !network_awaits_fin(sk))));
 }
 
 #endif
