@@ -5,6 +5,8 @@
 # different things. If a new file does, the compiler says so: choose another name.
 function(sonde_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+  # g++ takes what a joined file includes, the .cpp files, for headers.
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()
 
 function(sonde_layer name)
