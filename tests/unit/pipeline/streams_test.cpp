@@ -288,6 +288,7 @@ TEST(Streams, ALabelThatGoesBackContinues) {
   EXPECT_EQ(both[1]->time_ns, both[0]->time_ns + 1'000'000);
   EXPECT_EQ(both[2]->integer, 7) << "from zero";
   EXPECT_EQ(attribute(*resource_of(world.batch, both[2]), "k8s.pod.label.team"), "blue");
+  const uint64_t start_ns = both[0]->start_ns;
   pod.show("blue", 3);
   pod.show("red", 20);
   const Point* again = beginning(world.batch, "t.io", "direction=read");
@@ -298,7 +299,7 @@ TEST(Streams, ALabelThatGoesBackContinues) {
   const Point* now = back[0]->integer == 10 ? back[1] : back[0];
   EXPECT_EQ(now->integer, 120);
   EXPECT_EQ(resource_of(world.batch, now)->id, red->id);
-  EXPECT_EQ(now->start_ns, both[0]->start_ns);
+  EXPECT_EQ(now->start_ns, start_ns);
   EXPECT_EQ(pod.reader.increase("t.io"), 130u);
   EXPECT_EQ(pod.reader.instances("t.io").size(), 2u);
   // The pod ends: nothing of either is left.
