@@ -118,7 +118,9 @@ class Chaos {
     static constexpr Level kLevels[] = {Level::Minimal, Level::Standard, Level::Standard, Level::Detailed};
     static constexpr Granularity kGranularities[] = {Granularity::Container, Granularity::Workload, Granularity::Pod,
                                                      Granularity::Process};
-    Decision decision = World::decision(kLevels[pick(4)], pick(2) ? 1000 : 5000);
+    // One after the other: the order in which arguments are evaluated is the compiler's.
+    const uint32_t period_ms = pick(2) ? 1000 : 5000;
+    Decision decision = World::decision(kLevels[pick(4)], period_ms);
     decision.granularity = kGranularities[pick(4)];
     decision.series_per_container = pick(3) ? 200 : 8;
     decision.series_per_node = pick(3) ? 20'000 : 60;
@@ -127,7 +129,9 @@ class Chaos {
   }
 
   Subject any_container() {
-    Subject subject = World::container(++cgroup_, "c" + std::to_string(pick(3)), pick(2) ? world_.now.boot_ns : 0);
+    const uint64_t started_ns = pick(2) ? world_.now.boot_ns : 0;
+    const std::string name = "c" + std::to_string(pick(3));
+    Subject subject = World::container(++cgroup_, name, started_ns);
     subject.pod_uid = "uid" + std::to_string(pick(2));
     if (pick(2)) subject.owners = {{"Job", "job"}};
     subject.pod_labels["team"] = pick(2) ? "red" : "blue";
@@ -178,8 +182,8 @@ class Chaos {
       case 0: world_.aggregator.counter(slot, id(pick(2) ? kRead : kWrite), amount); break;
       case 1: {
         const uint16_t series[] = {kWait, kWaitWakeup, kWaitPreempt};
-        world_.aggregator.histogram(slot, id(series[pick(3)]),
-                                    histogram_of(amount, 7, {{static_cast<uint16_t>(pick(147)), amount}}));
+        const auto bucket = static_cast<uint16_t>(pick(147));
+        world_.aggregator.histogram(slot, id(series[pick(3)]), histogram_of(amount, 7, {{bucket, amount}}));
         break;
       }
       case 2: world_.aggregator.counter(slot, id(kErrors, static_cast<uint32_t>(pick(40))), amount); break;
