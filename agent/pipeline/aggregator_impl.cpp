@@ -32,7 +32,7 @@ Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
       std::make_unique<Group>(0, "", AttributeSet{{"sonde.subject", std::string("unattributed")}}));
   table_.on_plan = [this](Stream& stream) { start_from_zero(stream); };
   table_.on_life_end = [this](Group& group) { end_life(group); };
-  table_.on_merge = [this](Stream& into, Stream& from) { merge(into, from); };
+  table_.on_merge = [this](Stream& into, Stream& from, Now now) { merge(into, from, now); };
 }
 
 void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> identity,

@@ -68,7 +68,8 @@ class Aggregator::Impl {
   void start_from_zero(Stream& stream);
   void end_life(Group& group);
   void end_gauges();
-  void merge(Stream& into, Stream& from);
+  void merge(Stream& into, Stream& from, Now now);
+  void reopen(Stream& into, const Stream& from, Now now);
   void say_returning(Now now);
   void say_returning(BatchWriter& writer, Stream& stream);
   void park(Stream& stream);

@@ -28,7 +28,31 @@ void Aggregator::Impl::end_gauges() {
   }
 }
 
-void Aggregator::Impl::merge(Stream& into, Stream& from) {
+// Before anything is added to series whose last value is out, they have to come back with that value.
+void Aggregator::Impl::reopen(Stream& into, const Stream& from, Now now) {
+  for (const auto& group : from.groups) {
+    const auto same = std::ranges::find_if(into.groups, [&](const auto& other) { return other->goes_on_as(*group); });
+    if (same == into.groups.end()) continue;
+    for (const Accumulator& series : group->series()) {
+      Accumulator* sum = (*same)->find_key(series.key);
+      if (!sum) continue;
+      if (sum->state == SeriesState::Marking) sum->state = SeriesState::Ending;  // its end mark is still here
+      if (sum->state == SeriesState::Parked) sum->state = SeriesState::Returning;
+      into.returns = into.returns || sum->state == SeriesState::Returning;
+    }
+  }
+  if (!into.returns) return;
+  say_returning(now);
+  for (auto& group : into.groups) {
+    for (Accumulator& series : group->series()) {
+      const bool asked = !into.plan || into.plan->asked[series.ordinal];
+      if (series.state == SeriesState::Live && !asked) series.state = SeriesState::Ending;
+    }
+  }
+}
+
+void Aggregator::Impl::merge(Stream& into, Stream& from, Now now) {
+  reopen(into, from, now);
   const auto add = [&](Group& target, const Group& source) {
     for (const Accumulator& series : source.series()) {
       Accumulator* sum = target.find_key(series.key);

@@ -163,7 +163,8 @@ void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& de
       rename(*before, place);
       stream = before;
     } else if (unsent && whole) {
-      merge(*stream, *before);
+      if (stream->state != StreamState::Live) revive(*stream);
+      merge(*stream, *before, round.now);
     } else if (before->emitted) {
       start = round.now.real_ns;  // what it has counted so far was sent under the old name
     }
@@ -241,14 +242,14 @@ void StreamTable::rename(Stream& stream, Place& place) {
 }
 
 // Whatever counted into the one counts into the other from now on.
-void StreamTable::merge(Stream& into, Stream& from) {
+void StreamTable::merge(Stream& into, Stream& from, Now now) {
   for (auto& group : into.groups) {
     const auto same = [&](const auto& other) {
       return other->tgid() == group->tgid() && other->comm() == group->comm();
     };
     if (group->ending && std::ranges::any_of(from.groups, same)) resume(into, *group);
   }
-  if (on_merge) on_merge(into, from);
+  if (on_merge) on_merge(into, from, now);
   if (!into.emitted) into.start_ns = std::min(into.start_ns, from.start_ns);
   for (Slot& slot : slots_) {
     if (slot.stream != &from) continue;

@@ -66,7 +66,7 @@ class StreamTable {
   // Called when a container's life has ended, before any sample of its last collection: up-down counters are 0 again.
   std::function<void(Group&)> on_life_end;
   // Called when two streams that were never sent turn out to have one name. The second is deleted afterwards.
-  std::function<void(Stream& into, Stream& from)> on_merge;
+  std::function<void(Stream& into, Stream& from, Now)> on_merge;
 
   // The first emission is near: not earlier than the last point of an earlier stream of that name.
   void settle_start(Stream& stream) const;
@@ -107,7 +107,7 @@ class StreamTable {
   ResourcePtr resource_for(Resource resource);
   Stream* hold_name(Slot& slot, const Place& place);
   void rename(Stream& stream, Place& place);
-  void merge(Stream& into, Stream& from);
+  void merge(Stream& into, Stream& from, Now now);
   void revive(Stream& stream);
   bool waits(const Stream& stream, Now now) const;
   void set_plan(Stream& stream, const SeriesPlanPtr& plan);

@@ -206,7 +206,7 @@ class Chaos {
 };
 
 TEST(Conservation, SumInIsSumOut) {
-  for (uint32_t seed = 1; seed <= 25; ++seed) {
+  for (uint32_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
     Chaos chaos(seed);
     chaos.run(150);
