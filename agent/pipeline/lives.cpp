@@ -68,6 +68,8 @@ void Aggregator::Impl::merge(Stream& into, Stream& from, Now now) {
       add(**same, *group);
       continue;
     }
+    // Its process may have been in the other before, and have ended there.
+    if (into.last_time_ns) group->start_ns = std::max(group->start_ns, into.last_time_ns + kPointStep);
     const std::size_t moved = group->series().size();
     into.groups.push_back(std::move(group));
     into.series += moved;
