@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # sonde_layer(name [UNITY] DEPENDS targets…): agent/<name>/*.cpp as library sonde_<name>. Which layer may include which is
 # checked by tests/unit/tree/layers_test.cpp.
-# UNITY: several files are compiled as one, which takes half the time; possible where no two files use a name of their own for
-# different things. If a new file does, the compiler says so: choose another name.
+# UNITY: several files are compiled as one unit, in half the time. Their anonymous namespaces become one: if a new file reuses a
+# name, the compiler reports it, and the name has to change.
 function(sonde_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
-  # g++ takes what a joined file includes, the .cpp files, for headers.
+  # g++ takes the .cpp files that a unity file includes for headers.
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()
 

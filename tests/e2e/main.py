@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True
 
 from support import machine, runner  # noqa: E402
 
-# Minutes each, by nature: with E2E_FULL=1 (make soak), or by name.
+# Each takes minutes by nature: run by E2E_FULL=1 (make soak) or by name.
 LONG = (
     "test_misbehaving_kubelet",
     "test_api_server_away_under_load",
