@@ -250,7 +250,8 @@ TEST_F(ScrapersTest, AScraperThatIsGoneHoldsNothingForever) {
   now_ += 331 * kSecond;
   push(8, kStart, 99, "other");
   EXPECT_EQ(exporter_.stats().scrapers, 0u);
-  EXPECT_EQ(Reader(exporter_, "curl/8", "").value(), "");
+  Reader late{exporter_, "curl/8", ""};
+  EXPECT_EQ(late.value(), "");
   EXPECT_EQ(unscraped(), 1u);
 }
 
