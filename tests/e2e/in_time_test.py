@@ -33,8 +33,18 @@ class Ticking:
 
 class InTime(in_cluster.InCluster):
     def reads(self, pod, offset=0):
-        total = otlp.Metrics.read(self.file, offset).total("sonde.file.io", pod.name, disk__io__direction="read")
-        return (total or 0) // 4096
+        """{stream: its last point} of what this pod read, of lines from `offset` on."""
+        return {key: point for key, point in otlp.Metrics.read(self.file, offset).streams.items()
+                if key[1] == "sonde.file.io" and pod.name in dict(key[0]).values()
+                and ("disk.io.direction", "read") in key[2]}
+
+    def counted(self, pod, before, offset):
+        """Reads told after `before`: a stream that comes back under its start time goes on with its total."""
+        def base(key, point):
+            earlier = before.get(key)
+            same = earlier and earlier["startTimeUnixNano"] == point["startTimeUnixNano"]
+            return otlp.number(earlier) if same else 0
+        return sum(otlp.number(point) - base(key, point) for key, point in self.reads(pod, offset).items()) // 4096
 
     def written(self):
         try:
@@ -42,21 +52,22 @@ class InTime(in_cluster.InCluster):
         except FileNotFoundError:
             return 0
 
-    def settled(self, pod, offset):
+    def settled(self, pod, before, offset):
         """Reads of a process that has ended: what two exports after it say."""
         now = self.written()
         wait_for(lambda: otlp.Metrics.read(self.file, now).requests >= 2, 30, "it is exported")
-        return self.reads(pod, offset)
+        return self.counted(pod, before, offset)
 
     def starts(self, pod, change):
         """Seconds from the end of `change` to the first read that was counted."""
-        offset, ticking = self.written(), Ticking(pod)
+        before, offset, ticking = self.reads(pod), self.written(), Ticking(pod)
         begin = time.monotonic()
         change()
         end = time.monotonic()
-        wait_for(lambda: self.reads(pod, offset) > 0, 30, "counting starts")
+        wait_for(lambda: self.counted(pod, before, offset) > 0, 30, "counting starts")
         at = ticking.stop()
-        counted = self.settled(pod, offset)
+        counted = self.settled(pod, before, offset)
+        self.assertLess(counted, len(at), "it did start")
         self.assertGreaterEqual(at[len(at) - counted], begin, "nothing counts before the change")
         return at[len(at) - counted] - end
 
@@ -66,7 +77,7 @@ class InTime(in_cluster.InCluster):
         before = {one: self.reads(one) for one in pods}
         offset, ticking = self.written(), {one: Ticking(one) for one in pods}
         for one in pods:
-            wait_for(lambda: self.reads(one, offset) > before[one], 30, "it is counted")
+            wait_for(lambda: self.counted(one, before[one], offset) > 0, 30, "it is counted")
         begin = time.monotonic()
         change()
         end = time.monotonic()
@@ -80,7 +91,7 @@ class InTime(in_cluster.InCluster):
         took = []
         for one in pods:
             at = ticking[one].stop()
-            counted = self.reads(one, offset) - before[one]
+            counted = self.counted(one, before[one], offset)
             self.assertLess(counted, len(at), "it did stop")
             self.assertGreaterEqual(at[counted], begin, "what was done before the change is counted, all of it")
             took.append(at[counted - 1] - end)
@@ -112,7 +123,7 @@ class InTime(in_cluster.InCluster):
         self.apply("steady", IO, app="steady")()
         self.in_force(sonde, "default/steady")
         always = Ticking(steady)
-        wait_for(lambda: self.reads(steady) > 0, 30, "c is counted")
+        wait_for(lambda: self.counted(steady, {}, 0) > 0, 30, "c is counted")
         begin = self.start_times(steady)
 
         delete = ("policy deleted", lambda: self.cluster.kubectl("delete", "mpol", "timed", "-n", "default"))
@@ -127,7 +138,7 @@ class InTime(in_cluster.InCluster):
                   ("podSelector to others", self.apply("timed", IO, app="nobody")))
 
         at = always.stop()
-        self.assertEqual(self.settled(steady, 0), len(at), "who is not concerned is counted without a gap")
+        self.assertEqual(self.settled(steady, {}, 0), len(at), "who is not concerned is counted without a gap")
         self.assertEqual(self.start_times(steady), begin, "and from one start time on")
         self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
 
