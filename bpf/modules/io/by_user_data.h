@@ -135,7 +135,8 @@ sonde_slow int io_note_told(uint64_t ring, uint64_t user_data)
 }
 
 /* Kernels before 6.2 tell of each completion before they look for a place in the queue, so it is counted by now. Where
- * that is not so, the first overflow that was not told before shows it. */
+ * that is not so, the first overflow that was not told before shows it; those of the name of the newest completion, which
+ * until then were taken as counted, are lost. */
 sonde_slow int io_was_told(uint64_t ring, uint64_t user_data)
 {
 	uint32_t zero = 0;
@@ -145,9 +146,11 @@ sonde_slow int io_was_told(uint64_t ring, uint64_t user_data)
 		return 0;
 	if (told->ring == ring && told->user_data == user_data) {
 		told->ring = 0;
+		__sync_fetch_and_add(&io_state[IO_TAKEN_AS_TOLD], 1);
 		return 1;
 	}
-	io_state[IO_TOLD_ONCE] = 1;
+	if (!__sync_lock_test_and_set(&io_state[IO_TOLD_ONCE], 1) && io_state[IO_TAKEN_AS_TOLD])
+		sonde_lose(SONDE_LOSS_IN_FLIGHT, io_state[IO_TAKEN_AS_TOLD]);
 	return 0;
 }
 
