@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/cli/terminal.h"
 
@@ -42,10 +43,11 @@ void show_answer(const AgentFlags& flags, const std::string& path, Context& cont
     return;
   }
   try {
-    print(nlohmann::ordered_json::parse(*answer));
-  } catch (const nlohmann::json::exception&) {  // no JSON, or without what an agent says
-    context.fail("the answer of " + flags.address + " is not an agent's", kFailed);
+    const auto json = parse_json<nlohmann::ordered_json>(*answer);
+    if (!json.is_discarded()) return print(json);
+  } catch (const nlohmann::json::exception&) {  // without what an agent says
   }
+  context.fail("the answer of " + flags.address + " is not an agent's", kFailed);
 }
 
 std::string identity_text(const nlohmann::ordered_json& status) {

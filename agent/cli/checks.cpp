@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
+#include "agent/base/json.h"
 #include "agent/cli/terminal.h"
 
 namespace sonde::cli {
@@ -54,7 +55,7 @@ std::string checks_json(const std::vector<Check>& checks) {
     if (!check.remedy.empty()) one["remedy"] = check.remedy;
     list.push_back(std::move(one));
   }
-  return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_text(list, 2) + "\n";
 }
 
 int checks_code(const std::vector<Check>& checks) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/cli/terminal.h"
 #include "agent/policy/policy.h"
 #include "sonde/abi.h"
@@ -196,7 +197,7 @@ std::string plan_json(const MemoryPlan& plan) {
                   {"by_kind", by_kind},
                   {"levels", levels},
                   {"maps", maps}};
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 }  // namespace sonde::cli

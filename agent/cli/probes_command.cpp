@@ -5,6 +5,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/cli/agent_answer.h"
 #include "agent/cli/probes_json.h"
@@ -19,7 +20,7 @@ using Json = nlohmann::ordered_json;
 Json running_modules(const std::string& address) {
   auto answer = get_from_agent(address, "/statusz", kAnswerTimeoutNs);
   if (!answer) return Json::array();
-  const Json json = Json::parse(*answer, nullptr, false);
+  const Json json = parse_json<Json>(*answer);
   return json.is_object() && json.contains("modules") ? json["modules"] : Json::array();
 }
 
@@ -54,7 +55,7 @@ void add_probes_command(CLI::App& app, Context& context) {
     (void)context;
     const Json probes = probes_json(running_modules(flags->address));
     if (flags->format == "json") {
-      fmt::print("{}\n", probes.dump(2));
+      fmt::print("{}\n", json_text(probes, 2));
     } else {
       print_table(probes);
     }

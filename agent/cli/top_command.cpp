@@ -16,6 +16,7 @@
 #include "agent/base/capabilities.h"
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/cli/checks.h"
 #include "agent/cli/cli.h"
@@ -135,8 +136,7 @@ std::string json_of(const View& view, const std::vector<TopRow>& rows, double se
     }
     list.push_back(std::move(one));
   }
-  return Json{{"seconds", seconds}, {"sorted_by", view.sorted()}, {"columns", columns}, {"rows", list}}.dump(
-             2, ' ', false, Json::error_handler_t::replace) +
+  return json_text(Json{{"seconds", seconds}, {"sorted_by", view.sorted()}, {"columns", columns}, {"rows", list}}, 2) +
          "\n";
 }
 

@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/cli/agent_answer.h"
 #include "agent/cli/checks.h"
@@ -59,7 +60,7 @@ Check output_step(const Json& status) {
 std::vector<Check> verify(const std::string& address) {
   std::vector<Check> checks;
   auto answer = get_from_agent(address, "/statusz", kAnswerTimeoutNs);
-  const Json status = answer ? Json::parse(*answer, nullptr, false) : Json();
+  const Json status = answer ? parse_json<Json>(*answer) : Json();
   if (!status.is_object()) {
     checks.push_back(step("agent runs", false, answer ? "the answer is not an agent's" : answer.error().message(),
                           "start it: sonde agent"));

@@ -10,6 +10,7 @@
 
 #include "agent/base/duration.h"
 #include "agent/base/file.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 
 namespace sonde {
@@ -41,10 +42,10 @@ void add_advice(const CheckedPolicy& checked, std::vector<std::string>& notes) {
     note(sentence.starts_with(prefix) ? sentence.substr(prefix.size()) : sentence);
   }
   if (const Policy& policy = checked.policy; !policy.cgroups.empty() || !policy.commands.empty()) {
-    note(fmt::format("selects by {}: for files only, the API server refuses it",
-                     policy.commands.empty()  ? "cgroups"
-                     : policy.cgroups.empty() ? "commands"
-                                              : "cgroups and commands"));
+    note(fmt::format("selects by {}: for files only, the API server refuses it", policy.commands.empty() ? "cgroups"
+                                                                                 : policy.cgroups.empty()
+                                                                                     ? "commands"
+                                                                                     : "cgroups and commands"));
   }
   if (checked.policy.mode == Mode::Exclude) return;
   if (!checked.decision.selected && checked.policy.functions.empty()) {
@@ -190,7 +191,7 @@ std::string as_json(const std::vector<CheckedFile>& files, const PolicyCheckOpti
                     {"policies", policies}});
   }
   // Names of files need not be UTF-8.
-  return Json({{"good", good}, {"files", list}}).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(Json({{"good", good}, {"files", list}}), 2) + "\n";
 }
 
 }  // namespace

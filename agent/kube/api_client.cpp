@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/base/file.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 
 namespace sonde::kube {
@@ -26,7 +27,7 @@ using http::client::http_client_config;
 
 // The message of a Status object, else the beginning of whatever came.
 std::string message_of(int status, const std::string& body) {
-  const auto json = nlohmann::json::parse(body, nullptr, false);
+  const auto json = parse_json<nlohmann::json>(body);
   if (json.is_object() && json.contains("message") && json["message"].is_string()) {
     return fmt::format("{} ({})", json["message"].get<std::string>().substr(0, 512), status);
   }

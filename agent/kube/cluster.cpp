@@ -12,6 +12,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/file.h"
+#include "agent/base/json.h"
 
 namespace sonde::kube {
 namespace {
@@ -29,7 +30,7 @@ constexpr std::size_t kMostCache = 16 << 20;
 
 std::map<std::string, std::string> labels_of(const std::string& object) {
   std::map<std::string, std::string> labels;
-  const Json json = Json::parse(object, nullptr, false);
+  const Json json = parse_json<Json>(object);
   if (!json.is_object() || !json.contains("metadata")) return labels;
   const Json& metadata = json["metadata"];
   if (!metadata.is_object() || !metadata.contains("labels") || !metadata["labels"].is_object()) return labels;
@@ -43,12 +44,12 @@ std::map<std::string, std::string> labels_of(const std::string& object) {
 
 // Who it is and what was asked of it. Kinds without generation (Node) are told by their labels.
 std::string ObjectStore::substance(const std::string& object) {
-  const Json json = Json::parse(object, nullptr, false);
+  const Json json = parse_json<Json>(object);
   if (!json.is_object() || !json.contains("metadata") || !json["metadata"].is_object()) return object;
   const Json& metadata = json["metadata"];
   Json what = Json::array({metadata.value("uid", Json()), metadata.value("generation", Json())});
   if (what[1].is_null()) what.push_back(metadata.value("labels", Json()));
-  return what.dump();
+  return json_text(what);
 }
 
 void ObjectStore::replace(std::map<std::string, std::string> objects) {
@@ -162,7 +163,7 @@ std::vector<FollowedStats> Cluster::stats() const {
 uint64_t Cluster::nodes_told() const {
   uint64_t most = 0;
   for (const auto& [key, object] : cluster_policies_.objects()) {
-    const Json json = Json::parse(object, nullptr, false);
+    const Json json = parse_json<Json>(object);
     const Json::json_pointer where("/status/desiredNodes");
     if (json.contains(where) && json[where].is_number_unsigned()) most = std::max(most, json[where].get<uint64_t>());
   }
@@ -177,7 +178,7 @@ void Cluster::report(NodeReport report) {
     next_told_ns_ = now + kToldEvery;
     nodes_told_ = nodes_told();
   }
-  const Json node = Json::parse(nodes.begin()->second, nullptr, false);
+  const Json node = parse_json<Json>(nodes.begin()->second);
   const Json::json_pointer where("/metadata/uid");
   if (!node.contains(where) || !node[where].is_string()) return;
   writer_->offer(std::move(report), node[where].get<std::string>(), nodes_told_);

@@ -11,6 +11,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/json.h"
 
 namespace sonde::kube {
 namespace {
@@ -58,7 +59,7 @@ std::string micro_time_text(uint64_t realtime_ns) {
 }
 
 std::optional<LeaseRecord> parse_lease(std::string_view object) {
-  const Json json = Json::parse(object, nullptr, false);
+  const Json json = parse_json<Json>(object);
   if (!json.is_object() || !json.contains("metadata") || !json["metadata"].is_object()) return {};
   LeaseRecord record;
   record.version = text_in(json["metadata"], "resourceVersion");
@@ -143,7 +144,7 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
                {"renewTime", now},
                {"leaseTransitions", before ? before->transitions + (renewal ? 0 : 1) : 0}}}};
   if (before) lease["metadata"]["resourceVersion"] = before->version;
-  const ApiAnswer answer = client_.send(before ? "PUT" : "POST", path_of(options_, !before), lease.dump(),
+  const ApiAnswer answer = client_.send(before ? "PUT" : "POST", path_of(options_, !before), json_text(lease),
                                         "application/json", holder.empty() ? kLastTimeout : kTimeout);
   // 409: somebody else was faster. Whatever it was, the next turn looks again.
   if (!answer.ok()) {

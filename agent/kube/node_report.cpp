@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
+
 namespace sonde::kube {
 namespace {
 
@@ -78,7 +80,7 @@ std::string text_of(const NodeReport& report) {
   for (const NodeCondition& condition : report.conditions) json["conditions"].push_back(json_of(condition));
   for (const ProbeProblem& probe : report.probes) json["probes"].push_back(json_of(probe));
   for (const PolicyEntry& policy : report.policies) json["policies"].push_back(json_of(policy));
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 void shorten_messages(NodeReport& report, std::size_t most) {

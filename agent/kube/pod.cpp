@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "agent/base/json.h"
 #include "agent/kube/pod_parts.h"
 
 namespace sonde::kube {
@@ -115,7 +116,7 @@ Result<Pod> pod_of(const Json& json) {
 
 // nlohmann's own messages speak of lexers and tokens.
 Result<Json> parse(std::string_view text) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = parse_json<Json>(text);
   if (json.is_discarded()) return Error("the answer is not JSON");
   return json;
 }

@@ -10,6 +10,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/json.h"
 
 namespace sonde::kube {
 namespace {
@@ -53,7 +54,7 @@ struct Event {
 };
 
 std::optional<Event> parse_event(std::string_view line) {
-  Json json = Json::parse(line, nullptr, false);
+  Json json = parse_json<Json>(line);
   if (!json.is_object() || !json.contains("object") || !json["object"].is_object()) return {};
   return Event{text(json, "type"), std::move(json["object"])};
 }
@@ -110,7 +111,7 @@ void Reflector::run() {
 Reflector::Next Reflector::list() {
   const ApiAnswer answer = client_.get(url(latest_ ? "" : "resourceVersion=0"), kListTimeout);
   if (!answer.ok()) return ended(answer, false);
-  const Json json = Json::parse(answer.body, nullptr, false);
+  const Json json = parse_json<Json>(answer.body);
   const auto items = json.is_object() ? json.find("items") : json.end();
   if (!json.is_object() || items == json.end()) return failed({.error = "the API server's answer is no list"});
   std::map<std::string, std::string> objects;
@@ -119,7 +120,7 @@ Reflector::Next Reflector::list() {
     const std::string key = key_of(item);
     if (key.empty()) continue;
     if (objects.size() < options_.most_objects)
-      objects[key] = item.dump();
+      objects[key] = json_text(item);
     else
       ++left_out;
   }
@@ -171,7 +172,7 @@ Reflector::Next Reflector::watch(bool with_list) {
     if (key.empty()) return true;
     if (listing) {
       if (initial.size() < options_.most_objects)
-        initial[key] = event->object.dump();
+        initial[key] = json_text(event->object);
       else
         ++left_out;
       return true;
@@ -183,7 +184,7 @@ Reflector::Next Reflector::watch(bool with_list) {
     if (event->type == "DELETED")
       sink_.remove(key);
     else
-      sink_.put(key, event->object.dump());
+      sink_.put(key, json_text(event->object));
     version_ = version;
     return true;
   };

@@ -8,6 +8,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/json.h"
 
 namespace sonde::kube {
 namespace {
@@ -109,7 +110,7 @@ ApiAnswer ReportWriter::put_object(const std::string& node_uid) {
   Json object = head(node_);
   object["metadata"]["ownerReferences"] =
       Json::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node_}, {"uid", node_uid}}});
-  ApiAnswer answer = client_.send("PATCH", path_of(node_, ""), object.dump(), kApply, kTimeout);
+  ApiAnswer answer = client_.send("PATCH", path_of(node_, ""), json_text(object), kApply, kTimeout);
   written_uid_ = answer.ok() ? node_uid : "";
   return answer;
 }
@@ -120,8 +121,8 @@ ApiAnswer ReportWriter::write(const NodeReport& report, const std::string& node_
   }
   const std::string status = status_json(report);
   Json object = head(node_);
-  object["status"] = Json::parse(status);
-  const std::string body = object.dump();
+  object["status"] = parse_json<Json>(status);
+  const std::string body = json_text(object);
   ApiAnswer answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kTimeout);
   if (answer.status == kNotFound) {  // somebody deleted it
     answer = put_object(node_uid);

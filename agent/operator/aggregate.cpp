@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/base/json.h"
+
 namespace sonde::operators {
 namespace {
 
@@ -248,7 +250,7 @@ std::string status_patch(const PolicyStatusDocument& status) {
                     {"matchedContainers", status.matched},
                     {"conditions", conditions},
                     {"failures", failures}}}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 }  // namespace sonde::operators

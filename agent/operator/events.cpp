@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 
 namespace sonde::operators {
@@ -100,13 +101,13 @@ std::string event_json(const EventToSend& event, const std::string& instance, co
             {"reportingController", "sonde.dev/operator"},
             {"reportingInstance", instance.substr(0, 128)},
             {"regarding", regarding}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 std::string event_series_patch(const EventToSend& event, const std::string& micro_time) {
   nlohmann::ordered_json json;
   json["series"] = {{"count", std::max<uint64_t>(event.count, 2)}, {"lastObservedTime", micro_time}};
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace sonde::operators

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/config/policy_file.h"
 
@@ -53,7 +54,7 @@ PolicyStatusDocument status_of(const Json& json) {
 }  // namespace
 
 std::shared_ptr<const PolicyFacts> read_policy(std::string_view object) {
-  const Json json = Json::parse(object, nullptr, false);
+  const Json json = parse_json<Json>(object);
   const Json& metadata = member(json, "metadata");
   PolicyFacts facts;
   facts.kind = text_in(json, "kind");
@@ -67,7 +68,7 @@ std::shared_ptr<const PolicyFacts> read_policy(std::string_view object) {
   // Lists leave out what all their items have in common; the reader of files wants to see it, and no status.
   Json whole{{"apiVersion", "sonde.dev/v1alpha1"}, {"kind", facts.kind}, {"metadata", metadata}};
   whole["spec"] = member(json, "spec");
-  const PolicyFile file = parse_policies(whole.dump(), facts.name, 0);
+  const PolicyFile file = parse_policies(json_text(whole), facts.name, 0);
   facts.problems = file.problems;
   if (facts.problems.empty() && file.policies.size() == 1) {
     facts.excludes = file.policies[0].mode == Mode::Exclude;
@@ -82,7 +83,7 @@ std::shared_ptr<const kube::NodeReport> read_report(std::string_view object) {
 }
 
 std::shared_ptr<const Labels> read_labels(std::string_view object) {
-  const Json json = Json::parse(object, nullptr, false);
+  const Json json = parse_json<Json>(object);
   if (!json.is_object()) return nullptr;
   Labels labels;
   const Json& written = member(member(json, "metadata"), "labels");

@@ -15,6 +15,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/fd.h"
 #include "agent/base/file.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 
 namespace sonde {
@@ -58,7 +59,7 @@ std::string BootGuard::path() const { return options_.directory + "/boot.json"; 
 BootGuard::Note BootGuard::read() const {
   Note note;
   const auto text = read_small_file(path());
-  const Json json = text ? Json::parse(*text, nullptr, false) : Json();
+  const Json json = text ? parse_json<Json>(*text) : Json();
   if (!json.is_object()) return note;
   note.boot_id = text_in(json, "bootId");
   note.agent = text_in(json, "agent");
@@ -122,7 +123,7 @@ Result<void> BootGuard::write(const Note& note) const {
                      {"kernel", note.kernel},
                      {"settled", note.settled},
                      {"reboots", note.reboots}};
-  return write_durably(options_.directory, path(), json.dump() + "\n");
+  return write_durably(options_.directory, path(), json_text(json) + "\n");
 }
 
 }  // namespace sonde

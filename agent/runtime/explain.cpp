@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/identity/cgroup_tree.h"
 #include "agent/identity/proc.h"
@@ -135,7 +136,8 @@ bool is_of(const Subject& subject, const std::string& pod, const std::string& co
 
 std::vector<std::string> commands_in(const std::string& path, const ExplainSources& sources) {
   std::vector<std::string> commands;
-  if (std::ranges::all_of(sources.served->rules->policies, [](const Policy& p) { return p.commands.empty(); })) return commands;
+  if (std::ranges::all_of(sources.served->rules->policies, [](const Policy& p) { return p.commands.empty(); }))
+    return commands;
   const Proc proc(sources.proc_root);
   auto pids = cgroup_pids(sources.cgroup_root, path);
   for (const uint32_t pid : pids ? pids->pids : std::vector<uint32_t>()) {
@@ -166,7 +168,7 @@ std::string why_not_selected(const Policy& policy, const Subject& subject, std::
 
 std::string explain_subject(const Subject& subject, std::span<const std::string> commands, const Rules& rules,
                             const Decision* in_force, const ExplainSources& sources) {
-  return json_of(subject, commands, rules, in_force, sources).dump(2, ' ', false, Json::error_handler_t::replace);
+  return json_text(json_of(subject, commands, rules, in_force, sources), 2);
 }
 
 std::string explain_pod(const ExplainSources& sources, const std::string& pod, const std::string& container) {
@@ -188,7 +190,7 @@ std::string explain_pod(const ExplainSources& sources, const std::string& pod, c
                            now == in_force.end() ? nullptr : now->second.get(), sources));
   }
   const Json json{{"pod", pod}, {"containers", std::move(list)}};
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 }  // namespace sonde

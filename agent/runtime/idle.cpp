@@ -12,6 +12,7 @@
 #include "agent/api/http_pool.h"
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
+#include "agent/base/json.h"
 #include "agent/runtime/cluster_options.h"
 #include "agent/runtime/idle_reports.h"
 #include "agent/runtime/status.h"
@@ -63,7 +64,7 @@ Result<void> Idle::serve() {
   sources.report = [] { return std::string("[]"); };
   sources.policies = [this] { return policies_of_status(status_json()); };
   sources.explain = [](const std::string& pod, const std::string&) {
-    return nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}}.dump();
+    return json_text(nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}});
   };
   sources.alive = [this]() -> Result<void> {
     if (boottime_ns() - alive_ns_ < kStuckAfter) return {};

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/base/json.h"
 #include "agent/policy/resolve.h"
 #include "agent/runtime/cluster_status.h"
 #include "agent/runtime/policy_reports.h"
@@ -107,7 +108,7 @@ std::string idle_status_json(const Config& config, const Obstacle& obstacle, con
   json["policy_errors"] = policies.errors();
   add_nothing(config, json);
   if (cluster) json["kubernetes"] = cluster_json(*cluster);
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 kube::NodeReport idle_report(const Obstacle& obstacle, const Policies& policies,

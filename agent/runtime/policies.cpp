@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/base/clock.h"
+#include "agent/base/json.h"
 #include "agent/config/policy_file.h"
 
 namespace sonde {
@@ -26,7 +27,7 @@ uint64_t parse_time(const std::string& text) {  // 2026-01-31T10:00:00Z
 
 ObjectHead head_of(const std::string& object) {
   ObjectHead head;
-  const auto json = nlohmann::json::parse(object, nullptr, false);
+  const auto json = parse_json<nlohmann::json>(object);
   const auto metadata = json.is_object() ? json.value("metadata", nlohmann::json::object()) : nlohmann::json::object();
   if (!metadata.is_object()) return head;
   const auto text = [&](const char* key) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/base/clock.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/export/prometheus_family.h"
 #include "agent/runtime/cluster_status.h"
@@ -181,7 +182,7 @@ Json point_json(const Point& point, const ResourceSeries& series) {
   return json;
 }
 
-std::string text_of(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string text_of(const Json& json) { return json_text(json, 2) + "\n"; }
 
 }  // namespace
 
@@ -312,7 +313,7 @@ std::string make_status_json(const StatusSources& sources) {
 }
 
 std::string policies_of_status(const std::string& status) {
-  const Json json = Json::parse(status, nullptr, false);
+  const Json json = parse_json<Json>(status);
   return text_of(json.is_object() && json.contains("policies") ? json["policies"] : Json::array());
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <set>
 
+#include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
 
 namespace sonde::test {
@@ -47,7 +48,7 @@ TEST_F(AgentFaultsTest, WithoutSchedIoGoesOnAndTheStatusSaysWhy) {
   auto expected = lacking();
   expected.insert("sched");
   EXPECT_EQ(broken(), std::vector<std::string>(expected.begin(), expected.end()));
-  EXPECT_NE(module_of(status(), "sched")["reasons"].dump().find(break_program_), std::string::npos)
+  EXPECT_NE(json_text(module_of(status(), "sched")["reasons"]).find(break_program_), std::string::npos)
       << module_of(status(), "sched")["reasons"];
 }
 
@@ -63,7 +64,7 @@ TEST_F(AgentFaultsTest, WithoutIoSchedGoesOn) {
   });
   EXPECT_EQ(module_of(status(), "sched")["health"], "ok");
   EXPECT_NE(module_of(status(), "io")["health"], "ok");
-  EXPECT_NE(module_of(status(), "io").dump().find("io_sys_enter"), std::string::npos);
+  EXPECT_NE(json_text(module_of(status(), "io")).find("io_sys_enter"), std::string::npos);
   EXPECT_EQ(bytes_read(box), 0);
 }
 
@@ -93,15 +94,15 @@ TEST_F(AgentFaultsTest, AProbeWhoseCollectionKeepsFailingIsOffUntilItWorksAgain)
   ASSERT_TRUE(await(attached));
   EXPECT_EQ(sched()["collection_failures"], 0);
   failing = true;
-  ASSERT_TRUE(await([&] { return !attached(); })) << sched().dump(1);
+  ASSERT_TRUE(await([&] { return !attached(); })) << json_text(sched(), 1);
   EXPECT_GE(sched()["collection_failures"].get<int>(), 3);
-  EXPECT_NE(sched()["failing"].dump().find("switched off for"), std::string::npos) << sched()["failing"];
-  EXPECT_NE(sched()["failing"].dump().find("injected"), std::string::npos);
+  EXPECT_NE(json_text(sched()["failing"]).find("switched off for"), std::string::npos) << json_text(sched()["failing"]);
+  EXPECT_NE(json_text(sched()["failing"]).find("injected"), std::string::npos);
   box.run([] { read_bytes(12 * kBlock); });
   EXPECT_TRUE(await([&] { return bytes_read(box) == 12 * kBlock; })) << bytes_read(box);
   failing = false;
-  ASSERT_TRUE(await(attached)) << sched().dump(1);
-  EXPECT_TRUE(await([&] { return !sched().contains("failing"); })) << sched()["failing"];
+  ASSERT_TRUE(await(attached)) << json_text(sched(), 1);
+  EXPECT_TRUE(await([&] { return !sched().contains("failing"); })) << json_text(sched()["failing"]);
 }
 
 }  // namespace

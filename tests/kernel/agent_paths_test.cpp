@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
 
 namespace sonde::test {
@@ -131,7 +132,7 @@ TEST_F(AgentPathsTest, ServersSeeOneStateWhileTheConfigurationIsReplaced) {
   std::atomic<int> answers{0}, wrong{0};
   const auto ask = [&] {
     while (!enough) {
-      const auto json = nlohmann::json::parse(agent().explain_json(kUid, ""), nullptr, false);
+      const auto json = parse_json<nlohmann::json>(agent().explain_json(kUid, ""));
       wrong += !json.is_object() || json["containers"].size() != 1;
       ++answers;
     }

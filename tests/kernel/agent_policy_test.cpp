@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
 
 namespace sonde::test {
@@ -20,7 +21,7 @@ class AgentPolicyTest : public AgentTest {
       return bytes_read(box) > before;
     });
   }
-  std::string problems() const { return status()["policy_errors"].dump(); }
+  std::string problems() const { return json_text(status()["policy_errors"]); }
 };
 
 TEST_F(AgentPolicyTest, ExcludeKeepsOneOfTwoUnwatched) {
@@ -120,7 +121,7 @@ TEST_F(AgentPolicyTest, ReloadTakesUpWhatItCanAndKeepsTheRestOnError) {
   auto agent = Agent::start(std::move(options));
   ASSERT_TRUE(agent) << agent.error().message();
   std::thread loop([&] { (*agent)->run(); });
-  const auto state = [&] { return nlohmann::json::parse((*agent)->status_json()); };
+  const auto state = [&] { return parse_json<nlohmann::json>((*agent)->status_json()); };
   EXPECT_EQ(state()["policies"].size(), 1U);
   std::ofstream(file) << "defaultPolicy: {enabled: true}\noverhead: {milliCpu: 77}\n";
   (*agent)->reload();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
 #include "tests/support/json_schema.h"
 
@@ -13,7 +14,7 @@ using Json = nlohmann::json;
 
 Json published_schema() {
   std::ifstream file(SONDE_SOURCE_DIR "/docs/ops/status.schema.json");
-  return Json::parse(file, nullptr, false);
+  return parse_json<Json>(file);
 }
 
 std::vector<std::string> violations(const Json& status) {
@@ -47,7 +48,7 @@ TEST_F(AgentStatusTest, HasItWithABrokenProgramToo) {
   break_program_ = "io_sys_enter";
   policy("mine", io_of("/sonde-agent-*"));
   ASSERT_NO_FATAL_FAILURE(start());
-  ASSERT_TRUE(await([&] { return status().dump().find("io_sys_enter") != std::string::npos; }));
+  ASSERT_TRUE(await([&] { return json_text(status()).find("io_sys_enter") != std::string::npos; }));
   EXPECT_EQ(violations(status()), std::vector<std::string>());
 }
 

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/base/json.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/top_columns.h"
 #include "tests/kernel/support/agent_test.h"
@@ -46,7 +47,7 @@ class AgentTopTest : public AgentTest {
     waitpid(child, nullptr, 0);
     EXPECT_EQ(said.code, 0) << said.err;
     path_ = box.path();
-    return Json::parse(said.out, nullptr, false);
+    return parse_json<Json>(said.out);
   }
   std::string path_;
 };
@@ -56,7 +57,7 @@ TEST_F(AgentTopTest, EveryProbeHasATable) {
     const std::string name(entry.module->info().name);
     const Said said = top({"--probe", name});
     ASSERT_EQ(said.code, 0) << name << ": " << said.err;
-    const Json json = Json::parse(said.out, nullptr, false);
+    const Json json = parse_json<Json>(said.out);
     ASSERT_TRUE(json.is_object()) << name << ": " << said.out;
     const auto columns = cli::columns_of(entry.module->info());
     ASSERT_EQ(json["columns"].size(), columns.size()) << name;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/json.h"
+
 namespace sonde::test {
 
 inline bool is_of_type(const nlohmann::json& value, const std::string& type) {
@@ -29,13 +31,13 @@ inline bool is_of_types(const nlohmann::json& value, const nlohmann::json& types
 // Each violation is a sentence. What the schema does not name may not be there.
 inline void validate_json(const nlohmann::json& schema, const nlohmann::json& value, const std::string& where,
                           std::vector<std::string>& wrong) {
-  if (!is_of_types(value, schema["type"])) return wrong.push_back(where + " is no " + schema["type"].dump());
+  if (!is_of_types(value, schema["type"])) return wrong.push_back(where + " is no " + json_text(schema["type"]));
   if (schema.contains("enum")) {
     const auto& words = schema["enum"];
-    if (std::find(words.begin(), words.end(), value) == words.end()) wrong.push_back(where + " is " + value.dump());
+    if (std::find(words.begin(), words.end(), value) == words.end()) wrong.push_back(where + " is " + json_text(value));
   }
   if (schema.contains("minimum") && value.is_number() && value < schema["minimum"]) {
-    wrong.push_back(where + " is " + value.dump());
+    wrong.push_back(where + " is " + json_text(value));
   }
   if (value.is_array()) {
     for (std::size_t i = 0; i < value.size(); ++i) {

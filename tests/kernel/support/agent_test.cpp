@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "agent/base/clock.h"
+#include "agent/base/json.h"
 
 namespace sonde::test {
 namespace {
@@ -37,7 +38,7 @@ std::string text_of(const Json& attribute) {
   const std::string key = attribute["key"].get<std::string>() + "=";
   if (value.contains("stringValue")) return key + value["stringValue"].get<std::string>();
   if (value.contains("intValue")) return key + value["intValue"].get<std::string>();
-  return key + value.dump();
+  return key + json_text(value);
 }
 
 int64_t value_of(const Json& point) {
@@ -195,7 +196,7 @@ std::vector<Written> AgentTest::written() const {
   std::vector<Written> all;
   std::ifstream file(directory_ + "/out.jsonl");
   for (std::string line; std::getline(file, line);) {
-    const Json json = Json::parse(line, nullptr, false);
+    const Json json = parse_json<Json>(line);
     if (!json.is_object()) continue;
     for (const Json& resource : json["resourceMetrics"]) {
       std::string subject;

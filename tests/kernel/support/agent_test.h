@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent/base/json.h"
 #include "agent/runtime/agent.h"
 #include "tests/kernel/support/kernel_test.h"
 
@@ -81,7 +82,7 @@ class AgentTest : public ::testing::Test {
     return shown(subject, "sonde.file.io", {"disk.io.direction=read"}).value;
   }
   int64_t bytes_read(const Cgroup& cgroup) const { return bytes_read(cgroup.path()); }
-  nlohmann::json status() const { return nlohmann::json::parse(agent_->status_json()); }
+  nlohmann::json status() const { return parse_json<nlohmann::json>(agent_->status_json()); }
   // Is it known to the agent under this path?
   bool measured(const std::string& path) const;
 

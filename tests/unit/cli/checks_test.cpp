@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
+
 namespace sonde::cli {
 namespace {
 
@@ -26,13 +28,13 @@ TEST(Checks, TextIsALineEachAndTheRemedyBelow) {
 }
 
 TEST(Checks, JsonHasTheSame) {
-  const auto json = nlohmann::json::parse(checks_json(kMixed));
+  const auto json = parse_json<nlohmann::json>(checks_json(kMixed));
   ASSERT_EQ(json.size(), 3U);
   EXPECT_EQ(json[0], (nlohmann::json{{"name", "kernel"}, {"verdict", "ok"}, {"finding", "Linux 6.1"}}));
   EXPECT_EQ(json[1]["verdict"], "warning");
   EXPECT_EQ(json[2]["verdict"], "failure");
   EXPECT_EQ(json[2]["remedy"], "use a kernel built with it");
-  EXPECT_EQ(nlohmann::json::parse(checks_json({{"x", Verdict::Ok, "not UTF-8: \xff", ""}})).size(), 1U);
+  EXPECT_EQ(parse_json<nlohmann::json>(checks_json({{"x", Verdict::Ok, "not UTF-8: \xff", ""}})).size(), 1U);
 }
 
 TEST(Checks, TheWorstVerdictIsTheExitCode) {

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "agent/base/json.h"
+
 namespace sonde::cli {
 namespace {
 
@@ -80,7 +82,7 @@ TEST(MemoryPlan, LimitsThatTakeAQuarterOfTheMachineAreRefused) {
 
 TEST(MemoryPlan, JsonSaysTheSame) {
   const MemoryPlan plan = plan_for(kContainers, kCpus);
-  const auto json = nlohmann::json::parse(plan_json(plan));
+  const auto json = parse_json<nlohmann::json>(plan_json(plan));
   EXPECT_EQ(json["bytes"], plan.bytes());
   EXPECT_EQ(json["limit_bytes"], kKernelMemoryLimit);
   EXPECT_EQ(json["fits"], true);

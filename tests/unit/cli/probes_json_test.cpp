@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/base/json.h"
 #include "agent/cli/checks.h"
 #include "agent/module/catalogue.h"
 #include "tests/support/json_schema.h"
@@ -20,13 +21,13 @@ using Json = nlohmann::ordered_json;
 std::vector<std::string> violations(const Json& probes) {
   std::ifstream file(SONDE_SOURCE_DIR "/docs/ops/probes.schema.json");
   std::vector<std::string> wrong;
-  test::validate_json(nlohmann::json::parse(file), nlohmann::json::parse(probes.dump()), "probes", wrong);
+  test::validate_json(parse_json<nlohmann::json>(file), parse_json<nlohmann::json>(json_text(probes)), "probes", wrong);
   return wrong;
 }
 
 // As /statusz has them.
 Json running() {
-  return Json::parse(R"([
+  return parse_json<Json>(R"([
     {"name": "io", "health": "ok", "alternative": "tracepoints", "reasons": [], "mean_ns": 61.5, "runs_per_second": 1200.0,
      "programs": [{"name": "io_sys_enter", "hook": "tp_btf/sys_enter", "state": "attached"}]},
     {"name": "network", "health": "degraded", "reasons": ["network_packet_out: no"],

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "agent/base/file.h"
+#include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/config/settings.h"
 #include "agent/module/module.h"
@@ -132,11 +133,11 @@ TEST(Chart, SchemaOfConfigFollowsFromTheSettings) {
   const std::string path = kChart + "/values.schema.json";
   const auto text = read_small_file(path);
   ASSERT_TRUE(text) << text.error().message();
-  const Json schema = Json::parse(*text);
+  const Json schema = parse_json<Json>(*text);
   Json wanted = schema;
   wanted["definitions"]["config"] = config_schema();
   if (std::getenv("SONDE_UPDATE_DOCS")) {
-    ASSERT_TRUE(write_file_atomically(path, wanted.dump(2) + "\n"));
+    ASSERT_TRUE(write_file_atomically(path, json_text(wanted, 2) + "\n"));
     return;
   }
   EXPECT_EQ(schema.at("definitions").at("config"), wanted.at("definitions").at("config")) << "run `make generate`";
@@ -157,7 +158,7 @@ void expect_strict(const Json& schema, const std::string& where) {
 TEST(Chart, SchemaIsStrictEverywhere) {
   const auto text = read_small_file(kChart + "/values.schema.json");
   ASSERT_TRUE(text);
-  const Json schema = Json::parse(*text);
+  const Json schema = parse_json<Json>(*text);
   ASSERT_FALSE(schema.at("additionalProperties").get<bool>());
   expect_strict(schema, "");
 }

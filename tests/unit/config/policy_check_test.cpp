@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "agent/base/json.h"
 #include "tests/unit/policy/made_up_modules.h"
 
 namespace sonde {
@@ -109,7 +110,7 @@ TEST(PolicyCheck, NotesThatThereAreNoTracesYet) {
 }
 
 TEST(PolicyCheck, JsonHasTheSame) {
-  auto json = nlohmann::json::parse(check_policies({kFixtures}, options(true)).output);
+  auto json = parse_json<nlohmann::json>(check_policies({kFixtures}, options(true)).output);
   EXPECT_EQ(json["good"], true);
   ASSERT_EQ(json["files"].size(), 2u);
   const auto& databases = json["files"][0]["policies"][0];

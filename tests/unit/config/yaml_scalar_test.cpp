@@ -6,6 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
+
 namespace sonde {
 namespace {
 
@@ -49,7 +51,7 @@ TEST(YamlScalar, AsKubernetesReadsIt) {
       EXPECT_EQ(scalar_value(plain(text)).type, ScalarType::Number) << text;
       EXPECT_FALSE(scalar_value(plain(text)).integer) << text;
     } else {
-      expect_as_in_kubernetes(text, nlohmann::json::parse(json));
+      expect_as_in_kubernetes(text, parse_json<nlohmann::json>(json));
     }
   }
   EXPECT_GT(lines, 100);

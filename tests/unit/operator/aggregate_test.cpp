@@ -6,6 +6,7 @@
 #include <deque>
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/operator/objects.h"
 
 namespace sonde::operators {
@@ -111,8 +112,8 @@ TEST(Aggregate, UnknownIsWrittenAndRead) {
   given.evidence.without_room = 1;
   const PolicyStatusDocument status = given.run();
   nlohmann::json object{{"metadata", {{"name", "p"}, {"generation", 3}}}, {"kind", "ClusterMonitorPolicy"}};
-  object["status"] = nlohmann::json::parse(status_patch(status))["status"];
-  EXPECT_EQ(read_policy(object.dump())->status, status);
+  object["status"] = parse_json<nlohmann::json>(status_patch(status))["status"];
+  EXPECT_EQ(read_policy(json_text(object))->status, status);
 }
 
 TEST(Aggregate, OneFailingNodeDegradesAndStaysReady) {
@@ -196,7 +197,7 @@ TEST(Aggregate, WhatCannotBeUnderstoodIsNotAccepted) {
 }
 
 TEST(Aggregate, PatchHasEveryFieldSoThatNothingOldStays) {
-  const auto json = nlohmann::json::parse(status_patch(Case(0).run()));
+  const auto json = parse_json<nlohmann::json>(status_patch(Case(0).run()));
   for (const char* key : {"observedGeneration", "desiredNodes", "appliedNodes", "failedNodes", "outdatedNodes",
                           "matchedContainers", "conditions", "failures"}) {
     EXPECT_TRUE(json["status"].contains(key)) << key;

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
 #include "agent/operator/objects.h"
 
 namespace sonde::operators {
@@ -72,7 +73,7 @@ TEST(Events, ManyArriveOneByOneAndAreBounded) {
 TEST(Events, AreWhatTheApiWants) {
   EventLog log;
   log.look(policy(), failing({"n1"}), false, 0);
-  const auto json = nlohmann::json::parse(event_json(log.take(0, 7).at(0), "me", "2026-01-01T00:00:00.000000Z"));
+  const auto json = parse_json<nlohmann::json>(event_json(log.take(0, 7).at(0), "me", "2026-01-01T00:00:00.000000Z"));
   EXPECT_EQ(json["regarding"]["kind"], "ClusterMonitorPolicy");
   EXPECT_EQ(json["type"], "Warning");
   EXPECT_EQ(json["reason"], "SymbolNotFound");

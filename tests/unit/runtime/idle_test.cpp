@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "agent/api/http_client.h"
+#include "agent/base/json.h"
 #include "agent/runtime/idle_reports.h"
 #include "tests/support/json_schema.h"
 
@@ -50,12 +51,12 @@ TEST(Idle, LivesIsNotReadyAndSaysWhy) {
   EXPECT_EQ(ready.status, 500);
   EXPECT_NE(ready.body.find("NoBtf"), std::string::npos) << ready.body;
   EXPECT_NE(ready.body.find(kNoBtf.message), std::string::npos) << ready.body;
-  const Json status = Json::parse(get(**idle, 1, "/statusz").body);
+  const Json status = parse_json<Json>(get(**idle, 1, "/statusz").body);
   EXPECT_EQ(status["idle"]["reason"], "NoBtf");
   for (const Json& module : status["modules"]) EXPECT_EQ(module["health"], "failed") << module;
   EXPECT_EQ(get(**idle, 1, "/metrics").status, 200);
-  EXPECT_EQ(Json::parse(get(**idle, 1, "/explain?pod=a/b").body)["containers"], Json::array());
-  ASSERT_EQ(Json::parse(get(**idle, 1, "/policies").body).size(), 1U) << "the default policy";
+  EXPECT_EQ(parse_json<Json>(get(**idle, 1, "/explain?pod=a/b").body)["containers"], Json::array());
+  ASSERT_EQ(parse_json<Json>(get(**idle, 1, "/policies").body).size(), 1U) << "the default policy";
 }
 
 TEST(Idle, StatusHasThePublishedForm) {
@@ -63,7 +64,7 @@ TEST(Idle, StatusHasThePublishedForm) {
   auto idle = Idle::start(idle_options([](const Config&) { return kNoBtf; }));
   ASSERT_TRUE(idle);
   std::vector<std::string> wrong;
-  test::validate_json(Json::parse(file), Json::parse((*idle)->status_json()), "status", wrong);
+  test::validate_json(parse_json<Json>(file), parse_json<Json>((*idle)->status_json()), "status", wrong);
   EXPECT_EQ(wrong, std::vector<std::string>());
 }
 
@@ -126,7 +127,7 @@ TEST(Idle, WaitsWhileAPolicyExcludesEverythingAndIsReady) {
   ASSERT_TRUE(idle) << idle.error().message();
   std::thread loop([&] { EXPECT_EQ((*idle)->run(), Idle::End::CanMeasure); });
   EXPECT_EQ(get(**idle, 0, "/readyz").status, 200);
-  const Json status = Json::parse((*idle)->status_json());
+  const Json status = parse_json<Json>((*idle)->status_json());
   EXPECT_EQ(status["idle"]["reason"], "Excluded");
   for (const Json& module : status["modules"]) EXPECT_EQ(module["health"], "disabled") << module;
   for (const Json& policy : status["policies"]) {
