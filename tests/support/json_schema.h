@@ -7,9 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/file.h"
 #include "agent/base/json.h"
 
 namespace sonde::test {
+
+// docs/ops/<name>.schema.json; discarded if the source tree is not here.
+inline nlohmann::json published_schema(const std::string& name) {
+  const auto text = read_small_file(SONDE_SOURCE_DIR "/docs/ops/" + name + ".schema.json");
+  return parse_json<nlohmann::json>(text ? *text : std::string());
+}
 
 inline bool is_of_type(const nlohmann::json& value, const std::string& type) {
   if (type == "object") return value.is_object();

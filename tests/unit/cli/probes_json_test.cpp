@@ -19,9 +19,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::vector<std::string> violations(const Json& probes) {
-  std::ifstream file(SONDE_SOURCE_DIR "/docs/ops/probes.schema.json");
   std::vector<std::string> wrong;
-  test::validate_json(parse_json<nlohmann::json>(file), parse_json<nlohmann::json>(json_text(probes)), "probes", wrong);
+  test::validate_json(test::published_schema("probes"), parse_json<nlohmann::json>(json_text(probes)), "probes", wrong);
   return wrong;
 }
 

@@ -60,11 +60,10 @@ TEST(Idle, LivesIsNotReadyAndSaysWhy) {
 }
 
 TEST(Idle, StatusHasThePublishedForm) {
-  std::ifstream file(SONDE_SOURCE_DIR "/docs/ops/status.schema.json");
   auto idle = Idle::start(idle_options([](const Config&) { return kNoBtf; }));
   ASSERT_TRUE(idle);
   std::vector<std::string> wrong;
-  test::validate_json(parse_json<Json>(file), parse_json<Json>((*idle)->status_json()), "status", wrong);
+  test::validate_json(test::published_schema("status"), parse_json<Json>((*idle)->status_json()), "status", wrong);
   EXPECT_EQ(wrong, std::vector<std::string>());
 }
 
