@@ -5,38 +5,61 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/sched_test.h"
 
 namespace sonde::test {
 namespace {
 
-class LivesTest : public MemoryTest {
+// As few slots as make the second life take the slot of the first.
+template <typename Base>
+class Lives : public Base {
  protected:
-  // As few slots as make the second life take the slot of the first.
   EngineOptions options() const override {
-    EngineOptions few = MemoryTest::options();
+    EngineOptions few = Base::options();
     few.slots = SONDE_FIRST_FREE_SLOT + 1;
     return few;
   }
+  static std::string path() { return "/sonde-test-" + std::to_string(getpid()) + "-lives"; }
+  // Measures the life that begins; all get the same slot.
+  void begin(const Cgroup& life, const std::map<std::string, uint8_t>& flags_by_module) {
+    const uint32_t now = this->select(life, flags_by_module);
+    EXPECT_TRUE(slot_ == 0 || slot_ == now);
+    slot_ = now;
+  }
+  void end(std::unique_ptr<Cgroup> life) {
+    this->select(*life, {});
+    life.reset();
+    this->engine().release(slot_);
+    EXPECT_TRUE(eventually([&] {
+      this->collect();
+      return !this->engine().take_freed_slots().empty();
+    }));
+    this->engine().give_back(slot_);
+  }
+
+ private:
+  uint32_t slot_ = 0;
 };
 
+class LivesTest : public Lives<MemoryTest> {};
+class QuotaLivesTest : public Lives<SchedTest> {};
+
 TEST_F(LivesTest, PressureIsCountedFromZeroInEachLife) {
-  const std::string path = "/sonde-test-" + std::to_string(getpid()) + "-lives";
   const int cpu = usable_cpus().front();
   const auto cpu_some = [](const Cgroup& box) { return pressure_of(box, "cpu")[0]; };
-  uint32_t slot = 0;
   int64_t of_all = 0, counted = 0;
   for (const int64_t at_least : {200'000, 20'000, 60'000}) {  // a later life has less than the one before, and more
-    auto life = std::make_unique<Cgroup>(path);
+    auto life = std::make_unique<Cgroup>(path());
     if (cpu_some(*life) < 0) GTEST_SKIP() << "this kernel keeps no pressure figures (psi=1 at boot)";
-    const uint32_t now = select(*life, {{"memory", MEMORY_FLAG_OOM}});
-    EXPECT_TRUE(slot == 0 || slot == now);
-    slot = now;
+    begin(*life, {{"memory", MEMORY_FLAG_OOM}});
     std::vector<pid_t> children;
     for (int i = 0; i < 2; ++i) {
       children.push_back(life->start([&] {
@@ -60,16 +83,36 @@ TEST_F(LivesTest, PressureIsCountedFromZeroInEachLife) {
     const int64_t total_now = total(*life, "sonde.pressure.stall.time", {"cpu", "some"});
     EXPECT_EQ(total_now - counted, before);
     counted = total_now;
-    select(*life, {});
-    life.reset();
-    engine().release(slot);
-    EXPECT_TRUE(eventually([&] {
-      collect();
-      return !engine().take_freed_slots().empty();
-    }));
-    engine().give_back(slot);
+    end(std::move(life));
   }
   EXPECT_EQ(counted, of_all);
+}
+
+TEST_F(QuotaLivesTest, ThrottlingIsCountedFromZeroInEachLife) {
+  const auto figure = [](const Cgroup& box, const char* name) -> int64_t {
+    std::ifstream file(box.directory() + "/cpu.stat");
+    int64_t value = 0;
+    for (std::string key; file >> key >> value;) {
+      if (key == name) return value;
+    }
+    return -1;
+  };
+  int64_t us_of_all = 0, periods_of_all = 0;
+  for (const int burnt_ms : {100, 40, 60}) {  // a later life has less than the one before, and more
+    auto life = std::make_unique<Cgroup>(path());
+    std::ofstream(life->directory() + "/cpu.max") << "10000 100000" << std::flush;
+    if (figure(*life, "nr_throttled") < 0) GTEST_SKIP() << "this kernel has no cpu controller in its v2 tree";
+    begin(*life, {{"sched", SCHED_FLAG_WAIT}});
+    collect();
+    life->run([&] { burn_ms(burnt_ms); });
+    collect();
+    EXPECT_GT(figure(*life, "nr_throttled"), 0);
+    us_of_all += figure(*life, "throttled_usec");
+    periods_of_all += figure(*life, "nr_throttled");
+    EXPECT_EQ(total(*life, "sonde.cpu.throttled.time"), us_of_all);
+    EXPECT_EQ(total(*life, "sonde.cpu.throttled.periods"), periods_of_all);
+    end(std::move(life));
+  }
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "sonde/histogram.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 namespace {
@@ -154,7 +155,8 @@ TEST_F(LocksTest, AMutexOfTheKernelIsWaitedForAsLongAsSomebodyElseHoldsIt) {
   EXPECT_LT(longest(holder), static_cast<int64_t>(100 * kMillisecond)) << names;
   const int64_t named = longest(waiter);
   EXPECT_GE(named, static_cast<int64_t>(100 * kMillisecond)) << names;
-  EXPECT_NE(names.find("n_tty_read"), std::string::npos) << names;
+  // Without CAP_SYSLOG, which a pod lacks, the kernel's symbols have no addresses.
+  EXPECT_NE(names.find(Pod::wanted() ? "other" : "n_tty_read"), std::string::npos) << names;
   if (engine().features().fentry) {
     EXPECT_EQ(long_waits(waiter, "mutex", 100 * kMillisecond, "sonde.lock.hold.duration"), 1U);
     EXPECT_EQ(histogram(holder, "sonde.lock.hold.duration", {"mutex"}).count, 0U) << "not asked for";

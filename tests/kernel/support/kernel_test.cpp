@@ -160,9 +160,9 @@ void KernelTest::SetUp() {
   EngineOptions wanted = options();
   if (Pod::wanted()) {
     wanted.proc_root = Pod::get().proc_root();
-    wanted.cgroup_root = Pod::get().cgroup_root();
+    wanted.cgroup_root = wanted.cgroup_root.empty() ? Pod::get().cgroup_root() : Pod::get().inside(wanted.cgroup_root);
     // As the agent's; cgroup.procs shows zeros there.
-    wanted.members = [cgroups = wanted.cgroup_root, proc = wanted.proc_root](const std::string& path) {
+    wanted.members = [cgroups = Pod::get().cgroup_root(), proc = wanted.proc_root](const std::string& path) {
       auto pids = Members({.cgroup_root = cgroups, .proc_root = proc}).pids(path);
       return pids ? std::move(pids->pids) : std::vector<uint32_t>();
     };

@@ -63,12 +63,13 @@ Pod& Pod::get() {
   return pod;
 }
 
-std::string Pod::cgroup_root() const {
-  const std::string root = sonde::test::cgroup_root();  // below it where the mount is a hybrid one
-  return directory_ + "/cgroup" + root.substr(std::string("/sys/fs/cgroup").size());
+std::string Pod::inside(const std::string& path) const {
+  return directory_ + "/cgroup" + path.substr(std::string("/sys/fs/cgroup").size());
 }
 
-Pod::Pod() : directory_("/tmp/sonde-pod-" + std::to_string(getpid())) {
+std::string Pod::cgroup_root() const { return inside(sonde::test::cgroup_root()); }
+
+Pod::Pod() : directory_("/tmp/sonde-pod-" + std::to_string(getpid())), maker_(getpid()) {
   std::filesystem::create_directories(directory_ + "/proc");
   std::filesystem::create_directories(directory_ + "/cgroup");
   int ready[2];
@@ -94,6 +95,7 @@ Pod::Pod() : directory_("/tmp/sonde-pod-" + std::to_string(getpid())) {
 }
 
 Pod::~Pod() {
+  if (getpid() != maker_) return;
   kill(first_, SIGKILL);
   waitpid(first_, nullptr, 0);
   std::filesystem::remove_all(directory_);

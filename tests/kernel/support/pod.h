@@ -25,6 +25,7 @@ class Pod {
   // As seen from inside.
   std::string proc_root() const { return directory_ + "/proc"; }
   std::string cgroup_root() const;
+  std::string inside(const std::string& path) const;  // of one below /sys/fs/cgroup
 
   Pod(const Pod&) = delete;
   Pod& operator=(const Pod&) = delete;
@@ -36,6 +37,7 @@ class Pod {
   static int enter(void* call);
 
   std::string directory_;  // what is mounted is below it, inside only
+  pid_t maker_;  // a child that leaves by exit() ends nothing
   pid_t first_ = -1;
   Fd outside_;  // this process's own PID namespace
   Fd pid_, mount_, network_, cgroup_;
