@@ -24,7 +24,7 @@ WebReply all_checks(const std::string& path, std::vector<HealthResult> results, 
       ok = false;
     }
   }
-  for (const std::string& name : excluded) lines += "warn: nothing to exclude is called \"" + name + "\"\n";
+  for (const std::string& name : excluded) lines += "warn: there is no check to exclude named \"" + name + "\"\n";
   if (ok && !request.has("verbose")) return {.body = "ok"};
   return {.status = ok ? 200 : 500, .body = lines + path.substr(1) + (ok ? " check passed\n" : " check failed\n")};
 }
@@ -34,7 +34,7 @@ WebReply one_check(const std::string& name, const std::vector<HealthResult>& res
   if (found == results.end()) {
     std::string names;
     for (const HealthResult& result : results) names += (names.empty() ? "" : ", ") + result.name;
-    return {.status = 404, .body = "There is no such check. Here are: " + names + "\n"};
+    return {.status = 404, .body = "There is no such check. Available: " + names + "\n"};
   }
   if (found->ok) return {.body = "ok"};
   return {.status = 500, .body = "[-]" + found->name + " failed: " + found->message + "\n"};

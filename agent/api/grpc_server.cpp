@@ -64,7 +64,7 @@ class Streams {
 
     grpc::Status status() const {
       if (Clock::now() >= end_)
-        return {grpc::StatusCode::DEADLINE_EXCEEDED, "the stream has reached its longest time; open it again"};
+        return {grpc::StatusCode::DEADLINE_EXCEEDED, "the stream has reached its maximum duration; open it again"};
       return streams_.stopping_ ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping")
                                 : grpc::Status::OK;
     }
@@ -263,7 +263,7 @@ Result<ListenAddress> grpc_address(const std::string& text) {
   if (!address) return address.error().with("cannot open the gRPC listener");
   if (address->host.empty() || address->host == "localhost") address->host = "127.0.0.1";
   if (!is_loopback_host(address->host))
-    return Error("The gRPC listener shows all tenants and opens on loopback only, not on " + address->text() +
+    return Error("The gRPC listener exposes all tenants and only opens on loopback, not on " + address->text() +
                  "; use 127.0.0.1:" + std::to_string(address->port) + " and kubectl port-forward");
   Result<void> free = try_to_bind(*address);
   if (!free) return free.error();
@@ -280,13 +280,14 @@ Result<void> prepare_socket(const std::string& path) {
   std::copy(path.begin(), path.end(), at.sun_path);
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (error) return refused("its directory cannot be made (" + error.message() + "); make it or choose another path");
+  if (error)
+    return refused("its directory cannot be created (" + error.message() + "); create it or choose another path");
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return {};
-  if (!S_ISSOCK(info.st_mode)) return refused("there is a file that is no socket; remove it or choose another path");
+  if (!S_ISSOCK(info.st_mode)) return refused("the file exists and is not a socket; remove it or choose another path");
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0)
-    return refused("another process serves it; stop that one or choose another path");
+    return refused("another process is using it; stop that process or choose another path");
   ::unlink(path.c_str());
   return {};
 }

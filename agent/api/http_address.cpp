@@ -30,7 +30,7 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
   if (host.starts_with('[') && host.ends_with(']'))
     host = host.substr(1, host.size() - 2);
   else if (host.find(':') != std::string_view::npos)
-    return wrong("an IPv6 address must stand in brackets");
+    return wrong("an IPv6 address must be in brackets");
   return ListenAddress{std::string(host), static_cast<uint16_t>(*port)};
 }
 
@@ -40,7 +40,9 @@ Error listen_error(const std::string& purpose, const ListenAddress& address, int
     case EADDRINUSE:
       return Error(what + "the port is in use; stop the other process (ss -ltnp shows it) or choose another port");
     case EADDRNOTAVAIL:
-      return Error(what + "this machine has no such address; use [::] for all or one that `ip address` lists");
+      return Error(what +
+                   "this machine has no such address; use [::] for all addresses, or one listed by `ip "
+                   "address`");
     case EACCES: return Error(what + "not permitted; choose a port above 1023 or grant CAP_NET_BIND_SERVICE");
     case EAFNOSUPPORT: return Error(what + "this machine has no IPv6; use an IPv4 address such as 0.0.0.0");
     default: return Error(what + std::generic_category().message(errno_value) + "; choose another address or port");

@@ -71,8 +71,8 @@ std::unique_ptr<HttpConnection> HttpClient::Impl::take_idle(const HttpUrl& url, 
   Clock::time_point now = Clock::now();
   std::unique_ptr<HttpConnection> out;
   for (auto entry = idle_.begin(); entry != idle_.end();) {
-    bool same = entry->authority == url.authority() && entry->tls == url.tls && entry->via == via &&
-                entry->files == files;
+    bool same =
+        entry->authority == url.authority() && entry->tls == url.tls && entry->via == via && entry->files == files;
     bool stale =
         now - entry->since > kMaxIdleTime || !entry->connection->reusable() || (same && !(entry->stamp == stamp));
     if (!stale && !(same && !out)) {
@@ -108,7 +108,7 @@ HttpResponse HttpClient::Impl::send(http::verb verb, const HttpRequest& request)
   message.set(http::field::user_agent, "Sonde/" SONDE_VERSION);
   for (const auto& [name, value] : request.headers) {
     if (name.empty() || !is_header_text(name) || !is_header_text(value))
-      return failed(HttpFailure::Other, "the header '" + name + "' holds a line end or a zero byte");
+      return failed(HttpFailure::Other, "the header '" + name + "' contains a line break or a NUL byte");
     message.set(name, value);
   }
   if (verb == http::verb::post) {
@@ -171,7 +171,7 @@ Result<std::string> get_from_agent(const std::string& address, const std::string
     return Error("No agent answers on " + address + "; is `sonde agent` running on this machine? (" + response.error +
                  ")");
   if (response.failure != HttpFailure::None)
-    return Error("The agent on " + address + " gave no answer: " + response.error);
+    return Error("The agent on " + address + " did not answer: " + response.error);
   if (response.status != 200) {
     std::string sentence = response.body.substr(0, response.body.find_last_not_of("\r\n") + 1);
     return Error("The agent on " + address + " answered " + std::to_string(response.status) + ": " + sentence);

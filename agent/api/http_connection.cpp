@@ -42,7 +42,10 @@ Result<HttpUrl> parse_http_url(std::string_view text) {
     return wrong("it begins with neither http:// nor https://");
   rest.remove_prefix(out.tls ? 8 : 7);
   for (char c : rest)
-    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) return wrong("it holds white space or a control character");
+    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f)
+      return wrong(
+          "it contains whitespace or a control "
+          "character");
   std::size_t end = rest.find_first_of("/?#");
   std::string_view authority = rest.substr(0, end);
   std::string_view target = end == std::string_view::npos ? std::string_view() : rest.substr(end);
@@ -55,11 +58,11 @@ Result<HttpUrl> parse_http_url(std::string_view text) {
     if (close == std::string_view::npos) return wrong("the bracket is not closed");
     out.host = authority.substr(1, close - 1);
     std::string_view after = authority.substr(close + 1);
-    if (!after.empty() && !after.starts_with(':')) return wrong("something stands between address and port");
+    if (!after.empty() && !after.starts_with(':')) return wrong("there is something between address and port");
     if (!after.empty()) port = after.substr(1);
   } else {
     std::size_t colon = authority.find(':');
-    if (colon != authority.rfind(':')) return wrong("an IPv6 address must stand in brackets");
+    if (colon != authority.rfind(':')) return wrong("an IPv6 address must be in brackets");
     out.host = authority.substr(0, colon);
     if (colon != std::string_view::npos) port = authority.substr(colon + 1);
   }
@@ -187,9 +190,8 @@ bool HttpConnection::open(Deadline deadline, HttpResponse& out) {
   }
   if (error) {
     out.failure = HttpFailure::Connect;
-    out.error = error == asio::error::connection_refused
-                    ? "nothing listens on " + nearest() + " (connection refused)"
-                    : "no connection with " + nearest() + ": " + error.message();
+    out.error = error == asio::error::connection_refused ? "nothing listens on " + nearest() + " (connection refused)"
+                                                         : "no connection with " + nearest() + ": " + error.message();
     return false;
   }
   Error ignored;
@@ -199,7 +201,7 @@ bool HttpConnection::open(Deadline deadline, HttpResponse& out) {
   expect_peer(tls_->native_handle(), url_.host);
   error = step(deadline, [&](auto done) { tls_->async_handshake(asio::ssl::stream_base::client, std::move(done)); });
   if (!error) return true;
-  fail("agreeing on TLS", error, out);
+  fail("negotiating TLS", error, out);
   // A peer that talks something else, or hangs up in the middle of it, is a matter of TLS too.
   if (out.failure == HttpFailure::Other) {
     out.failure = HttpFailure::Tls;

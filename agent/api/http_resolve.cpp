@@ -60,7 +60,7 @@ std::optional<Result<Endpoints>> resolve_until(const std::string& host, const st
   if (!error) return Endpoints{{numeric, static_cast<uint16_t>(std::stoi(port))}};
   if (hanging.fetch_add(1) >= kMaxHanging) {
     hanging.fetch_sub(1);
-    return Result<Endpoints>(Error("earlier questions to the resolver still hang"));
+    return Result<Endpoints>(Error("earlier DNS queries are still pending"));
   }
   auto question = std::make_shared<Question>();
   try {
@@ -73,7 +73,7 @@ std::optional<Result<Endpoints>> resolve_until(const std::string& host, const st
     }).detach();
   } catch (const std::system_error&) {
     hanging.fetch_sub(1);
-    return Result<Endpoints>(Error("no thread could be started to ask the resolver"));
+    return Result<Endpoints>(Error("cannot start a thread for the DNS query"));
   }
   std::unique_lock lock(question->mutex);
   if (!question->answered.wait_until(lock, deadline, [&] { return question->answer.has_value(); })) return std::nullopt;

@@ -219,7 +219,7 @@ WebReply HttpServer::Impl::answer(const WebRequest& request) {
   std::string paths;
   for (const auto& [path, handler] : routes)
     if (path.size() == 1 || !path.ends_with('/')) paths += (paths.empty() ? "" : ", ") + path;
-  return {.status = 404, .body = "There is nothing at this path. Here are: " + paths + "\n"};
+  return {.status = 404, .body = "There is nothing at this path. Available: " + paths + "\n"};
 }
 
 void HttpServer::Impl::stop(std::chrono::nanoseconds timeout) {

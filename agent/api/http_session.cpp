@@ -100,8 +100,8 @@ void HttpSession::read() {
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(host_->options.max_header_bytes));
   parser_->body_limit(host_->options.max_body_bytes);
-  stream_.expires_after(std::chrono::nanoseconds(comes_again_ ? host_->options.idle_timeout_again_ns
-                                                              : host_->options.idle_timeout_ns));
+  stream_.expires_after(
+      std::chrono::nanoseconds(comes_again_ ? host_->options.idle_timeout_again_ns : host_->options.idle_timeout_ns));
   // Header and body apart: read in one go, Boost 1.74 forgets that Content-Length was over the limit.
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -121,8 +121,8 @@ void HttpSession::on_read(beast::error_code error) {
     return refuse(431, "The request's headers are longer than " + std::to_string(host_->options.max_header_bytes) +
                            " bytes; send fewer or shorter ones.");
   if (error == http::error::body_limit)
-    return refuse(413, "The request has a body of more than " + std::to_string(host_->options.max_body_bytes) +
-                           " bytes; nothing here takes one.");
+    return refuse(413, "The request body is larger than " + std::to_string(host_->options.max_body_bytes) +
+                           " bytes; no endpoint here accepts one.");
   if (error.category() == make_error_code(http::error::end_of_stream).category()) {
     // A connection that was closed in the middle of a request gets no answer.
     if (error == http::error::partial_message) {
@@ -166,7 +166,7 @@ WebReply HttpSession::answer_to(const Request& request) {
   try {
     return host_->answer(made);
   } catch (const std::exception& caught) {
-    return sentence(500, std::string("The answer could not be made: ") + caught.what() + ".");
+    return sentence(500, std::string("The response could not be generated: ") + caught.what() + ".");
   }
 }
 

@@ -47,9 +47,9 @@ Result<void> add_identity(ssl::context& context, const TlsFiles& files) {
   if (!key) return key.error();
   boost::system::error_code error;
   if (context.use_certificate_chain(boost::asio::buffer(*certificate), error))
-    return Error("'" + files.certificate + "' holds no PEM certificate");
+    return Error("'" + files.certificate + "' contains no PEM certificate");
   if (context.use_private_key(boost::asio::buffer(*key), ssl::context::pem, error))
-    return Error("'" + files.key + "' holds no PEM private key that belongs to '" + files.certificate + "'");
+    return Error("'" + files.key + "' contains no PEM private key that matches '" + files.certificate + "'");
   if (SSL_CTX_check_private_key(context.native_handle()) != 1)
     return Error("the key '" + files.key + "' does not belong to the certificate '" + files.certificate + "'");
   return {};
@@ -67,13 +67,13 @@ Result<Certificates> read_pins(const std::string& path) {
   Certificates pins;
   while (X509* one = PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)) pins.emplace_back(one);
   ERR_clear_error();
-  if (pins.empty()) return Error("'" + path + "' holds no PEM certificate");
+  if (pins.empty()) return Error("'" + path + "' contains no PEM certificate");
   return pins;
 }
 
 Result<void> trust_pins(ssl::context& context, const TlsFiles& files) {
   auto pins = read_pins(files.pin);
-  // With a CA beside it, a pin that is not there is one way less.
+  // If there is also a CA, a missing pin is not an error.
   if (!pins && files.trust == TlsTrust::CaOrPin) return {};
   if (!pins) return pins.error();
   auto shared = std::make_shared<Certificates>(std::move(*pins));
@@ -100,7 +100,7 @@ Result<void> trust_authority(ssl::context& context, const std::string& file) {
   Result<std::string> ca = read_pem(file, "CA certificate");
   if (!ca) return ca.error();
   if (context.add_certificate_authority(boost::asio::buffer(*ca), error))
-    return Error("'" + file + "' holds no PEM certificate");
+    return Error("'" + file + "' contains no PEM certificate");
   return {};
 }
 
@@ -141,13 +141,13 @@ std::string tls_failure(SSL* handle, const boost::system::error_code& error, con
                         const TlsFiles& files) {
   long verified = handle ? SSL_get_verify_result(handle) : X509_V_OK;
   if (verified == X509_V_ERR_CERT_UNTRUSTED && files.trust == TlsTrust::Pin)
-    return "its certificate is not the one in '" + files.pin + "'; give the one that it has now";
+    return "its certificate is not the one in '" + files.pin + "'; provide its current certificate";
   std::string trusted = files.ca.empty() ? "the system's CAs" : "'" + files.ca + "'";
   switch (verified) {
     case X509_V_OK: break;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return "its certificate is not for '" + host + "'; use the name that stands in it";
+      return "its certificate is not for '" + host + "'; use the name in the certificate";
     case X509_V_ERR_CERT_HAS_EXPIRED: return "its certificate has expired; renew it or correct this machine's clock";
     case X509_V_ERR_CERT_NOT_YET_VALID: return "its certificate is not valid yet; correct one of the clocks";
     default:
@@ -158,7 +158,7 @@ std::string tls_failure(SSL* handle, const boost::system::error_code& error, con
   bool of_openssl = error.category() == boost::asio::error::get_ssl_category();
   std::string text = of_openssl && reason ? reason : error.message();
   if (text.find("certificate required") != std::string::npos || text.find("handshake failure") != std::string::npos)
-    return "it wants a client certificate (" + text + "); give certificate and key";
+    return "it requires a client certificate (" + text + "); give certificate and key";
   if (text.find("unknown ca") != std::string::npos || text.find("bad certificate") != std::string::npos)
     return "it does not accept the client certificate (" + text + ")";
   if (text.find("wrong version number") != std::string::npos || text.find("http request") != std::string::npos)

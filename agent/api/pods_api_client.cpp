@@ -32,14 +32,14 @@ PodsApiEvent event_of(v1alpha1::EventType type) {
 std::string sentence_of(const grpc::Status& status) {
   const std::string said = status.error_message().substr(0, 256);
   switch (status.error_code()) {
-    case grpc::StatusCode::OK: return "the kubelet ended the stream of pods";
+    case grpc::StatusCode::OK: return "the kubelet closed the pod stream";
     case grpc::StatusCode::FAILED_PRECONDITION: return "the kubelet does not know its pods yet: " + said;
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      return "the kubelet ended the stream of pods, which was read too slowly or opened too often: " + said;
+      return "the kubelet closed the pod stream, because it was read too slowly or opened too often: " + said;
     case grpc::StatusCode::UNIMPLEMENTED: return "the kubelet's socket does not speak the Pods API v1alpha1: " + said;
     case grpc::StatusCode::UNAVAILABLE: return "the kubelet does not answer on its socket: " + said;
     case grpc::StatusCode::DEADLINE_EXCEEDED: return "the kubelet did not list its pods in time on its socket";
-    default: return "the kubelet's stream of pods failed: " + said;
+    default: return "the kubelet's pod stream failed: " + said;
   }
 }
 

@@ -47,17 +47,17 @@ Result<std::string> read_small_file(const std::string& path, std::size_t limit) 
 
 Result<void> write_file_atomically(const std::string& path, std::string_view content, mode_t mode) {
   // The process id keeps two agents apart; within one, a file has one writer.
-  std::string beside = fmt::format("{}.{}.tmp", path, ::getpid());
-  Fd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd) return Error::system("cannot create " + beside, errno);
-  if (auto written = write_all(fd, beside, content); !written) {
-    ::unlink(beside.c_str());
+  std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
+  Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!fd) return Error::system("cannot create " + temporary, errno);
+  if (auto written = write_all(fd, temporary, content); !written) {
+    ::unlink(temporary.c_str());
     return written;
   }
-  if (::rename(beside.c_str(), path.c_str()) != 0) {
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
     int failed = errno;
-    ::unlink(beside.c_str());
-    return Error::system("cannot rename " + beside + " to " + path, failed);
+    ::unlink(temporary.c_str());
+    return Error::system("cannot rename " + temporary + " to " + path, failed);
   }
   return {};
 }

@@ -28,7 +28,7 @@ std::string address_problem(const std::string& address) {
 std::shared_ptr<AgentFlags> add_agent_flags(CLI::App& command) {
   auto flags = std::make_shared<AgentFlags>();
   add_output_flag(command, flags->format);
-  command.add_option("--address", flags->address, "Where the agent listens on loopback, host:port")
+  command.add_option("--address", flags->address, "Loopback address of the agent, host:port")
       ->check(address_problem)
       ->default_str(flags->address);
   return flags;
@@ -54,13 +54,13 @@ std::string identity_text(const nlohmann::ordered_json& status) {
   const auto& identity = status.at("identity");
   const std::string source = identity.at("source");
   std::string text = "names: ";
-  if (source == "cgroup") return text + "what the cgroups' paths tell\n";
+  if (source == "cgroup") return text + "cgroup paths only\n";
   if (source.empty()) {
-    text += "no source of pods has answered yet";
+    text += "no pod source has answered yet";
   } else {
     text += fmt::format("{}, {} pods", source, identity.at("pods").get<uint64_t>());
     if (identity.contains("age_seconds")) text += fmt::format(", {:.0f} s old", identity["age_seconds"].get<double>());
-    if (!identity.at("serving").get<bool>()) text += "; it does not answer any more, the last snapshot serves";
+    if (!identity.at("serving").get<bool>()) text += "; it no longer answers, the last snapshot is in use";
   }
   text += "\n";
   for (const auto& one : identity.at("sources")) {

@@ -70,7 +70,7 @@ void measure(const AgentOptions& options, Context& context) {
       handle_signals();
       const bool excluded = !ended && (*agent)->run() == Agent::End::Excluded;
       running = nullptr;
-      if (!excluded) return spdlog::info("stopped after a last flush");
+      if (!excluded) return spdlog::info("flushed and stopped");
       const Obstacle everything = exclusion((*agent)->excluded_by());
       agent->reset();  // and with it all programs in the kernel
       if (!wait_idle(options, everything, context)) return;
@@ -125,11 +125,13 @@ void run_agent(const AgentFlags& flags, Context& context) {
 }  // namespace
 
 void add_agent_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("agent", "Measures and exports until it is stopped");
+  auto* command = app.add_subcommand("agent", "Run the agent: measure and export until stopped");
   auto flags = std::make_shared<AgentFlags>();
   command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")
       ->check(not_empty);
-  command->add_flag("--check-config", flags->check, "Check everything, print what is in force and where from, and end");
+  command->add_flag("--check-config", flags->check,
+                    "Check everything, print the effective configuration with its "
+                    "sources, and exit");
   add_settings(*command, flags->settings);
   command->callback([flags, &context] { run_agent(*flags, context); });
 }

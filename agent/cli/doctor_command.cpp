@@ -17,8 +17,7 @@ constexpr uint32_t kCpus = 128;
 
 Check memory_check(const KernelLimits& limits) {
   auto plan = make_memory_plan(limits, kContainers, kCpus);
-  if (!plan)
-    return {"kernel memory", Verdict::Failure, plan.error().message(), "the binary is damaged: install it again"};
+  if (!plan) return {"kernel memory", Verdict::Failure, plan.error().message(), "the binary is damaged: reinstall it"};
   Check check{"kernel memory", Verdict::Ok,
               fmt::format("{} for {} containers on {} CPUs (`sonde doctor --plan` has the details)",
                           bytes_text(static_cast<double>(plan->bytes())), plan->containers, plan->cpus),
@@ -28,7 +27,7 @@ Check memory_check(const KernelLimits& limits) {
   check.remedy = "more than 64 MiB: lower limits.subjects, limits.histograms or limits.processes";
   if (plan->fits()) {
     check.remedy =
-        fmt::format("a full node has some {} containers: raise limits.subjects to {} and limits.histograms to {}",
+        fmt::format("a full node has about {} containers: raise limits.subjects to {} and limits.histograms to {}",
                     kContainers, plan->limits.slots, plan->limits.histogram_rows);
   }
   return check;
@@ -82,22 +81,24 @@ auto whole_number(int64_t least, int64_t most) {
 }  // namespace
 
 void add_doctor_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("doctor", "Can this machine run each probe; if not, why and what to do");
+  auto* command = app.add_subcommand("doctor",
+                                     "Check whether this machine can run each probe, and how to fix what "
+                                     "is missing");
   auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   auto* plan =
-      command->add_flag("--plan", flags->plan, "Kernel memory of all probes; exit code 1 if it is more than 64 MiB");
-  command->add_option("--containers", flags->containers, "With --plan: so many containers")
+      command->add_flag("--plan", flags->plan, "Show the kernel memory of all probes; exit code 1 if more than 64 MiB");
+  command->add_option("--containers", flags->containers, "With --plan: number of containers")
       ->needs(plan)
       ->check(whole_number(1, 100'000))
       ->default_str(std::to_string(kContainers));
-  command->add_option("--cpus", flags->cpus, "With --plan: so many possible CPUs")
+  command->add_option("--cpus", flags->cpus, "With --plan: number of possible CPUs")
       ->needs(plan)
       ->check(whole_number(1, 8192))
       ->default_str(std::to_string(kCpus));
   command
       ->add_option("--btf", flags->btf,
-                   "Which programs would relocate on another kernel, by its types: a file with its BTF (a copy of "
+                   "Check which programs would load on another kernel, given its BTF (a copy of "
                    "/sys/kernel/btf/vmlinux, or a vmlinux)")
       ->check(CLI::ExistingFile)
       ->excludes(plan);

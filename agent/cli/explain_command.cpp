@@ -22,7 +22,7 @@ struct ExplainFlags {
 std::string name_problem(const std::string& name) {
   const bool good = !name.empty() && name.size() < 400 &&
                     name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-./") == std::string::npos;
-  return good ? "" : "'" + name + "' is no name; write for example shop/web-0";
+  return good ? "" : "'" + name + "' is not a name; write for example shop/web-0";
 }
 
 // 8dbc5577-d0e2-4706-8787-57d52c03ddf2, or the 32 hex digits of a static pod.
@@ -41,7 +41,7 @@ std::string pod_problem(const std::string& word) {
   if (auto problem = name_problem(word); !problem.empty() || is_uid(word)) return problem;
   const auto slash = word.find('/');
   if (slash == std::string::npos) {
-    return "'" + word + "' says no namespace: write NAMESPACE/NAME, for example default/" + word + ", or the pod's UID";
+    return "'" + word + "' has no namespace: write NAMESPACE/NAME, for example default/" + word + ", or the pod's UID";
   }
   const bool good = slash > 0 && slash + 1 < word.size() && word.find('/', slash + 1) == std::string::npos;
   return good ? "" : "'" + word + "' is not NAMESPACE/NAME; write for example default/web-0, or the pod's UID";
@@ -69,20 +69,20 @@ std::string state_of(const Json& probe) {
 
 void print_tables(const Json& container) {
   const int width = is_terminal() ? terminal_size().columns : 0;
-  Table values({{"  VALUE", false}, {"", false}, {"SAID BY", false}});
+  Table values({{"  VALUE", false}, {"", false}, {"SET BY", false}});
   for (const Json& one : container["values"]) {
     values.add(
         {"  " + one["field"].get<std::string>(), one["value"].get<std::string>(), one["policy"].get<std::string>()});
   }
   fmt::print("{}", values.text(width));
-  Table probes({{"  PROBE", false}, {"LEVEL", false}, {"ASKED BY", false}, {"METRICS", true}, {"", false}});
+  Table probes({{"  PROBE", false}, {"LEVEL", false}, {"REQUESTED BY", false}, {"METRICS", true}, {"", false}});
   for (const Json& one : container["probes"]) {
     probes.add({"  " + one["name"].get<std::string>(), one["level"].get<std::string>(),
                 one["policy"].get<std::string>(), std::to_string(one["metrics"].size()), state_of(one)});
   }
   fmt::print("{}", probes.text(width));
   for (const Json& one : container["functions"]) {
-    fmt::print("  function {} ({} {}), asked by {}: {}\n", one["name"].get<std::string>(),
+    fmt::print("  function {} ({} {}), requested by {}: {}\n", one["name"].get<std::string>(),
                one["type"].get<std::string>(), one["symbol"].get<std::string>(), one["policy"].get<std::string>(),
                one.contains("message") ? one["message"].get<std::string>() : "measured");
   }
@@ -92,9 +92,9 @@ void print_container(const Json& container) {
   fmt::print("{} in {}\n", container["container"].get<std::string>(), container["cgroup"].get<std::string>());
   print_policies(container);
   if (container.contains("excluded_by")) {
-    fmt::print("  It is not measured: {} excludes it.\n", container["excluded_by"].get<std::string>());
+    fmt::print("  Not measured: excluded by {}.\n", container["excluded_by"].get<std::string>());
   } else if (!container["selected"].get<bool>()) {
-    fmt::print("  It is not measured: no policy asks anything of it.\n");
+    fmt::print("  Not measured: no policy selects it.\n");
   } else {
     print_tables(container);
   }
@@ -104,20 +104,21 @@ void print_container(const Json& container) {
 }  // namespace
 
 void add_explain_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("explain", "Why a pod is measured as it is: policies, who won, what is refused");
-  auto* pod = command->add_subcommand("pod", "One pod of this node, by NAMESPACE/NAME or UID");
+  auto* command = app.add_subcommand("explain",
+                                     "Explain how a pod is measured: "
+                                     "matching policies, source of each value, what is refused");
+  auto* pod = command->add_subcommand("pod", "A pod on this node, by NAMESPACE/NAME or UID");
   command->require_subcommand(1);
   auto flags = add_agent_flags(*pod);
   auto what = std::make_shared<ExplainFlags>();
   pod->add_option("pod", what->pod, "NAMESPACE/NAME, or the pod's UID")->required()->check(pod_problem);
-  pod->add_option("--container", what->container, "Only this container, by name or the beginning of its id")
-      ->check(name_problem);
+  pod->add_option("--container", what->container, "Only this container, by name or id prefix")->check(name_problem);
   pod->callback([flags, what, &context] {
     std::string path = "/explain?pod=" + what->pod;
     if (!what->container.empty()) path += "&container=" + what->container;
     show_answer(*flags, path, context, [&](const Json& json) {
       if (json["containers"].empty()) {
-        return context.fail("the agent of this node knows no container of " + what->pod + ": see `sonde pods`",
+        return context.fail("the agent on this node knows no container of " + what->pod + ": see `sonde pods`",
                             kFailed);
       }
       for (const Json& container : json["containers"]) print_container(container);

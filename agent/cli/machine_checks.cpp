@@ -32,7 +32,7 @@ Check kernel_check() {
 Check btf_check() {
   if (access("/sys/kernel/btf/vmlinux", R_OK) == 0) return {"BTF", Verdict::Ok, "/sys/kernel/btf/vmlinux", ""};
   return {"BTF", Verdict::Failure, "/sys/kernel/btf/vmlinux is missing or unreadable",
-          "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without"};
+          "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; without BTF nothing can be measured"};
 }
 
 bool has_capability(int capability) { return (effective_capabilities() >> capability & 1) != 0; }
@@ -52,7 +52,7 @@ constexpr Capability kCapabilities[] = {{"BPF", CAP_BPF, true},
 Check rights_check() {
   const auto bit = has_capability;
   if (bit(CAP_BPF) && bit(CAP_PERFMON)) return {"capabilities", Verdict::Ok, "BPF and PERFMON", ""};
-  if (bit(CAP_SYS_ADMIN)) return {"capabilities", Verdict::Ok, "SYS_ADMIN stands in for BPF and PERFMON", ""};
+  if (bit(CAP_SYS_ADMIN)) return {"capabilities", Verdict::Ok, "SYS_ADMIN includes BPF and PERFMON", ""};
   std::vector<std::string> missing;
   if (!bit(CAP_BPF)) missing.emplace_back("BPF");
   if (!bit(CAP_PERFMON)) missing.emplace_back("PERFMON");
@@ -65,10 +65,10 @@ Check cgroup_check(const std::string& configured, const std::string& proc_root) 
   if (!root)
     return {"cgroups", Verdict::Failure, root.error().message(), "boot with systemd.unified_cgroup_hierarchy=1"};
   if (root->partial) {
-    return {"cgroups", Verdict::Warning, "v2 at " + root->path + ", a part of the machine's tree",
+    return {"cgroups", Verdict::Warning, "v2 at " + root->path + ", only part of the host's tree",
             "mount the host's /proc (SONDE_PROC_ROOT) or /sys/fs/cgroup to see all containers"};
   }
-  return {"cgroups", Verdict::Ok, "v2 at " + root->path + (root->hybrid ? ", beside v1 (hybrid)" : ""), ""};
+  return {"cgroups", Verdict::Ok, "v2 at " + root->path + (root->hybrid ? ", next to v1 (hybrid)" : ""), ""};
 }
 
 Check lockdown_check() {
@@ -77,7 +77,7 @@ Check lockdown_check() {
   const std::string mode = open == std::string::npos ? "none" : modes.substr(open + 1, modes.find(']') - open - 1);
   if (mode != "confidentiality") return {"lockdown", Verdict::Ok, mode, ""};
   return {"lockdown", Verdict::Warning, mode + ": programs may not read kernel memory by address",
-          "probes that need it say so below; boot with lockdown=integrity to have all"};
+          "affected probes are listed below; boot with lockdown=integrity to use all"};
 }
 
 Check jit_check() {
@@ -134,10 +134,10 @@ Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t e
   if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
   if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
   if (taxes_system_calls(report)) {
-    check.finding += "; while it is asked for, each system call of the machine takes some 150 ns longer";
+    check.finding += "; while it is in use, every system call on this machine takes about 150 ns longer";
   }
   if (report.health == ModuleHealth::Failed)
-    check.remedy = "the other probes work without it; see its README for what it needs";
+    check.remedy = "the other probes work without it; its README lists what it needs";
   if (!missing.empty()) {
     check.finding += "; missing capabilities: " + join(missing);
     check.remedy = "add the capabilities " + join(missing) + "; its README says what is not measured without them";
@@ -145,7 +145,7 @@ Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t e
     return check;
   }
   if (report.health == ModuleHealth::Degraded)
-    check.remedy = "what is missing is named; all else of this probe is exact";
+    check.remedy = "the gaps are listed; everything else in this probe is exact";
   return check;
 }
 
@@ -173,7 +173,8 @@ std::vector<Check> probe_checks() {
     checks.push_back(probe_check(reports[i], modules()[i].module->info(), effective_capabilities()));
   }
   if (std::ranges::all_of(reports, [](const ModuleReport& report) { return report.health == ModuleHealth::Failed; })) {
-    checks.push_back({"probes", Verdict::Failure, "none of them works here", "solve what is named above"});
+    checks.push_back(
+        {"probes", Verdict::Failure, "none of them works on this machine", "fix the problems listed above"});
   }
   return checks;
 }

@@ -80,10 +80,10 @@ std::string modules_table(const MemoryPlan& plan) {
 }
 
 std::string levels_table(const MemoryPlan& plan) {
-  Table table({{"EVERY CONTAINER AT", false},
+  Table table({{"ALL CONTAINERS AT", false},
                {"HISTOGRAMS", true},
-               {"IN THE POOL", false},
-               {"WITH A POOL FOR ALL", true},
+               {"IN POOL", false},
+               {"MEMORY WITH ALL IN POOL", true},
                {"FITS", false}});
   for (const LevelPlan& level : plan.levels) {
     const bool fits = level.bytes <= kKernelMemoryLimit;
@@ -127,8 +127,8 @@ Result<void> check_fits(const KernelLimits& limits, uint32_t cpus, uint64_t mach
   const uint64_t bytes = total_bytes(*maps);
   if (bytes <= machine_bytes / 4) return {};
   return Error(fmt::format(
-      "limits.subjects {}, limits.histograms {} and limits.processes {} take {} of kernel memory, more than "
-      "a quarter of this machine's {}: lower them (`sonde doctor --plan` shows what takes how much)",
+      "limits.subjects {}, limits.histograms {} and limits.processes {} need {} of kernel memory, more than a "
+      "quarter of this machine's {}: lower them (`sonde doctor --plan` shows the breakdown)",
       limits.slots, limits.histogram_rows, limits.processes, bytes_text(static_cast<double>(bytes)),
       bytes_text(static_cast<double>(machine_bytes))));
 }
@@ -138,14 +138,15 @@ std::string plan_text(const MemoryPlan& plan) {
       fmt::format("Kernel memory of all maps: {} containers, {} CPUs, {} slots, {} histograms, {} processes\n\n",
                   plan.containers, plan.cpus, plan.limits.slots, plan.limits.histogram_rows, plan.limits.processes);
   text += modules_table(plan);
-  text += fmt::format("* assumed, bounded by the kernel only: {} threads and {} sockets per container\n\n",
+  text += fmt::format("* estimate, only limited by the kernel: {} threads and {} sockets per container\n\n",
                       kThreadsPerContainer, kSocketsPerContainer);
   text += levels_table(plan);
-  text += fmt::format("a histogram with a key counts as {}; one that finds no room in the pool is counted as lost\n\n",
-                      kKeysPerHistogram);
+  text += fmt::format(
+      "a histogram with attributes counts as {}; samples of histograms that do not fit in the pool "
+      "are counted as lost\n\n",
+      kKeysPerHistogram);
   if (plan.raised) {
-    text +=
-        "limits.subjects or limits.histograms of the configuration are less than these containers need at Standard\n";
+    text += "the configured limits.subjects or limits.histograms are lower than these containers need at Standard\n";
   }
   const std::string sum = fmt::format("{} of {}: {}", mib(plan.bytes()), mib(kKernelMemoryLimit),
                                       plan.fits() ? "it fits"

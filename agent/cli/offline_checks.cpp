@@ -40,7 +40,7 @@ Check check_of(const OfflineModule& module, bool works) {
   }
   if (works && fit == static_cast<std::ptrdiff_t>(module.programs.size())) return check;
   check.verdict = works ? Verdict::Warning : Verdict::Failure;
-  check.remedy = works ? "the rest of this probe measures; its README says what the others are for"
+  check.remedy = works ? "the rest of this probe works; its README says what the other programs are for"
                        : "it would not work on that kernel";
   return check;
 }

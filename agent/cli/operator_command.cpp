@@ -62,7 +62,7 @@ Result<operators::OperatorOptions> options_of(const OperatorFlags& flags) {
   else
     options.api.url = flags.api_server;
   if (options.api.url.empty()) {
-    return Error("this is no pod of a cluster: say --api-server https://host:6443, --api-token-file and --api-ca");
+    return Error("not running in a pod: set --api-server https://host:6443, --api-token-file and --api-ca");
   }
   if (!flags.token_file.empty()) options.api.token_file = flags.token_file;
   if (!flags.ca_file.empty()) options.api.ca_file = flags.ca_file;
@@ -102,7 +102,7 @@ void run_operator(const OperatorFlags& flags, Context& context) {
   });
   if (!flags.listen.empty()) {
     if (auto started = server.start(); !started) return context.fail(started.error().message(), kFailed);
-    spdlog::info("listens: {} (health, metrics)", server.address());
+    spdlog::info("listening on {} (health, metrics)", server.address());
   }
   running = &here;
   struct sigaction action {};
@@ -118,21 +118,21 @@ void run_operator(const OperatorFlags& flags, Context& context) {
 }  // namespace
 
 void add_operator_command(CLI::App& app, Context& context) {
-  auto* command =
-      app.add_subcommand("operator", "Writes the status of policies from what the agents report; runs in a cluster");
+  auto* command = app.add_subcommand("operator",
+                                     "Run the operator: write policy status from the agents' reports; "
+                                     "runs in a cluster");
   auto flags = std::make_shared<OperatorFlags>();
-  command->add_option("--api-server", flags->api_server, "auto (the cluster that this is a pod of), or a URL")
+  command->add_option("--api-server", flags->api_server, "auto (the cluster of this pod) or a URL")
       ->check(not_empty)
       ->default_str(flags->api_server);
-  command->add_option("--api-token-file", flags->token_file, "Token, read at each request; otherwise the pod's own");
-  command->add_option("--api-ca", flags->ca_file, "Who signs the API server's certificate; otherwise the pod's own");
-  command->add_option("--namespace", flags->space, "Of the Lease; otherwise POD_NAMESPACE, or the pod's own");
-  command->add_option("--lease", flags->lease, "Its name: who holds it leads")
+  command->add_option("--api-token-file", flags->token_file, "Token, read for each request; default: the pod's own");
+  command->add_option("--api-ca", flags->ca_file, "CA of the API server's certificate; default: the pod's own");
+  command->add_option("--namespace", flags->space, "Namespace of the Lease; default: POD_NAMESPACE, or the pod's own");
+  command->add_option("--lease", flags->lease, "Name of the Lease for leader election")
       ->check(not_empty)
       ->default_str(flags->lease);
-  command->add_option("--identity", flags->identity,
-                      "As which it holds the Lease; otherwise POD_NAME and the process id");
-  command->add_option("--http", flags->listen, "Where /livez, /readyz and /metrics are; empty: nowhere")
+  command->add_option("--identity", flags->identity, "Holder identity; default: POD_NAME and the process id");
+  command->add_option("--http", flags->listen, "Address for /livez, /readyz and /metrics; empty: off")
       ->default_str(flags->listen);
   command->add_option("--log-level", flags->log.level, "trace, debug, info, warn, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))

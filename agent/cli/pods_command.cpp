@@ -47,7 +47,7 @@ void print_pods(const Json& json) {
 
 void add_pods_command(CLI::App& app, Context& context) {
   auto* command =
-      app.add_subcommand("pods", "Pods, containers and cgroups that the running agent knows, with their processes");
+      app.add_subcommand("pods", "List pods, containers and cgroups known to the running agent, with their processes");
   auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     show_answer(*flags, "/pods", context, print_pods);

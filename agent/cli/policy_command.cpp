@@ -34,12 +34,14 @@ void run_check(const Flags& flags, Context& context) {
 }  // namespace
 
 void add_policy_command(CLI::App& app, Context& context) {
-  auto* policy = app.add_subcommand("policy", "Work on policy files");
+  auto* policy = app.add_subcommand("policy", "Work with policy files");
   policy->require_subcommand(1);
-  auto* check = policy->add_subcommand("check", "Is this file right, and what would it cost?");
+  auto* check = policy->add_subcommand("check", "Validate policy files and estimate their cost");
   auto flags = std::make_shared<Flags>();
-  check->add_option("FILE", flags->paths, "Policy files, or directories of them")->required();
-  check->add_flag("--estimate", flags->estimate, "Also series per container, time per event and kernel memory");
+  check->add_option("FILE", flags->paths, "Policy files or directories")->required();
+  check->add_flag("--estimate", flags->estimate,
+                  "Also estimate series per container, time per event and kernel "
+                  "memory");
   add_output_flag(*check, flags->format);
   check->callback([flags, &context] { run_check(*flags, context); });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `sonde probes`: what can be measured, from the same tables that the exporters use; beside a running agent also the
+// `sonde probes`: what can be measured, from the same tables that the exporters use; with a running agent also the
 // state of each probe here.
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
@@ -49,7 +49,7 @@ void print_table(const Json& probes) {
 }  // namespace
 
 void add_probes_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("probes", "What can be measured, by which hooks, and what each needs");
+  auto* command = app.add_subcommand("probes", "List all probes with their hooks, metrics and requirements");
   auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     (void)context;

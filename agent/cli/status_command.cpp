@@ -112,18 +112,18 @@ void print_status(const Json& json) {
              json["host"].get<std::string>(), json["kernel"].get<std::string>(), json["machine"].get<std::string>(),
              seconds_text(json["uptime_seconds"]), json["pid"].get<int>());
   if (json.contains("idle")) {
-    fmt::print("{} It measures nothing ({}): {}\n", paint(Colour::Red, "!"), json["idle"]["reason"].get<std::string>(),
+    fmt::print("{} Nothing is measured ({}): {}\n", paint(Colour::Red, "!"), json["idle"]["reason"].get<std::string>(),
                json["idle"]["message"].get<std::string>());
-    fmt::print("  It looks again every minute, and at once on SIGHUP.\n");
+    fmt::print("  The agent checks again every minute, and immediately on SIGHUP.\n");
     return print_policies(json);
   }
-  fmt::print("{} of {} subjects measured, {} of {} slots taken; {:.1f} of {:.0f} milli-CPU used\n\n",
+  fmt::print("{} of {} subjects measured, {} of {} slots in use; {:.1f} of {:.0f} milli-CPU used\n\n",
              subjects["selected"].get<uint64_t>(), subjects["known"].get<uint64_t>(),
              subjects["slots_used"].get<uint64_t>(), subjects["slots_capacity"].get<uint64_t>(),
              json["overhead"]["used_milli_cpu"].get<double>(), json["overhead"]["budget_milli_cpu"].get<double>());
   if (const uint64_t without = subjects.value("without_slot", uint64_t{0})) {
     fmt::print(
-        "  {} {} cgroups found no free slot and count as unattributed: raise limits.subjects (--max-subjects)\n\n",
+        "  {} {} cgroups have no slot and are counted as unattributed: raise limits.subjects (--max-subjects)\n\n",
         paint(Colour::Red, "!"), without);
   }
   for (const Json& warning : json.value("warnings", Json::array())) {
@@ -138,7 +138,7 @@ void print_status(const Json& json) {
 }  // namespace
 
 void add_status_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("status", "Probes, policies, outputs and losses of the running agent");
+  auto* command = app.add_subcommand("status", "Show probes, policies, exporters and losses of the running agent");
   auto flags = add_agent_flags(*command);
   command->callback([flags, &context] { show_answer(*flags, "/statusz", context, print_status); });
 }

@@ -114,7 +114,7 @@ Result<std::vector<const ModuleInfo*>> probes_named(std::string_view list) {
     }
     add(modules()[static_cast<std::size_t>(index)].module->info());
   }
-  if (probes.empty()) return Error("names no probe; see `sonde probes`");
+  if (probes.empty()) return Error("does not name a probe; see `sonde probes`");
   return probes;
 }
 

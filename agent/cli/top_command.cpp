@@ -148,8 +148,7 @@ void show(const View& view, const std::vector<TopRow>& rows, double seconds, con
   } else {
     const TerminalSize size = terminal_size();
     const auto room = static_cast<std::size_t>(std::max(size.rows - 4, 3));
-    fmt::print("\x1b[H\x1b[2J{}{}", table_of(view, rows, room, size.columns),
-               rows.empty() ? "nothing has happened yet\n" : "");
+    fmt::print("\x1b[H\x1b[2J{}{}", table_of(view, rows, room, size.columns), rows.empty() ? "no activity yet\n" : "");
     const char* keys = view.essential ? "ops: files, waits: CPU; sort: n r w o l e s p" : "sort: n, < and >";
     fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; {}, quit: q", std::min(room, rows.size()),
                                                        rows.size(), view.sorted(), keys)));
@@ -225,7 +224,7 @@ void run_top(const TopFlags& flags, Context& context) {
   spdlog::set_level(spdlog::level::warn);
   const auto every = parse_duration(flags.every);
   if (!every || *every < 200'000'000) {
-    return context.fail("--every is a time of 200ms or more, like 2s; \"" + flags.every + "\" is not");
+    return context.fail("--every must be at least 200ms, for example 2s; \"" + flags.every + "\" is not");
   }
   uint64_t duration_ns = 0;
   if (!flags.duration.empty()) {
@@ -277,14 +276,14 @@ void run_top(const TopFlags& flags, Context& context) {
 }  // namespace
 
 void add_top_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("top", "Live table: what each container or cgroup does");
+  auto* command = app.add_subcommand("top", "Live table of the activity of containers and cgroups");
   auto flags = std::make_shared<TopFlags>();
-  command->add_option("--every", flags->every, "Time between two tables")->default_str("2s");
+  command->add_option("--every", flags->every, "Refresh interval")->default_str("2s");
   command->add_option("--probe", flags->probes,
-                      "Columns of these probes (see `sonde probes`), separated by commas; or all");
-  command->add_option("--sort", flags->sort, "Column to sort by, as -o json names it; or name");
-  command->add_flag("--once", flags->once, "One table, then end");
-  command->add_option("--duration", flags->duration, "End after this time");
+                      "Show the columns of these probes (see `sonde probes`), separated by commas; or all");
+  command->add_option("--sort", flags->sort, "Column to sort by, with its name in -o json; or name");
+  command->add_flag("--once", flags->once, "Print one table and exit");
+  command->add_option("--duration", flags->duration, "Exit after this time");
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   add_output_flag(*command, flags->format);
   for (const char* name : {"probes", "policies", "target-pid", "target-comm", "cgroup-root"}) {

@@ -33,7 +33,7 @@ Check probes_step(const Json& status) {
                      fmt::format("{} programs, {} failed{}", attached, failed, without), "run `sonde doctor`");
   if (attached > 0 && (failed > 0 || !off.empty())) {
     check.verdict = Verdict::Warning;
-    check.remedy = "`sonde status` names each with its reason";
+    check.remedy = "`sonde status` lists them with the reason";
   }
   return check;
 }
@@ -46,13 +46,13 @@ Check output_step(const Json& status) {
     any = true;
     sent += exporter["points_sent"].get<uint64_t>();
   }
-  if (!any) return {"output written", Verdict::Ok, "nothing is pushed: the numbers are only served", ""};
+  if (!any) return {"output written", Verdict::Ok, "nothing is pushed: metrics are only served", ""};
   const std::string error = status["export_errors"].empty() ? "" : ": " + status["export_errors"][0].get<std::string>();
   Check check = step("output written", sent > 0, fmt::format("{} points{}", sent, error),
-                     "wait for the first interval; then check the endpoint or file named by `sonde status`");
+                     "wait for the first interval; then check the endpoint or file shown by `sonde status`");
   if (sent > 0 && !error.empty()) {  // one output works and another does not, or it did until now
     check.verdict = Verdict::Warning;
-    check.remedy = "`sonde status` shows which output it is";
+    check.remedy = "`sonde status` shows which exporter it is";
   }
   return check;
 }
@@ -62,10 +62,10 @@ std::vector<Check> verify(const std::string& address) {
   auto answer = get_from_agent(address, "/statusz", kAnswerTimeoutNs);
   const Json status = answer ? parse_json<Json>(*answer) : Json();
   if (!status.is_object()) {
-    checks.push_back(step("agent runs", false, answer ? "the answer is not an agent's" : answer.error().message(),
+    checks.push_back(step("agent runs", false, answer ? "the answer is not from an agent" : answer.error().message(),
                           "start it: sonde agent"));
     for (const char* name : {"target found", "probes attached", "kernel counts", "output written", "metrics served"}) {
-      checks.push_back(step(name, false, "not known without an agent", "start it first"));
+      checks.push_back(step(name, false, "unknown without an agent", "start it first"));
     }
     return checks;
   }
@@ -76,7 +76,7 @@ std::vector<Check> verify(const std::string& address) {
   checks.push_back(probes_step(status));
   const auto samples = status["pipeline"]["samples"].get<uint64_t>();
   checks.push_back(step("kernel counts", samples > 0, fmt::format("{} samples", samples),
-                        "wait for the first interval; if it stays 0 nothing that is measured has happened"));
+                        "wait for the first interval; if it stays 0, nothing measurable has happened"));
   checks.push_back(output_step(status));
   auto metrics = get_from_agent(address, "/metrics", kAnswerTimeoutNs);
   const bool served = metrics && metrics->find("sonde_") != std::string::npos;
@@ -90,7 +90,7 @@ std::vector<Check> verify(const std::string& address) {
 }  // namespace
 
 void add_verify_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("verify", "Six steps: agent, target, probes, counts, output, metrics");
+  auto* command = app.add_subcommand("verify", "Verify six steps: agent, target, probes, counts, output, metrics");
   auto flags = add_agent_flags(*command);
   command->callback([flags, &context] {
     const auto checks = verify(flags->address);

@@ -50,7 +50,7 @@ void check_pem(Loading& loading, std::string_view setting, const std::string& pa
   if (path.empty() || loading.problems.size() != before) return;
   auto text = read_small_file(path);
   if (text && text->find("-----BEGIN ") == std::string::npos) {
-    loading.refuse(fmt::format("{}: {} holds no PEM text (it has no line with -----BEGIN)", setting, path));
+    loading.refuse(fmt::format("{}: {} contains no PEM data (no line with -----BEGIN)", setting, path));
   }
 }
 
@@ -74,7 +74,7 @@ void check_proc(Loading& loading, std::string_view setting, const std::string& p
   const std::size_t before = loading.problems.size();
   check_directory(loading, setting, path);
   if (loading.problems.size() != before || ::access((path + "/stat").c_str(), R_OK) == 0) return;
-  loading.refuse(fmt::format("{}: {} is no /proc (it has no file stat)", setting, path));
+  loading.refuse(fmt::format("{}: {} is not a /proc file system (it has no file stat)", setting, path));
 }
 
 // What shows all tenants listens on loopback: ":port" means that, too.
@@ -83,7 +83,8 @@ void check_loopback(Loading& loading, std::string_view setting, const std::strin
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host.empty() || is_loopback_host(host)) return;
   loading.refuse(fmt::format(
-      "{} shows all tenants and opens on loopback only, not on {}: write 127.0.0.1{} (kubectl port-forward reaches it)",
+      "{} exposes all tenants and only opens on loopback, not on {}: write 127.0.0.1{} (kubectl port-forward reaches "
+      "it)",
       setting, address, address.substr(address.rfind(':'))));
 }
 
@@ -139,10 +140,10 @@ void check_together(Loading& loading) {
   check_loopback(loading, said("listen.httpLocal"), config.listen.http_local);
   check_loopback(loading, said("listen.grpc"), config.listen.grpc);
   if (config.target.pid != 0 && !config.target.comm.empty()) {
-    add("target.pid and target.comm exclude each other: name the process by one of them");
+    add("target.pid and target.comm are mutually exclusive: set only one of them");
   }
   if (!config.default_policy.enabled && config.policies.empty()) {
-    loading.warnings.push_back("nothing is measured: defaultPolicy.enabled is false and no policies are given");
+    loading.warnings.push_back("nothing is measured: defaultPolicy.enabled is false and there are no policies");
   }
 }
 

@@ -28,7 +28,7 @@ constexpr ProfileValue kProfileValues[] = {
     {"testing", "export.otlp.retry.max", "1s"},
 };
 
-// Set and not empty: an empty variable is as good as none.
+// Set and not empty: an empty variable counts as unset.
 std::optional<std::string> read(const GetEnv& env, std::string_view name) {
   auto value = env(name);
   if (!value || trim(*value).empty()) return {};
@@ -170,8 +170,8 @@ void apply_flags(Loading& loading, const std::map<std::string, std::string>& fla
     auto found = std::ranges::find(settings(), flag, &Setting::flag);
     // A script's variable that is not set, for example. For "nobody" there is no flag at all.
     if (trim(value).empty() || (flag == "target-pid" && value == "0")) {
-      loading.refuse(fmt::format("--{}: {}; leave the flag out if there is nothing to say", flag,
-                                 value == "0" ? "0 is no process" : "the value is empty"));
+      loading.refuse(fmt::format("--{}: {}; omit the flag instead", flag,
+                                 value == "0" ? "0 is not a process" : "the value is empty"));
       continue;
     }
     if (found != settings().end()) {

@@ -127,7 +127,7 @@ class FileReader {
       setting::Pairs pairs;
       for (const auto& [key, item] : value.entries) {
         if (item.kind != YamlNode::Kind::Scalar) {
-          problem(item, fmt::format("{}.{} must be a text, not {}", setting.name, key.text, describe(item)));
+          problem(item, fmt::format("{}.{} must be a string, not {}", setting.name, key.text, describe(item)));
           return false;
         }
         pairs.emplace_back(key.text, item.text);
@@ -165,7 +165,7 @@ void apply_file(Loading& loading, const std::string& path, std::string_view text
   if (documents->empty()) return;
   const YamlNode& document = documents->front();
   if (documents->size() > 1) {
-    loading.refuse(place(path, (*documents)[1]) + ": a configuration file holds one document");
+    loading.refuse(place(path, (*documents)[1]) + ": a configuration file must contain a single document");
   }
   if (document.kind != YamlNode::Kind::Map) {
     loading.refuse(place(path, document) + ": the configuration must be a map of keys, not " + describe(document));

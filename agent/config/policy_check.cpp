@@ -42,19 +42,19 @@ void add_advice(const CheckedPolicy& checked, std::vector<std::string>& notes) {
     note(sentence.starts_with(prefix) ? sentence.substr(prefix.size()) : sentence);
   }
   if (const Policy& policy = checked.policy; !policy.cgroups.empty() || !policy.commands.empty()) {
-    note(fmt::format("selects by {}: for files only, the API server refuses it", policy.commands.empty() ? "cgroups"
+    note(fmt::format("selects by {}: for files only, the API server rejects it", policy.commands.empty() ? "cgroups"
                                                                                  : policy.cgroups.empty()
                                                                                      ? "commands"
                                                                                      : "cgroups and commands"));
   }
   if (checked.policy.mode == Mode::Exclude) return;
   if (!checked.decision.selected && checked.policy.functions.empty()) {
-    note("asks for nothing: write a preset, or a level for a probe");
+    note("enables nothing: write a preset, or a level for a probe");
   }
   if (checked.decision.selected && checked.estimate.series > checked.decision.series_per_container) {
     note(
-        fmt::format("may reach {} series per container, more than seriesPerContainer {}: what is over it folds into "
-                    "otel.metric.overflow",
+        fmt::format("may reach {} series per container, more than seriesPerContainer {}: "
+                    "the rest is aggregated into otel.metric.overflow",
                     checked.estimate.series, checked.decision.series_per_container));
   }
 }
@@ -103,14 +103,14 @@ void check_names(std::vector<CheckedFile>& files) {
     for (const CheckedPolicy& checked : file.policies) {
       auto [first, fresh] = seen.emplace(display_name(checked.policy), checked.policy.source);
       if (fresh) continue;
-      file.problems.push_back(fmt::format("{}:1: the policy '{}' is already in {}: names are unique",
+      file.problems.push_back(fmt::format("{}:1: the policy '{}' is already in {}: names must be unique",
                                           checked.policy.source, first->first, first->second));
     }
   }
 }
 
 std::string what_it_asks(const CheckedPolicy& checked, std::span<const ModuleEntry> modules) {
-  if (checked.policy.mode == Mode::Exclude) return "whom it selects is never watched";
+  if (checked.policy.mode == Mode::Exclude) return "what it selects is never watched";
   std::vector<std::string> probes;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     Level level = checked.decision.probes[i].level;
@@ -131,8 +131,8 @@ void write_estimate(std::string& out, const Estimate& estimate, const KernelLimi
   }
   bool keyed = std::ranges::any_of(estimate.probes, &ProbeEstimate::keyed_series);
   out += fmt::format("    at most {} series and {} histograms per subject{}\n", estimate.series, estimate.histograms,
-                     keyed ? "; +: and one per kind of error or operation that occurs" : "");
-  out += fmt::format("    kernel memory {:.1f} MiB, for {} subjects and {} histograms (limits of the agent)\n",
+                     keyed ? "; +: plus one per type of error or operation that occurs" : "");
+  out += fmt::format("    kernel memory {:.1f} MiB for {} subjects and {} histograms (the agent's limits)\n",
                      static_cast<double>(estimate.kernel_bytes) / (1 << 20), limits.slots, limits.histogram_rows);
 }
 
@@ -203,7 +203,7 @@ PolicyCheck check_policies(const std::vector<std::string>& paths, const PolicyCh
     for (const std::string& file : below) files.push_back(check_file(file, options));
     if (below.empty()) {
       files.emplace_back().path = path;
-      files.back().problems.push_back(path + ": no file in this directory ends in .yaml or .yml");
+      files.back().problems.push_back(path + ": this directory contains no .yaml or .yml files");
     }
   }
   check_names(files);

@@ -94,7 +94,7 @@ void PolicyDirectory::watch() {
   while (::read(watch_.get(), events, sizeof(events)) > 0) {
   }
   constexpr uint32_t kChanges = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB;
-  // Again each time: a directory that was removed and made anew is another one. Where it fails, asking once a second
+  // Again each time: a directory that was removed and recreated is another one. Where it fails, asking once a second
   // finds changes too.
   static_cast<void>(::inotify_add_watch(watch_.get(), directory_.c_str(), kChanges));
 }
@@ -167,7 +167,7 @@ bool PolicyDirectory::rebuild() {
       const Policy& policy = file->good.policies[i];
       auto [first, fresh] = taken.emplace(display_name(policy), policy.source);
       if (!fresh) {
-        file->taken.push_back(fmt::format("{}:1: the policy '{}' is already in {}: names are unique", policy.source,
+        file->taken.push_back(fmt::format("{}:1: the policy '{}' is already in {}: names must be unique", policy.source,
                                           first->first, first->second));
         continue;
       }

@@ -73,8 +73,8 @@ void read_collection(MapReader& spec, Policy& policy) {
   keep->allow(kKeepFields);
   policy.idle_seconds = keep->integer("idleSeconds", 1, 86'400, "seconds");
   if (policy.cleanup && *policy.cleanup != CleanupStrategy::KeepRecent) {
-    keep->problems().add(keep->node(), fmt::format("{} goes with strategy KeepRecent, not with {}", keep->path(),
-                                                   word_of(*policy.cleanup)));
+    keep->problems().add(keep->node(), fmt::format("{} is only valid with strategy KeepRecent, not with {}",
+                                                   keep->path(), word_of(*policy.cleanup)));
   }
 }
 
@@ -96,8 +96,8 @@ void read_attributes(MapReader& spec, Policy& policy) {
   for (const std::string& key : policy.pod_labels.value_or(std::vector<std::string>())) {
     if (is_label_key(key)) continue;
     attributes->problems().add(*attributes->find("podLabels"),
-                               fmt::format("spec.attributes.podLabels: '{}' is no key of a label; name one, like "
-                                           "app.kubernetes.io/name (there are no patterns)",
+                               fmt::format("spec.attributes.podLabels: '{}' is not a label key; "
+                                           "write one, like app.kubernetes.io/name (patterns are not supported)",
                                            one_line(key)));
   }
   policy.pod_annotations = attributes->texts("podAnnotations", kMostEntries);
@@ -112,7 +112,7 @@ void read_spec(MapReader& spec, Policy& policy, bool namespaced, std::span<const
   if (policy.mode == Mode::Exclude) {
     for (std::string_view field : kMeasuring) {
       if (const YamlNode* found = spec.find(field)) {
-        spec.problems().add(*found, fmt::format("spec.{} has no meaning with mode Exclude, which measures nothing: "
+        spec.problems().add(*found, fmt::format("spec.{} has no effect with mode Exclude, which measures nothing: "
                                                 "remove it or write mode: Monitor",
                                                 field));
       }
@@ -145,8 +145,8 @@ bool read_head(MapReader& top, Policy& policy, bool& namespaced) {
     policy.name = metadata->text("name").value_or("");
     if (!policy.name.empty() && !is_object_name(policy.name)) {
       metadata->problems().add(*metadata->find("name"),
-                               fmt::format("metadata.name must be lower-case letters, digits, '-' and '.', beginning "
-                                           "and ending with a letter or digit, not {}",
+                               fmt::format("metadata.name must consist of lower-case letters, digits, '-' and '.', "
+                                           "and start and end with a letter or digit, not {}",
                                            describe(*metadata->find("name"))));
     }
   }
@@ -205,8 +205,8 @@ PolicyFile parse_policies(std::string_view text, const std::string& name, uint64
     }
     auto [first, fresh] = seen.emplace(display_name(policy), document.line);
     if (!fresh && !policy.name.empty()) {
-      problems.add(document,
-                   fmt::format("the policy '{}' is already in line {}: names are unique", first->first, first->second));
+      problems.add(document, fmt::format("the policy '{}' is already in line {}: names must be unique", first->first,
+                                         first->second));
     }
     file.policies.push_back(std::move(policy));
   }

@@ -61,22 +61,21 @@ void check_function(MapReader& reader, const FunctionRequest& function, bool nam
   };
   if (function.type == "Kernel") {
     if (namespaced) wrong("type", "only a ClusterMonitorPolicy may measure kernel functions");
-    if (!function.path.empty()) wrong("path", fmt::format("{}.path has no meaning with type Kernel", reader.path()));
+    if (!function.path.empty()) wrong("path", fmt::format("{}.path has no effect with type Kernel", reader.path()));
   } else if (function.type == "Uprobe" && function.path.empty()) {
-    wrong("path",
-          fmt::format("{}.path is missing, name the program or library as the container sees it", reader.path()));
+    wrong("path", fmt::format("{}.path is missing, write the path of the program or library inside the container",
+                              reader.path()));
   } else if (!function.path.empty() && function.path.front() != '/') {
     wrong("path", fmt::format("{}.path must begin with '/', not '{}'", reader.path(), function.path));
   }
   const bool usdt = function.type == "USDT";
   if (usdt && !function.symbol.empty() && function.symbol.find(':') == std::string::npos) {
-    wrong("symbol",
-          fmt::format("{}.symbol of a USDT probe is provider:name, not '{}'", reader.path(), function.symbol));
+    wrong("symbol", fmt::format("{}.symbol of a USDT tracepoint must be provider:name, not '{}'", reader.path(),
+                                function.symbol));
   }
   for (const std::string_view end : {"Duration", "Errors"}) {
     if (!usdt || std::ranges::find(function.measure, end) == function.measure.end()) continue;
-    wrong("measure",
-          fmt::format("{}.measure cannot have {}: a USDT probe is a place and has no end", reader.path(), end));
+    wrong("measure", fmt::format("{}.measure cannot have {}: a USDT tracepoint has no end", reader.path(), end));
   }
   if (reader.find("errors") && std::ranges::find(function.measure, "Errors") == function.measure.end()) {
     wrong("errors", fmt::format("{}.errors needs Errors in measure", reader.path()));
@@ -97,10 +96,10 @@ FunctionRequest read_function(MapReader& reader, bool namespaced) {
   static constexpr std::array<Words, 4> kMeasures{"Calls", "Duration", "Errors", "Bytes"};
   FunctionRequest function;
   reader.allow(kFields);
-  if (!reader.missing("name", "a function needs a name of its own")) function.name = reader.text("name").value_or("");
+  if (!reader.missing("name", "a function needs its own name")) function.name = reader.text("name").value_or("");
   if (function.name.size() > 63 || function.name.find_first_not_of(kFunctionLetters) != std::string::npos) {
-    reader.problems().add(*reader.find("name"), fmt::format("{}.name must be at most 63 letters, digits, '_', '-' or "
-                                                            "'.', not {}",
+    reader.problems().add(*reader.find("name"), fmt::format("{}.name must consist of at most 63 letters, digits, "
+                                                            "'_', '-' or '.', not {}",
                                                             reader.path(), describe(*reader.find("name"))));
   }
   if (!reader.missing("type", "write Uprobe, USDT or Kernel")) {
@@ -145,8 +144,8 @@ void read_probes(MapReader& spec, Policy& policy, std::span<const ModuleEntry> m
     for (const Words field : std::span(kFields).subspan(1)) {
       if (policy.mode != Mode::Exclude || !reader.find(field)) continue;
       reader.problems().add(*reader.find(field),
-                            fmt::format("{}.{} has no meaning with mode Exclude, which only names the probes that are "
-                                        "not to measure",
+                            fmt::format("{}.{} has no effect with mode Exclude, where probes only lists what not to "
+                                        "measure",
                                         reader.path(), field));
     }
     if (reader.missing("name", fmt::format("write one of {}", join(known)))) continue;
@@ -163,7 +162,7 @@ void read_probes(MapReader& spec, Policy& policy, std::span<const ModuleEntry> m
     std::string canonical =
         module < 0 ? "all" : std::string(modules[static_cast<std::size_t>(module)].module->info().name);
     if (!seen.insert(canonical).second) {
-      reader.problems().add(at, fmt::format("the probe {} is listed twice, put both in one entry", canonical));
+      reader.problems().add(at, fmt::format("the probe {} is listed twice, merge the entries", canonical));
     }
     if (auto word = reader.word("level", kLevels)) request.level = static_cast<Level>(*word);
     if (auto every = reader.integer("sampleHistogramsEvery", 1, 10'000)) {
@@ -221,7 +220,7 @@ void read_traces(MapReader& spec, Policy& policy) {
                             fmt::format("{}.function {} is not in spec.functions{}", reader.path(),
                                         describe(*reader.find("function")), did_you_mean(threshold.function, names)));
     }
-    if (!reader.missing("minMicroseconds", "say from which duration on")) {
+    if (!reader.missing("minMicroseconds", "write the minimum duration")) {
       threshold.min_microseconds = reader.integer("minMicroseconds", 1, 3'600'000'000, "microseconds").value_or(0);
     }
     policy.trace_thresholds.push_back(std::move(threshold));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whom a policy selects.
+// Parses the selectors of a policy.
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -19,15 +19,15 @@ constexpr std::size_t kCommLength = 15;  // TASK_COMM_LEN - 1
 
 void check_key(MapReader& reader, const YamlNode& at, std::string_view where) {
   if (is_label_key(at.text)) return;
-  reader.problems().add(at, fmt::format("{}: {} is no key of a label; write letters, digits, '-', '_' and '.', perhaps "
-                                        "behind a domain and '/', like app.kubernetes.io/name",
+  reader.problems().add(at, fmt::format("{}: {} is not a label key; write letters, digits, '-', '_' and '.', "
+                                        "optionally after a domain and '/', like app.kubernetes.io/name",
                                         where, describe(at)));
 }
 
 void check_value(MapReader& reader, const YamlNode& at, std::string_view where) {
   if (is_label_value(at.text)) return;
-  reader.problems().add(at, fmt::format("{}: {} is no value of a label; write at most 63 letters, digits, '-', '_' and "
-                                        "'.', a letter or digit at both ends",
+  reader.problems().add(at, fmt::format("{}: {} is not a label value; write at most 63 letters, digits, '-', "
+                                        "'_' and '.', starting and ending with a letter or digit",
                                         where, describe(at)));
 }
 
@@ -92,10 +92,9 @@ void read_containers(MapReader& spec, Policy& policy) {
   containers->allow(kFields);
   for (const YamlNode* item : containers->items("names", kMostEntries)) {
     if (!is_container_name(item->text)) {
-      containers->problems().add(*item,
-                                 fmt::format("spec.containers.names: {} is no container's name; write at most 63 "
-                                             "lower-case letters, digits and '-'",
-                                             describe(*item)));
+      containers->problems().add(*item, fmt::format("spec.containers.names: {} is not a container name; "
+                                                    "write at most 63 lower-case letters, digits and '-'",
+                                                    describe(*item)));
     }
     policy.container_names.push_back(item->text);
   }
@@ -122,7 +121,7 @@ void read_local(MapReader& spec, Policy& policy) {
   for (const YamlNode* item : spec.items("commands", kMostEntries)) {
     // The kernel cuts names; a longer pattern without star could never match.
     if (item->text.size() > kCommLength && item->text.find('*') == std::string::npos) {
-      spec.problems().add(*item, fmt::format("spec.commands: the kernel keeps {} characters of a command's name, "
+      spec.problems().add(*item, fmt::format("spec.commands: the kernel keeps only {} characters of a command name, "
                                              "write '{}' instead of {}",
                                              kCommLength, item->text.substr(0, kCommLength), describe(*item)));
     }
@@ -138,8 +137,8 @@ void read_selectors(MapReader& spec, Policy& policy, bool namespaced) {
   policy.pod_selector = read_labels(spec, "podSelector");
   if (namespaced && policy.namespace_selector) {
     spec.problems().add(*spec.node().find("namespaceSelector"),
-                        "a MonitorPolicy selects in its own namespace: remove spec.namespaceSelector or write kind: "
-                        "ClusterMonitorPolicy");
+                        "a MonitorPolicy only selects in its own namespace: "
+                        "remove spec.namespaceSelector or write kind: ClusterMonitorPolicy");
   }
   read_containers(spec, policy);
   read_local(spec, policy);

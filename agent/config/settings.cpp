@@ -49,7 +49,7 @@ Result<Pairs> parse_pairs(std::string_view text) {
     auto equals = item.find('=');
     std::string_view key = trim(item.substr(0, equals));
     // The item is not shown: it may be a secret.
-    if (equals == std::string_view::npos || key.empty()) return Error("must be key=value, several with commas between");
+    if (equals == std::string_view::npos || key.empty()) return Error("must be key=value pairs, separated by commas");
     auto name = decoded(key), value = decoded(trim(item.substr(equals + 1)));
     if (!name) return name.error();
     if (!value) return value.error();

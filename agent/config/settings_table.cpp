@@ -16,7 +16,7 @@ using namespace setting;
 
 constexpr uint64_t kHour = 3600 * kSecond;
 constexpr uint64_t kTiB = 1ULL << 40;
-constexpr const char* kLoopback = "host:port of the machine's loopback, :port, or off";
+constexpr const char* kLoopback = "host:port on loopback, :port, or off";
 
 const std::vector<std::pair<std::string_view, Level>> kLevels{
     {"None", Level::None}, {"Minimal", Level::Minimal}, {"Standard", Level::Standard}, {"Detailed", Level::Detailed}};

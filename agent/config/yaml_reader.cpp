@@ -88,13 +88,14 @@ void MapReader::refuse(const YamlNode& at, std::string_view field, const std::st
 // 5, yes and 1e3 are no texts: Kubernetes would refuse them too.
 bool MapReader::is_text(const YamlNode& node, const std::string& name) {
   if (node.kind != YamlNode::Kind::Scalar) {
-    problems_->add(node, fmt::format("{} must be a text, not {}", name, describe(node)));
+    problems_->add(node, fmt::format("{} must be a string, not {}", name, describe(node)));
     return false;
   }
   const ScalarType type = scalar_value(node).type;
   if (type == ScalarType::Text) return true;
-  problems_->add(node, fmt::format("{} must be a text, and {} without quotes is {}: write \"{}\"", name, describe(node),
-                                   type == ScalarType::Boolean ? "true or false" : "a number", one_line(node.text)));
+  problems_->add(node,
+                 fmt::format("{} must be a string, and {} without quotes is {}: write \"{}\"", name, describe(node),
+                             type == ScalarType::Boolean ? "true or false" : "a number", one_line(node.text)));
   return false;
 }
 
@@ -165,7 +166,7 @@ std::vector<const YamlNode*> MapReader::items(std::string_view field, std::size_
     if (item.kind == YamlNode::Kind::Scalar && (empty_too || !item.text.empty())) {
       if (is_text(item, fmt::format("an entry of {}", name_of(field)))) result.push_back(&item);
     } else {
-      problems_->add(item, fmt::format("{} must be a list of texts, not of {}", name_of(field), describe(item)));
+      problems_->add(item, fmt::format("{} must be a list of strings, not of {}", name_of(field), describe(item)));
     }
   }
   return result;
@@ -185,7 +186,7 @@ std::optional<std::map<std::string, std::string>> MapReader::labels(std::string_
   for (const auto& [key, value] : reader->node().entries) {
     const std::string name = fmt::format("{}.{}", reader->path(), key.text);
     if (value.kind == YamlNode::Kind::Null) {  // the API server would drop it, and the rest select more
-      problems_->add(value, fmt::format("{} has no value: write \"\" for an empty one", name));
+      problems_->add(value, fmt::format("{} has no value: write \"\" for an empty string", name));
     } else if (is_text(key, fmt::format("a key of {}", reader->path())) && is_text(value, name)) {
       result[key.text] = value.text;
     }

@@ -33,7 +33,7 @@ class Builder : public YAML::EventHandler {
     add(make(mark, anchor, "", YamlNode::Kind::Null));
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    throw Refused{mark.line + 1, mark.column + 1, "aliases are not allowed, write the value out"};
+    throw Refused{mark.line + 1, mark.column + 1, "aliases are not allowed, write out the value"};
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
@@ -64,7 +64,7 @@ class Builder : public YAML::EventHandler {
     // An empty value has no place of its own.
     node.line = std::max(mark.line, 0) + 1;
     node.column = std::max(mark.column, 0) + 1;
-    if (anchor != 0) throw Refused{node.line, node.column, "anchors are not allowed, write the value out"};
+    if (anchor != 0) throw Refused{node.line, node.column, "anchors are not allowed, write out the value"};
     if (!tag.empty() && tag != "?" && tag != "!") {
       throw Refused{node.line, node.column, fmt::format("the tag {} is not allowed", one_line(tag))};
     }
@@ -97,7 +97,7 @@ class Builder : public YAML::EventHandler {
     if (!key.waiting) {
       if (node.kind != YamlNode::Kind::Scalar) throw Refused{node.line, node.column, "a key must be a word"};
       if (node.text == "<<" && !node.quoted) {
-        throw Refused{node.line, node.column, "merge keys (<<) are not allowed, write the fields out"};
+        throw Refused{node.line, node.column, "merge keys (<<) are not allowed, write out the fields"};
       }
       if (parent.find(node.text)) {
         throw Refused{node.line, node.column, describe(node) + " is given twice"};

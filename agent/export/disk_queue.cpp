@@ -91,17 +91,16 @@ std::optional<uint64_t> segment_number(std::string_view name) {
 
 }  // namespace
 
-Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const std::string& directory, uint64_t max_bytes,
-                                                           bool* in_use) {
+Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const std::string& directory, uint64_t max_bytes, bool* in_use) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Error::system(fmt::format("cannot make the queue's directory {}", directory), errno);
+    return Error::system(fmt::format("cannot create the queue directory {}", directory), errno);
   }
   std::unique_ptr<DiskQueue> queue(new DiskQueue(directory, max_bytes));
   queue->lock_ = Fd(::open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!queue->lock_) return Error::system(fmt::format("cannot write into the queue's directory {}", directory), errno);
+  if (!queue->lock_) return Error::system(fmt::format("cannot write to the queue directory {}", directory), errno);
   if (::flock(queue->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (in_use) *in_use = true;
-    return Error(fmt::format("the queue's directory {} is in use by another agent", directory));
+    return Error(fmt::format("the queue directory {} is in use by another agent", directory));
   }
   if (auto loaded = queue->load(); !loaded) return loaded.error();
   return queue;
@@ -111,12 +110,12 @@ std::string DiskQueue::path(uint64_t number) const { return fmt::format("{}/segm
 
 Result<void> DiskQueue::load() {
   cursor_ = Fd(::open((directory_ + "/cursor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!cursor_) return Error::system(fmt::format("cannot write into the queue's directory {}", directory_), errno);
+  if (!cursor_) return Error::system(fmt::format("cannot write to the queue directory {}", directory_), errno);
   uint64_t read_number = 0, read_offset = 0;
   read_cursor(read_number, read_offset);
 
   DIR* listing = ::opendir(directory_.c_str());
-  if (listing == nullptr) return Error::system(fmt::format("cannot list the queue's directory {}", directory_), errno);
+  if (listing == nullptr) return Error::system(fmt::format("cannot list the queue directory {}", directory_), errno);
   std::vector<uint64_t> numbers;
   while (const dirent* entry = ::readdir(listing)) {
     if (auto number = segment_number(entry->d_name)) numbers.push_back(*number);
@@ -182,7 +181,7 @@ Result<void> DiskQueue::open_segment_to_write() {
   if (writing_ && segments_.back().size < limit) return {};
   if (writing_) ::fdatasync(writing_.get());
   Fd file(::open(path(next_number_).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) return Error::system(fmt::format("cannot write into the queue's directory {}", directory_), errno);
+  if (!file) return Error::system(fmt::format("cannot write to the queue directory {}", directory_), errno);
   writing_ = std::move(file);
   segments_.push_back({.number = next_number_++});
   return {};
@@ -190,7 +189,7 @@ Result<void> DiskQueue::open_segment_to_write() {
 
 Result<void> DiskQueue::push(std::string_view bytes, uint32_t points) {
   if (bytes.size() > kLongestRecord || bytes.size() + sizeof(Head) > max_bytes_) {
-    return Error(fmt::format("a request of {} bytes is larger than the queue on disk", bytes.size()));
+    return Error(fmt::format("a request of {} bytes is larger than the disk queue", bytes.size()));
   }
   if (auto opened = open_segment_to_write(); !opened) return opened;
   Head head{.magic = kMagic, .length = static_cast<uint32_t>(bytes.size()), .points = points, .crc = 0};
@@ -200,7 +199,7 @@ Result<void> DiskQueue::push(std::string_view bytes, uint32_t points) {
   if (error == 0) error = write_all(writing_.get(), bytes.data(), bytes.size(), segment.size + sizeof(head));
   if (error != 0) {
     (void)::ftruncate(writing_.get(), static_cast<off_t>(segment.size));
-    return Error::system(fmt::format("cannot write into the queue's directory {}", directory_), error);
+    return Error::system(fmt::format("cannot write to the queue directory {}", directory_), error);
   }
   segment.size += sizeof(head) + bytes.size();
   segment.records++;

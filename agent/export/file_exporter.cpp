@@ -43,7 +43,7 @@ FileExporter::FileExporter(FileOptions options) : options_(std::move(options)), 
 
 Result<std::unique_ptr<FileExporter>> FileExporter::create(FileOptions options) {
   if (options.path.empty())
-    return Error("the file export has no path; name a file, a directory or - for standard output");
+    return Error("the file export has no path; set a file, a directory, or - for standard output");
   if (options.path != "/" && options.path.ends_with('/'))
     (void)::mkdir(options.path.c_str(), 0755);  // open() tells why not
   std::unique_ptr<FileExporter> exporter(new FileExporter(std::move(options)));
@@ -177,7 +177,7 @@ void FileExporter::push(BatchPtr batch) {
   }
   if (failures == 0) works();
   if (failures == 0 && regular_ && options_.sync == FileSync::EachBatch && ::fdatasync(file_.get()) != 0) {
-    failed("sync", Error::system(fmt::format("cannot write {} to its disk", path_), errno), 0);
+    failed("sync", Error::system(fmt::format("cannot flush {} to disk", path_), errno), 0);
   }
 }
 
@@ -189,7 +189,7 @@ void FileExporter::failed(const char* code, const Error& error, uint64_t points)
   if (failing_since_ns_ != 0 && now - logged_ns_ < kLogEvery) return;
   if (failing_since_ns_ == 0) failing_since_ns_ = now;
   logged_ns_ = now;
-  spdlog::warn("file export: {}; what comes meanwhile is dropped and counted", stats_.last_error);
+  spdlog::warn("file export: {}; data is dropped and counted until it works again", stats_.last_error);
 }
 
 void FileExporter::works() {

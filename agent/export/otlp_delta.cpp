@@ -29,7 +29,7 @@ bool DeltaConverter::subtract(Batch& out, Point& point, const Last* last) {
   point.start_ns = last->time_ns;
   if (point.time_ns <= last->time_ns) return false;
   if (point.metric->instrument != Instrument::Histogram) {
-    // A total that went down is a mistake upstream: it begins anew from here, without a spike.
+    // A total that went down is an upstream bug: restart from here, without a spike.
     if (point.integer < last->integer || point.real < last->real) return false;
     point.integer -= last->integer;
     point.real -= last->real;

@@ -22,7 +22,9 @@ constexpr uint64_t kSmallestLearnedLimit = 256 << 10;
 constexpr uint64_t kDiskAgain = 1'000'000'000;
 
 // To find one bad Resource of n takes two requests for each halving.
-uint32_t halves_of(uint32_t resources) { return resources < 2 ? 0 : 2 * static_cast<uint32_t>(std::bit_width(resources - 1)); }
+uint32_t halves_of(uint32_t resources) {
+  return resources < 2 ? 0 : 2 * static_cast<uint32_t>(std::bit_width(resources - 1));
+}
 
 }  // namespace
 
@@ -45,7 +47,7 @@ void OtlpExporter::run() {
   }
   if (disk_) keep_for_restart(lock);
   if (sending_ || !queue_.empty())
-    spdlog::warn("OTLP export to {}: not all points were sent at the end", destination());
+    spdlog::warn("OTLP export to {}: not all points were sent before the exit", destination());
   busy_ = false;
   publish();
   idle_.notify_all();
@@ -295,7 +297,7 @@ void OtlpExporter::note(const SendResult& result, uint32_t points) {
     stats_.last_error.clear();
     if (rejected > 0) {
       stats_.failures["partial_success"]++;
-      stats_.last_error = fmt::format("the receiver refused {} of {} points: {}", rejected, points, result.message);
+      stats_.last_error = fmt::format("the receiver rejected {} of {} points: {}", rejected, points, result.message);
     }
   } else {
     stats_.failures[result.code]++;

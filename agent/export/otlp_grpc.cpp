@@ -128,7 +128,7 @@ class GrpcSender final : public OtlpSender {
     {
       std::lock_guard lock(mutex_);
       if (cancelled_) {
-        status = grpc::Status(grpc::CANCELLED, "the agent stops");
+        status = grpc::Status(grpc::CANCELLED, "the agent is stopping");
         return;
       }
       running_ = &context;

@@ -35,7 +35,15 @@ class HttpSender final : public OtlpSender {
       : options_(options), proxy_(std::move(proxy)), http_(std::move(http)) {}
 
   SendResult send(const std::shared_ptr<const std::string>& request) override {
-    if (cancelled_) return {.verdict = SendResult::Verdict::Retry, .code = "CANCELLED", .message = "the agent stops"};
+    if (cancelled_)
+      return {.verdict = SendResult::Verdict::Retry,
+              .code = "CANCELLED",
+              .message =
+                  "t"
+                  "h"
+                  "e"
+                  " "
+                  "agent is stopping"};
     HttpRequest post;
     post.url = options_.http_url();
     post.headers = options_.headers;

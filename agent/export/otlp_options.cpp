@@ -189,7 +189,7 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std:
     if (item.empty()) continue;
     const size_t equals = item.find('=');
     if (equals == std::string_view::npos || trim(item.substr(0, equals)).empty()) {
-      return Error("each header is name=value, several with commas between");  // never quote it: it may be a secret
+      return Error("headers are name=value pairs, separated by commas");  // never quote it: it may be a secret
     }
     auto name = percent_decoded(trim(item.substr(0, equals)));
     auto value = percent_decoded(trim(item.substr(equals + 1)));
@@ -197,7 +197,7 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std:
     for (char c : *name) {
       const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                         c == '_' || c == '.';
-      if (!fine) return Error("the name of a header holds only letters, digits, '-', '_' and '.'");
+      if (!fine) return Error("a header name consists of letters, digits, '-', '_' and '.'");
     }
     for (unsigned char c : *value) {
       if (c < 0x20 || c == 0x7f) return Error(fmt::format("the value of header {} has a control character", *name));
@@ -222,14 +222,14 @@ Result<void> check_otlp_endpoint(std::string_view given, OtlpProtocol protocol) 
     return wrong("has an unknown scheme");
   }
   const std::string_view authority = authority_of(endpoint);
-  if (authority.empty()) return wrong("names no host");
-  if (authority.find('@') != std::string_view::npos) return wrong("has a user name, use a header for credentials");
+  if (authority.empty()) return wrong("has no host");
+  if (authority.find('@') != std::string_view::npos) return wrong("contains a user name, use a header for credentials");
   const size_t bracket = authority.rfind(']');
   const size_t colon = authority.rfind(':');
   if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket)) return {};
   if (bracket == std::string_view::npos && authority.find(':') != colon)
-    return wrong("needs [ ] around an IPv6 address");
-  if (colon == 0) return wrong("names no host");
+    return wrong("needs [ ] around the IPv6 address");
+  if (colon == 0) return wrong("has no host");
   const std::string_view port = authority.substr(colon + 1);
   uint32_t number = 0;
   auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);

@@ -21,7 +21,7 @@ void PrometheusExporter::push(BatchPtr batch) {
   stats_.last_error = dropped == 0
                           ? ""
                           : "More than " + std::to_string(options_.max_series) + " series: " + std::to_string(dropped) +
-                                " were left out; lower limits.seriesPerNode or the policies' level";
+                                " were left out; lower limits.seriesPerNode or the level in the policies";
 }
 
 ExporterStats PrometheusExporter::stats() const {

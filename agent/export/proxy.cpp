@@ -119,7 +119,8 @@ std::string percent_decoded(std::string_view text) {
   for (size_t i = 0; i < text.size(); i++) {
     unsigned byte = 0;
     const char* const digits = text.data() + i + 1;
-    const bool encoded = text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2;
+    const bool encoded =
+        text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2;
     out += encoded ? static_cast<char>(byte) : text[i];
     if (encoded) i += 2;
   }
@@ -133,7 +134,10 @@ Result<std::optional<Proxy>> parse(const Found& found) {
   };
   std::string_view rest = found.value;
   if (const size_t scheme = rest.find("://"); scheme != std::string_view::npos) {
-    if (lower(rest.substr(0, scheme)) != "http") return wrong("names no http:// proxy, and only such are spoken to");
+    if (lower(rest.substr(0, scheme)) != "http")
+      return wrong(
+          "is not an http:// proxy, and no other kind is "
+          "supported");
     rest.remove_prefix(scheme + 3);
   }
   rest = rest.substr(0, rest.find('/'));
@@ -142,7 +146,7 @@ Result<std::optional<Proxy>> parse(const Found& found) {
     proxy.authorization = "Basic " + base64(percent_decoded(rest.substr(0, at)));
     rest.remove_prefix(at + 1);
   }
-  if (rest.empty()) return wrong("names no host");
+  if (rest.empty()) return wrong("has no host");
   HostPort where = host_and_port(rest, "80");
   if (where.host.empty() || !parse_integer(where.port, 1, 65535)) return wrong("has no host or no port");
   proxy.host = std::move(where.host);

@@ -32,7 +32,7 @@ Result<std::string> read_system_ca() {
                            "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}) {
     if (auto content = read_small_file(path, 4 << 20)) return content;
   }
-  return Error("this system has no list of certificate authorities; name the receiver's with a certificate file");
+  return Error("this system has no CA certificates; set a CA file for the receiver");
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ Result<TlsMaterial> read_tls_files(const TlsFiles& files) {
   material.ca = std::move(*ca);
   if (!first_certificate(material.ca)) {
     ERR_clear_error();
-    return Error(fmt::format("{} holds no PEM certificate", files.ca.empty() ? "the system's list" : files.ca));
+    return Error(fmt::format("{} contains no PEM certificate", files.ca.empty() ? "the system's list" : files.ca));
   }
   if (files.certificate.empty() && files.key.empty()) return material;
 
@@ -56,10 +56,10 @@ Result<TlsMaterial> read_tls_files(const TlsFiles& files) {
   const Key parsed_key(PEM_read_bio_PrivateKey(reader(*key).get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
   const bool belong = parsed && parsed_key && X509_check_private_key(parsed.get(), parsed_key.get()) == 1;
   ERR_clear_error();
-  if (!parsed) return Error(fmt::format("{} holds no PEM certificate", files.certificate));
-  if (!parsed_key) return Error(fmt::format("{} holds no PEM private key without a password", files.key));
+  if (!parsed) return Error(fmt::format("{} contains no PEM certificate", files.certificate));
+  if (!parsed_key) return Error(fmt::format("{} contains no PEM private key without a password", files.key));
   if (!belong)
-    return Error(fmt::format("the key in {} is not that of the certificate in {}", files.key, files.certificate));
+    return Error(fmt::format("the key in {} does not match the certificate in {}", files.key, files.certificate));
   material.certificate = std::move(*certificate);
   material.key = std::move(*key);
   return material;

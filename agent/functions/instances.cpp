@@ -158,7 +158,7 @@ void FunctionInstances::attach(const LocatedFile& file, const ImageAnswer& answe
   const auto edition = static_cast<uint8_t>(moves ? (instance.edition + 1) & 7 : instance.edition);
   if (go && (measures_of(request) & FUNCTION_ERRORS)) {
     instance.refusal = Refusal::Unsupported;
-    instance.detail = "the errors of a Go function are not numbers";
+    instance.detail = "errors of Go functions are not numbers";
     return;
   }
   std::vector<ProbePlace> entries, returns;
@@ -324,7 +324,7 @@ bool FunctionInstances::detach_hot(double seconds, double most_per_second) {
         was_calm || !instance->hot_rest_ns ? hot_rest_ns_ : std::min(2 * instance->hot_rest_ns, kLongestHotRest);
     instance->hot_until_ns = now + instance->hot_rest_ns;
     instance->refusal = Refusal::TooHot;
-    instance->detail = std::to_string(static_cast<uint64_t>(rate)) + " calls a second; tried again after " +
+    instance->detail = std::to_string(static_cast<uint64_t>(rate)) + " calls per second; retried after " +
                        std::to_string(instance->hot_rest_ns / kSecond) + " s";
     spdlog::warn("function {}: {}: detached", instance->request.name, instance->detail);
   }

@@ -51,7 +51,7 @@ uint64_t hash_of(std::string_view text) { return std::hash<std::string_view>{}(t
 
 std::string full_name(const Symbol& symbol) { return std::string(symbol.module) + ":" + std::string(symbol.name); }
 
-// Might a typing error lie between them? Cheap, and wrong only where both the begin and the end were misspelt.
+// Might a typing error lie between them? Cheap, and wrong only if both the start and the end are misspelled.
 bool resembles(std::string_view a, std::string_view b) {
   const auto longer = std::max(a.size(), b.size()), shorter = std::min(a.size(), b.size());
   if (b.starts_with(a)) return true;

@@ -19,8 +19,8 @@ namespace sonde {
 namespace {
 
 constexpr const char* kWhatToDo =
-    "Sonde needs cgroup v2: boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all), or mount it beside v1 "
-    "with `mount -t cgroup2 none /sys/fs/cgroup/unified`";
+    "Sonde needs cgroup v2: boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all), or mount it next to "
+    "v1 with `mount -t cgroup2 none /sys/fs/cgroup/unified`";
 
 bool on_cgroup2(const std::string& path) {
   struct statfs fs {};
@@ -124,7 +124,7 @@ Result<CgroupRoot> find_cgroup_root(const CgroupRootOptions& options) {
   if (!options.configured.empty()) {
     if (search.try_directory(options.configured, root)) return root;
     return Error(options.configured + " is not a cgroup v2 directory (nor is " + options.configured +
-                 "/unified): give the directory where cgroup2 is mounted");
+                 "/unified): set the directory where cgroup2 is mounted");
   }
   // In a pod our own mounts show the pod's part; through the host's pid 1 one sees the whole.
   if (options.proc_root != "/proc" && search.try_directory(options.proc_root + "/1/root/sys/fs/cgroup", root))

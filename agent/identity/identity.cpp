@@ -131,7 +131,7 @@ void Identity::release(uint32_t slot, uint64_t now_ns) {
   changed_ = true;
 }
 
-// Whom a slot below a container belongs to: its parent if that is (in) a container, else who has the container's path.
+// The owner of a slot below a container: its parent if that is (in) a container, else the slot with the container's path.
 // A pod is nobody's but its own, also where its node is a container.
 SubjectPtr Identity::fold(const SlotRecord& record) const {
   if (begins_pod(record.path)) return nullptr;

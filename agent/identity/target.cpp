@@ -64,7 +64,7 @@ bool all_ours(const Proc& proc, const CgroupPids& found, const std::set<uint32_t
 }  // namespace
 
 Result<uint32_t> find_process(const Proc& proc, std::string_view comm) {
-  if (comm.empty()) return Error("--target-comm needs the name of a process, as `ps -o comm` shows it");
+  if (comm.empty()) return Error("--target-comm needs the name of a process as shown by `ps -o comm`");
   const Result<std::vector<Proc::Process>> processes = proc.processes();
   if (!processes) return processes.error();
   const std::string_view wanted = comm.substr(0, kCommLength);
@@ -78,8 +78,9 @@ Result<uint32_t> find_process(const Proc& proc, std::string_view comm) {
   }
   if (found.size() == 1) return found.front();
   if (found.empty())
-    return Error(fmt::format("no process is named '{}'; `ps -eo pid,comm` shows the names (at most 15 letters)", comm));
-  return Error(fmt::format("'{}' names {} processes: {}; choose one with --target-pid", comm, found.size(),
+    return Error(
+        fmt::format("no process is named '{}'; `ps -eo pid,comm` shows the names (at most 15 characters)", comm));
+  return Error(fmt::format("'{}' matches {} processes: {}; choose one with --target-pid", comm, found.size(),
                            list_processes(proc, found)));
 }
 
@@ -107,8 +108,9 @@ Result<Target> resolve_target(const Proc& proc, const std::string& cgroup_root, 
   for (const std::string& path : paths) {
     const Result<CgroupPids> members = cgroup_pids(cgroup_root, path);
     if (!members)
-      return members.error().with(fmt::format(
-          "process {} is in {}, which is not below {}: its cgroup must be visible here", pid, path, cgroup_root));
+      return members.error().with(
+          fmt::format("process {} is in {}, which is not below {}: its cgroup must be visible to the agent", pid, path,
+                      cgroup_root));
     const bool whole = path != "/" && all_ours(proc, *members, ours);
     target.cgroups.push_back({path, whole});
     if (!whole) target.per_process = true;
@@ -117,8 +119,8 @@ Result<Target> resolve_target(const Proc& proc, const std::string& cgroup_root, 
     target.per_process = false;
     for (TargetCgroup& cgroup : target.cgroups) cgroup.whole = true;
     target.note =
-        "the target shares its cgroup with other processes, and pids here are not the machine's (no hostPID, no host "
-        "/proc): the whole cgroup is measured";
+        "the target shares its cgroup with other processes, and the agent does not see the host's PIDs (no hostPID, "
+        "no host /proc): the whole cgroup is measured";
   }
   return target;
 }

@@ -96,11 +96,12 @@ Result<void> Core::open_and_load() {
 Result<void> Core::fill_free_lists() {
   const int slots = map_fd("sonde_free_slots");
   for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < sizes_.slots; ++slot) {
-    if (bpf_map_update_elem(slots, nullptr, &slot, 0)) return Error::system("cannot fill the list of slots", errno);
+    if (bpf_map_update_elem(slots, nullptr, &slot, 0))
+      return Error::system("cannot fill the free list of slots", errno);
   }
   const int rows = map_fd("sonde_free_rows");
   for (uint32_t row = SONDE_NO_ROW + 1; row < sizes_.rows; ++row) {
-    if (bpf_map_update_elem(rows, nullptr, &row, 0)) return Error::system("cannot fill the list of rows", errno);
+    if (bpf_map_update_elem(rows, nullptr, &row, 0)) return Error::system("cannot fill the free list of rows", errno);
   }
   return {};
 }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint32_t kRowsPerSlot = 6;
 constexpr std::size_t kCoreLosses = SONDE_MAX_MODULES - 1;
-// Kernel memory of a map as the kernel itself tells it (fs/proc/fd.c, bpf_map_show_fdinfo).
+// Kernel memory of a map as reported by the kernel (fs/proc/fd.c, bpf_map_show_fdinfo).
 uint64_t memlock_of(int fd) {
   std::ifstream file("/proc/self/fdinfo/" + std::to_string(fd));
   std::string key;

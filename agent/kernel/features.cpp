@@ -107,7 +107,7 @@ std::shared_ptr<btf> kernel_types() {
   static std::weak_ptr<btf> known;
   const std::lock_guard lock(mutex);
   if (auto types = known.lock()) return types;
-  LogCapture log;  // who asks says what is missing
+  LogCapture log;  // the caller reports what is missing
   std::shared_ptr<btf> types(btf__load_vmlinux_btf(), btf__free);
   known = types;
   return types;

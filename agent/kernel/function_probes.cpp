@@ -200,7 +200,7 @@ Result<KernelProbe> FunctionProbes::attach_kernel(const std::string& symbol, boo
     if (traced || kprobe_type_ < 0) return traced;
     refused = "; by fentry: " + traced.error().message();
   }
-  if (kprobe_type_ < 0) return Error("the kernel's types do not have it, and there are no kprobes");
+  if (kprobe_type_ < 0) return Error("the kernel's BTF does not contain it, and there are no kprobes");
   ArgumentPlace place = argument_register(this_machine(), false, bytes_argument);
   if (declared && bytes_argument) place = narrowed(place, *declared, bytes_argument);
   const uint64_t cookie = function_cookie(instance, place);

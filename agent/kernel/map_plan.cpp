@@ -68,7 +68,7 @@ Result<MapPlan> plan_of(const std::string& module, const bpf_map* map, const Pla
                false,
                false,
                0};
-  if (plan.kind.empty()) return Error("the size of map " + plan.map + " cannot be told: its kind is not known here");
+  if (plan.kind.empty()) return Error("the size of map " + plan.map + " is unknown: unsupported map type");
   plan.per_cpu = type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH;
   // Some events per CPU, sized for those of this machine.
   if (type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {

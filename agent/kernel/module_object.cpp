@@ -101,7 +101,7 @@ void ModuleObject::close() {
   object_ = nullptr;
 }
 
-// Alternatives that fail for one cause say so once.
+// Alternatives that fail for the same reason report it once.
 void ModuleObject::add_reason(std::string reason) {
   if (std::ranges::find(report_.reasons, reason) == report_.reasons.end()) report_.reasons.push_back(std::move(reason));
 }
@@ -232,7 +232,7 @@ void ModuleObject::attach_program(Program& program, uint64_t now) {
     if (report.reason != before) spdlog::warn("{}: {}: {}", report_.name, report.name, report.reason);
     return;
   }
-  if (report.state == ProgramState::Failed) spdlog::info("{}: {} is attached again", report_.name, report.name);
+  if (report.state == ProgramState::Failed) spdlog::info("{}: {} has been reattached", report_.name, report.name);
   report.state = ProgramState::Attached;
   report.reason.clear();
   report.gap.clear();
@@ -252,7 +252,8 @@ void ModuleObject::attach(uint8_t flags, bool gained, uint64_t now) {
     const bool wanted = (program.spec->flags & flags) != 0;
     if (is_run_by_agent(program.handle)) {
       if (program.blind.empty()) continue;
-      if (wanted && report.state != ProgramState::Failed) spdlog::warn("{}: {}: {}", report_.name, report.name, program.blind);
+      if (wanted && report.state != ProgramState::Failed)
+        spdlog::warn("{}: {}: {}", report_.name, report.name, program.blind);
       if (wanted) {
         set_failed(report.name, program.blind);
       } else {
@@ -282,7 +283,7 @@ void ModuleObject::watch(uint64_t now, const std::string& context) {
   for (Program& program : programs_) {
     ProgramReport& report = report_of(*program.spec);
     if (program.attachment.lost(now)) {
-      set_failed(report.name, "somebody else detached it from " + report.hook);
+      set_failed(report.name, "another process detached it from " + report.hook);
       report.times_lost = program.attachment.times_lost();
       spdlog::warn("{}: {}: {}", report_.name, report.name, report.reason);
     }
@@ -306,8 +307,8 @@ void ModuleObject::judge(uint64_t now) {
       worsen(program.spec->gap.empty() ? ModuleHealth::Failed : ModuleHealth::Degraded,
              report.name + ": " + report.reason + (report.gap.empty() ? "" : ": " + report.gap));
     } else if (report.state == ProgramState::Attached && program.attachment.lost_lately(now)) {
-      worsen(ModuleHealth::Degraded, report.name + ": somebody else detached it from " + report.hook +
-                                         "; it is attached again, what came in between was not counted");
+      worsen(ModuleHealth::Degraded, report.name + ": another process detached it from " + report.hook +
+                                         "; it has been reattached, but what happened in between was not counted");
     }
   }
   for (const std::string& gap : gaps_) worsen(ModuleHealth::Degraded, gap);

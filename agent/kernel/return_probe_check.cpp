@@ -59,7 +59,7 @@ std::string check_return_probes(const FunctionProbes& probes) {
   if (!file_place(std::bit_cast<uint64_t>(&probed), place.offset, path)) return "the agent does not find its own code";
   Fd file(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!file) file = Fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  place.cookie = FUNCTION_INSTANCES - 1;  // nobody asks for it
+  place.cookie = FUNCTION_INSTANCES - 1;  // not requested
   auto links = probes.attach(FunctionProgram::Return, file.get(), {&place, 1});
   if (!links) return links.error().message();
   const pid_t pid = fork();

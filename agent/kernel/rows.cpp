@@ -15,7 +15,7 @@ namespace {
 constexpr uint16_t kNoSeries = 0xffff;
 constexpr std::size_t kCellValues = SONDE_CELLS + 1;  // and `other`
 
-// The change since `last`. Reads beside running writers: each value is read once, whole.
+// The change since `last`. Reads while writers run: each value is read once, atomically.
 template <typename T>
 uint64_t change(T* value, T& last, bool clear) {
   if (!clear) {

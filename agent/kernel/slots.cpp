@@ -25,7 +25,7 @@ Result<uint32_t> Slots::enter(uint64_t cgroup_id, uint64_t parent_id, const std:
   entry.slot = shared_slot;
   if (kind != SONDE_KIND_INSIDE) {
     if (bpf_map_lookup_and_delete_elem(core_.map_fd("sonde_free_slots"), nullptr, &entry.slot)) {
-      return Error("no slot is free for " + path + ": raise limits.subjects (now " + std::to_string(capacity()) + ")");
+      return Error("no free slot for " + path + ": raise limits.subjects (now " + std::to_string(capacity()) + ")");
     }
     std::memset(core_.slot_config.at<sonde_slot_config>(entry.slot), 0, sizeof(sonde_slot_config));
     auto* info = core_.slot_info.at<sonde_slot_info>(entry.slot);

@@ -238,11 +238,11 @@ void Cluster::write_cache() {
   {
     std::ofstream file(part, std::ios::trunc);
     for (const std::string& policy : policies()) file << policy << '\n';
-    if (!file.flush()) return spdlog::warn("cannot keep the policies in {}", part);
+    if (!file.flush()) return spdlog::warn("cannot save the policies in {}", part);
   }
   std::error_code error;
   std::filesystem::rename(part, options_.cache_file, error);
-  if (error) spdlog::warn("cannot keep the policies in {}: {}", options_.cache_file, error.message());
+  if (error) spdlog::warn("cannot save the policies in {}: {}", options_.cache_file, error.message());
 }
 
 void Cluster::read_cache() {
@@ -252,7 +252,8 @@ void Cluster::read_cache() {
   for (std::size_t begin = 0, end; (end = text->find('\n', begin)) != std::string::npos; begin = end + 1) {
     cached_.push_back(text->substr(begin, end - begin));
   }
-  if (!cached_.empty()) spdlog::info("{} policies of the last run hold until the API server answers", cached_.size());
+  if (!cached_.empty())
+    spdlog::info("{} policies from the last run are in force until the API server answers", cached_.size());
 }
 
 }  // namespace sonde::kube

@@ -31,8 +31,8 @@ Result<TlsFiles> tls_of(const KubeletOptions& options) {
   const bool pin = options.tls == KubeletTls::Pin || (any && is_there(options.pin_file));
   if (!ca && !pin) {
     return Error(
-        "there is nothing to verify the kubelet by: give kubelet.caFile (who signs its serving certificate) or "
-        "kubelet.pinFile (that certificate)");
+        "there is no way to verify the kubelet: set kubelet.caFile (the CA of its serving certificate) or "
+        "kubelet.pinFile (the certificate itself)");
   }
   if (ca) files.ca = options.ca_file;
   if (pin) files.pin = options.pin_file;
@@ -144,12 +144,11 @@ std::string KubeletSource::refusal(const HttpResponse& response) const {
     case 401:
       if (sends_token())
         return "the kubelet does not accept the token (401): does it have authentication.webhook enabled?";
-      return "the kubelet wants a token (401), and none was sent since kubelet.tls is insecure: give kubelet.caFile or "
-             "kubelet.pinFile, or set kubelet.sendTokenUnverified";
+      return "the kubelet requires a token (401), and none was sent because kubelet.tls is insecure: "
+             "set kubelet.caFile or kubelet.pinFile, or kubelet.sendTokenUnverified";
     case 403:
-      return "the kubelet forbids it (403): grant `get` of nodes/pods (kubelets before 1.33 know only nodes/proxy, "
-             "which "
-             "is never asked for: use apiServer there)";
+      return "the kubelet forbids it (403): grant `get` of nodes/pods (kubelets before 1.33 only support "
+             "nodes/proxy, which the agent does not use: use apiServer there)";
     default: return "the kubelet answered " + std::to_string(response.status);
   }
 }

@@ -101,7 +101,8 @@ void LeaderElection::run() {
     const bool before = leads();
     turn();
     if (leads() != before)
-      spdlog::info("{} {} {}", options_.identity, before ? "no longer leads" : "leads:", options_.name);
+      spdlog::info("{} {} {}", options_.identity, before ? "is no longer the leader of" : "is the leader of",
+                   options_.name);
     const uint64_t wait =
         options_.retry_ns + std::uniform_int_distribution<uint64_t>(0, options_.retry_ns / 5)(random_);
     std::unique_lock lock(mutex_);

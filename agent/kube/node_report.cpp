@@ -182,7 +182,7 @@ Result<NamedReport> parse_node_report(std::string_view object) {
   const Tree json = Tree::parse(object, nullptr, false);
   NamedReport named;
   named.node = text_in(member(json, "metadata"), "name");
-  if (named.node.empty()) return Error("a SondeNode without name");
+  if (named.node.empty()) return Error("a SondeNode without a name");
   const Tree& status = member(json, "status");
   NodeReport& report = named.report;
   report.agent_version = text_in(status, "agentVersion");

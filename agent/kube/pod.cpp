@@ -133,11 +133,11 @@ Result<PodList> parse_pod_list(std::string_view json_text) {
   const auto json = parse(json_text);
   if (!json) return json.error();
   const Json* items = field(*json, "items");
-  if (text(*json, "kind") != "PodList" || !items) return Error("the answer is no list of pods");
+  if (text(*json, "kind") != "PodList" || !items) return Error("the answer is not a list of pods");
   PodList list;
   if (const Json* metadata = field(*json, "metadata")) list.resource_version = text(*metadata, "resourceVersion");
   if (items->is_null()) return list;  // Go's empty list
-  if (!items->is_array()) return Error("the answer is no list of pods");
+  if (!items->is_array()) return Error("the answer is not a list of pods");
   for (const Json& item : *items) {
     auto pod = list.pods.size() < kMostPods ? pod_of(item) : Result<Pod>(Error("too many"));
     if (pod) {

@@ -52,7 +52,7 @@ void add_container(const pb::Container& from, const Statuses& statuses, Containe
 
 Result<Pod> parse_pod_proto(std::string_view bytes) {
   pb::Pod from;
-  if (!parse(from, bytes)) return Error("a pod that is no protobuf");
+  if (!parse(from, bytes)) return Error("a pod that is not valid protobuf");
   Pod pod;
   pod.uid = from.metadata().uid();
   pod.name = from.metadata().name();

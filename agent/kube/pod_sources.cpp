@@ -85,7 +85,7 @@ void PodSources::all(std::size_t index, std::vector<Pod> pods) {
 void PodSources::change(std::size_t index, const std::function<void()>& apply) {
   {
     const std::lock_guard lock(mutex_);
-    // One that was given up and goes on where it was, before anybody took its place, has nothing to say anew.
+    // A source that was given up and resumes before another one took over has nothing new to log.
     if (in_use_ < 0 && last_used_ == static_cast<int>(index)) use(static_cast<int>(index));
     if (!takes(index)) return;
     heard(index);
@@ -127,7 +127,7 @@ void PodSources::use(int index) {
   unsettled_ = true;
   wake_.notify_all();
   if (index < 0)
-    return spdlog::warn("{} does not tell the pods any more: {}", ones_[last_used_].status.name,
+    return spdlog::warn("{} no longer provides pods: {}", ones_[last_used_].status.name,
                         ones_[last_used_].status.reason);
   ++switches_;
   last_used_ = index;

@@ -10,7 +10,7 @@
 namespace sonde::kube {
 namespace {
 
-constexpr std::size_t kMostIds = 64;  // of one pod that are remembered, beside those that its status names
+constexpr std::size_t kMostIds = 64;  // remembered per pod, in addition to those in its status
 
 const PodContainer* named(const Pod& pod, const std::string& name) {
   const auto found = std::ranges::find(pod.containers, name, &PodContainer::name);

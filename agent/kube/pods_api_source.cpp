@@ -78,7 +78,7 @@ void PodsApiSource::take(PodsApiEvent event, std::string_view bytes) {
   auto pod = parse_pod_proto(bytes);
   if (!pod || (!synced_ && listed_.size() >= kMostPods)) {
     if (skipped_++ == 0)
-      spdlog::warn("a pod of the kubelet's socket is left out: {}", pod ? "too many" : pod.error().message());
+      spdlog::warn("a pod from the kubelet's socket is skipped: {}", pod ? "too many" : pod.error().message());
     return;
   }
   if (synced_)

@@ -113,7 +113,7 @@ Reflector::Next Reflector::list() {
   if (!answer.ok()) return ended(answer, false);
   const Json json = parse_json<Json>(answer.body);
   const auto items = json.is_object() ? json.find("items") : json.end();
-  if (!json.is_object() || items == json.end()) return failed({.error = "the API server's answer is no list"});
+  if (!json.is_object() || items == json.end()) return failed({.error = "the API server's answer is not a list"});
   std::map<std::string, std::string> objects;
   uint64_t left_out = 0;
   for (const Json& item : items->is_array() ? *items : Json::array()) {
@@ -206,7 +206,7 @@ Reflector::Next Reflector::ended(const ApiAnswer& answer, bool listing) {
     ++stats_.expired;
     return Next::List;
   }
-  // A server that cannot stream lists says so in many ways (400, 422, or its storage lacks something); a plain list
+  // A server that cannot stream lists reports it in many ways (400, 422, or its storage lacks something); a plain list
   // tells whether there is more to it.
   const bool refused = answer.status >= 400 && answer.status != kUnauthorized && answer.status != kNotFound;
   if (listing && streams_lists_ && refused) {

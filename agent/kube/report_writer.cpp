@@ -35,11 +35,11 @@ std::string path_of(const std::string& node, const char* part) {
 
 ApiAnswer remove_report(ApiClient& client, const std::string& node_name) {
   ApiAnswer answer = client.send("DELETE", object_path(node_name), "", "", kTimeout);
-  if (answer.ok()) spdlog::info("SondeNode {} is removed: kubernetes.report is off", node_name);
+  if (answer.ok()) spdlog::info("SondeNode {} has been deleted: kubernetes.report is off", node_name);
   if (answer.status == kForbidden) {
     spdlog::warn(
-        "kubernetes.report is off; a SondeNode {} of before stays, grant `delete` of sondenodes or `kubectl delete "
-        "sondenode {}`: {}",
+        "kubernetes.report is off, but an earlier SondeNode {} remains; grant `delete` of sondenodes or run `kubectl "
+        "delete sondenode {}`: {}",
         node_name, node_name, answer.error);
   }
   return answer;
@@ -94,13 +94,13 @@ void ReportWriter::run() {
     lock.lock();
     if (client_.stopped()) return;
     if (answer.ok()) {
-      if (!stats_.last_error.empty()) spdlog::info("SondeNode {} is written again", node_);
+      if (!stats_.last_error.empty()) spdlog::info("SondeNode {} can be written again", node_);
       stats_.last_error.clear();
       schedule_.wrote(report, boottime_ns());
       continue;
     }
     ++stats_.failures;
-    if (stats_.last_error != answer.error) spdlog::warn("SondeNode {} is not written: {}", node_, answer.error);
+    if (stats_.last_error != answer.error) spdlog::warn("SondeNode {} cannot be written: {}", node_, answer.error);
     stats_.last_error = answer.error;
     schedule_.failed(boottime_ns(), answer.retry_after_ns);
   }

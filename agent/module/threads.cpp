@@ -95,14 +95,14 @@ bool walks_by_iterator(const Features& features) { return !walks_by_kernel(featu
 
 std::string cannot_walk(const Features& features) {
   if (!walks_by_iterator(features) || features.first_pid_namespace) return {};
-  return "the agent has a PID namespace of its own, and this kernel shows it no threads of others (Linux 6.2 does; "
-         "hostPID: true helps)";
+  return "the agent has its own PID namespace, and this kernel hides the threads of other namespaces from it (Linux "
+         "6.2 does not; hostPID: true also helps)";
 }
 
 std::string cannot_walk_files(const Features& features) {
   if (walks_by_kernel(features) || features.first_pid_namespace) return {};
-  return "the agent has a PID namespace of its own, and this kernel shows it no files of others (Linux 6.7 does; "
-         "hostPID: true helps)";
+  return "the agent has its own PID namespace, and this kernel hides the files of other namespaces from it (Linux "
+         "6.7 does not; hostPID: true also helps)";
 }
 
 void set_machine_proc(std::string root) { machine_proc() = std::move(root); }

@@ -45,11 +45,11 @@ class Aggregation {
     add_ready();
     add_degraded();
     add_told("SeriesLimited", "SeriesPerNodeReached", "WithinLimits",
-             "seriesPerNode is reached: it measures a level less");
+             "seriesPerNode is reached: the policy is lowered by a level");
     add_told("OverBudget", "OverheadBudget", "WithinBudget",
-             "the agent's overhead budget is reached: probes measure less");
-    add_told("Overridden", "PrecedenceOrCeiling", "Undisputed", "values gave way to another policy or to a ceiling");
-    add_told("Expired", "TimeIsOver", "Active", "activeForSeconds is over");
+             "the agent's overhead budget is exceeded: probes are throttled");
+    add_told("Overridden", "PrecedenceOrCeiling", "Undisputed", "values are overridden by another policy or a ceiling");
+    add_told("Expired", "TimeIsOver", "Active", "activeForSeconds has passed");
     return std::move(status_);
   }
 
@@ -105,8 +105,8 @@ class Aggregation {
   // Whoever did not tell neither failed nor selects nothing.
   void add_not_reported() {
     Condition condition{"Ready", false, "NotReported", "", facts_.generation, now_, true};
-    condition.message = fmt::format("{} had no room to tell of all policies and not of this one: see omittedPolicies",
-                                    nodes(evidence_.without_room));
+    condition.message =
+        fmt::format("{} had no room to report this policy: see omittedPolicies", nodes(evidence_.without_room));
     add(std::move(condition));
   }
 
@@ -117,15 +117,18 @@ class Aggregation {
 
   void add_ready() {
     std::string ratio = fmt::format("{} of {}", status_.applied, nodes(status_.desired));
-    if (evidence_.without_room) ratio += fmt::format("; {} had no room to tell", nodes(evidence_.without_room));
+    if (evidence_.without_room) ratio += fmt::format("; {} had no room to report it", nodes(evidence_.without_room));
     if (!facts_.problems.empty()) return add("Ready", false, "NotUnderstood", "see Accepted");
     if (evidence_.without_room && status_.applied == 0 && status_.outdated == 0) return add_not_reported();
     if (status_.desired == 0) {
-      if (!evidence_.patience_over && !still_ready()) return add("Ready", false, "Waiting", "no agent has told yet");
-      return add("Ready", true, "NothingSelected", "no node with an agent has anything that it selects");
+      if (!evidence_.patience_over && !still_ready())
+        return add("Ready", false, "Waiting",
+                   "n"
+                   "o agent has reported yet");
+      return add("Ready", true, "NothingSelected", "it selects nothing on any node with an agent");
     }
     if (status_.applied == 0 && status_.outdated == 0)
-      return add("Ready", false, "Failed", "it works nowhere: see failures");
+      return add("Ready", false, "Failed", "it does not work on any node: see failures");
     // One node that does not answer makes it Degraded, not un-Ready.
     if (status_.outdated && !evidence_.patience_over && !still_ready()) {
       return add("Ready", false, "Progressing", "in force on " + ratio);

@@ -52,8 +52,8 @@ std::string metrics_text(const OperatorStats& stats) {
     }
     text += fmt::format("{}{} {}\n", name, label, value);
   };
-  add("sonde_operator_leader", "gauge", "1 if this one leads and writes", stats.leads ? 1 : 0);
-  add("sonde_operator_policies", "gauge", "Policies that are followed", stats.policies);
+  add("sonde_operator_leader", "gauge", "1 if this replica is the leader", stats.leads ? 1 : 0);
+  add("sonde_operator_policies", "gauge", "Policies being watched", stats.policies);
   add("sonde_operator_nodes", "gauge", "Nodes whose agents report", stats.reports);
   add("sonde_operator_status_writes_total", "counter", "Writes of policy status", stats.writes, "{result=\"ok\"}");
   add("sonde_operator_status_writes_total", "counter", "", stats.write_failures, "{result=\"failed\"}");
@@ -63,8 +63,8 @@ std::string metrics_text(const OperatorStats& stats) {
   add("sonde_operator_turns_total", "counter", "Aggregations", stats.turns);
   add("sonde_operator_turn_duration_seconds", "gauge", "Duration of the last aggregation and its writes",
       stats.last_turn_seconds);
-  add("sonde_operator_lease_failures_total", "counter", "Requests about the Lease that failed", stats.lease_failures);
-  add("sonde_operator_watch_failures_total", "counter", "Lists and watches that failed", stats.watch_failures);
+  add("sonde_operator_lease_failures_total", "counter", "Failed requests for the Lease", stats.lease_failures);
+  add("sonde_operator_watch_failures_total", "counter", "Failed lists and watches", stats.watch_failures);
   add("sonde_build_info", "gauge", "Version", 1, "{version=\"" SONDE_VERSION "\"}");
   return text;
 }
@@ -254,7 +254,7 @@ void Operator::send_events() {
 
 Result<void> Operator::alive() const {
   if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
-  return Error("the operator's loop has not turned for a minute");
+  return Error("the operator's loop has been stuck for a minute");
 }
 
 Result<void> Operator::ready() const {

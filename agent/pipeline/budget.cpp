@@ -46,7 +46,7 @@ bool BudgetController::over_budget() const {
 std::string BudgetController::reason(std::size_t module) const {
   if (module >= steps_.size() || steps_[module] == OverheadStep::Full) return {};
   return fmt::format(
-      "{}: the overhead budget of {:g} milli-CPU was exceeded, {:.1f} are used now; it comes back by itself",
+      "{}: the overhead budget of {:g} milli-CPU was exceeded, {:.1f} are in use now; it recovers automatically",
       step_name(steps_[module]), options_.milli_cpu, used_);
 }
 
@@ -76,7 +76,7 @@ bool BudgetController::tick(std::span<const ModuleCost> modules, uint64_t agent_
   return give_back() || changed;
 }
 
-// A module that nobody asks for any more begins anew when somebody does.
+// A module that is no longer requested starts over when it is requested again.
 bool BudgetController::forget_unwanted(std::span<const ModuleCost> modules) {
   bool changed = false;
   for (std::size_t i = 0; i < steps_.size(); ++i) {

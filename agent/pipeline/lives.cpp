@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What becomes of a stream's series when a life of its container ends, when it is parked and when it comes back.
+// What happens to a stream's series when a run of its container ends, when it is parked and when it resumes.
 #include <algorithm>
 
 #include "agent/pipeline/aggregator_impl.h"

@@ -52,7 +52,7 @@ Plan plan_of(std::span<const DecisionPtr> decisions, std::span<const ModuleEntry
     if (!decision || !decision->selected) continue;
     for (std::size_t i = 0; i < modules.size(); ++i) {
       if (decision->probes[i].level == Level::None || decision->cleanup == plan.probes[i].cleanup) continue;
-      sentences.insert(fmt::format("{}: cleanup {} of {} gives way to {}, the strictest asked on this node",
+      sentences.insert(fmt::format("{}: cleanup {} of {} is overridden by {}, the strictest on this node",
                                    cleanup_winner(*decision), word_of(decision->cleanup),
                                    modules[i].module->info().name, word_of(plan.probes[i].cleanup)));
     }

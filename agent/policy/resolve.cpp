@@ -64,7 +64,7 @@ bool excludes_everybody(const Policy& policy, const ResolveContext& context) {
   return selects(policy, nobody, {}, context);
 }
 
-constexpr std::string_view kOfNamespaces = "the ceiling of policies of a namespace,";
+constexpr std::string_view kOfNamespaces = "the ceiling for namespaced policies,";
 
 class Resolver {
  public:
@@ -110,7 +110,7 @@ class Resolver {
     const Level ceiling = lower ? ceilings.namespaced.level : ceilings.level;
     const std::string_view whose = lower ? kOfNamespaces : "the agent's ceiling";
     if (ask.level > ceiling) {
-      say(policy, fmt::format("{} at {} is more than {} {}", info.name, word_of(ask.level), whose, word_of(ceiling)));
+      say(policy, fmt::format("{} at {} exceeds {} {}", info.name, word_of(ask.level), whose, word_of(ceiling)));
       ask.level = ceiling;
     }
     for (std::size_t i = 0; i < info.metrics.size(); ++i) {
@@ -118,7 +118,7 @@ class Resolver {
       uint64_t bit = 1ULL << i;
       if (ask.level != Level::None && metric.level <= ask.level) ask.metrics |= bit;
       if ((ask.metrics & bit) && refused(metric, ceiling)) {
-        say(policy, fmt::format("{} is more than {} {}", metric.name, whose, word_of(ceiling)));
+        say(policy, fmt::format("{} exceeds {} {}", metric.name, whose, word_of(ceiling)));
         ask.metrics &= ~bit;
       }
       if (metric.node != node_) ask.metrics &= ~bit;
@@ -139,7 +139,9 @@ class Resolver {
         continue;
       }
       if (!policy->namespace_name.empty() && !context_.allow_user_functions) {
-        say(*policy, "its functions are not measured: policies of a namespace may not (tenancy.allowUserFunctions)");
+        say(*policy,
+            "its functions are not measured: namespaced policies may not measure functions "
+            "(tenancy.allowUserFunctions)");
         continue;
       }
       for (const FunctionRequest& request : policy->functions) add_function(*policy, request);
@@ -148,7 +150,7 @@ class Resolver {
                       [](const FunctionAsk& ask) -> const std::string& { return ask.request.name; });
   }
 
-  // The same function asked twice is measured for both; another one of the same name gives way.
+  // The same function requested twice is measured for both; a different one with the same name is overridden.
   void add_function(const Policy& policy, const FunctionRequest& request) {
     if (request.type == "Kernel" && !policy.namespace_name.empty()) return;  // refused when it was read
     const auto known = std::ranges::find_if(decision_.functions,
@@ -160,7 +162,7 @@ class Resolver {
     FunctionRequest same = known->request;
     same.measure = request.measure;
     if (same != request) {
-      return say(policy, fmt::format("function {} gives way to that of {}", request.name, known->policy));
+      return say(policy, fmt::format("function {} is overridden by that of {}", request.name, known->policy));
     }
     for (const std::string& measure : request.measure) {
       if (!contains(known->request.measure, measure)) known->request.measure.push_back(measure);
@@ -284,7 +286,7 @@ class Resolver {
       std::optional<T> offered = policy->*value;
       if (offered && is_namespaced(*policy) && allowed(*offered) != *offered) {
         const T most = allowed(*offered);
-        say(*policy, fmt::format("{} {} is beyond {} {}", field, text_of(*offered), kOfNamespaces, text_of(most)));
+        say(*policy, fmt::format("{} {} exceeds {} {}", field, text_of(*offered), kOfNamespaces, text_of(most)));
         offered = most;
       }
       pick(chosen, offered, *policy, field);
@@ -300,7 +302,7 @@ class Resolver {
       chosen = offered;
       decision_.winners[field] = display_name(policy);
     } else if (*chosen != *offered) {
-      say(policy, fmt::format("{} {} gives way to {} of {}", field, text_of(*offered), text_of(*chosen),
+      say(policy, fmt::format("{} {} is overridden by {} of {}", field, text_of(*offered), text_of(*chosen),
                               decision_.winners[field]));
     }
   }
@@ -308,7 +310,7 @@ class Resolver {
   template <typename T, typename U>
   void clamped(const std::string& field, const T& value, const U& ceiling) {
     decision_.overridden.push_back(
-        fmt::format("{}: {} {} is beyond the agent's ceiling {}", decision_.winners[field], field, value, ceiling));
+        fmt::format("{}: {} {} exceeds the agent's ceiling {}", decision_.winners[field], field, value, ceiling));
   }
 
   void say(const Policy& policy, const std::string& sentence) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whom a policy selects.
+// Whether a policy selects a subject.
 #include <algorithm>
 
 #include "agent/base/text.h"

@@ -28,9 +28,9 @@ std::vector<std::string_view> node_metrics(const ProbeRequest& request, const Re
 const char* why_not(const Policy& policy, const FunctionRequest& function, const ResolveContext& context) {
   if (policy.namespace_name.empty()) return nullptr;
   if (function.type == "Kernel")
-    return "functions of the kernel speak of all tenants: only a ClusterMonitorPolicy may name them";
+    return "kernel functions concern all tenants: only a ClusterMonitorPolicy may measure them";
   if (context.allow_user_functions) return nullptr;
-  return "policies of a namespace measure functions only where the agents are told so: tenancy.allowUserFunctions";
+  return "namespaced policies may only measure functions if the agent allows it: tenancy.allowUserFunctions";
 }
 
 }  // namespace
@@ -43,8 +43,8 @@ std::vector<RefusedAsk> refused_asks(const Policy& policy, const ResolveContext&
     const auto names = node_metrics(request, context);
     if (names.empty()) continue;
     refused.push_back({request.name, "NotAllowed",
-                       join(names) + (names.size() == 1 ? " speaks" : " speak") +
-                           " of the whole node: only a ClusterMonitorPolicy may ask for that"});
+                       join(names) + (names.size() == 1 ? " applies" : " apply") +
+                           " to the whole node: only a ClusterMonitorPolicy may enable that"});
   }
   for (const FunctionRequest& function : policy.functions) {
     if (const char* why = why_not(policy, function, context)) {
@@ -52,7 +52,7 @@ std::vector<RefusedAsk> refused_asks(const Policy& policy, const ResolveContext&
     } else if (context.ceilings.level < Level::Detailed) {
       refused.push_back(
           {"function/" + function.name, "BeyondCeiling",
-           "functions need the ceiling Detailed, the agent's is " + std::string(word_of(context.ceilings.level))});
+           "functions need the ceiling Detailed, but the agent's is " + std::string(word_of(context.ceilings.level))});
     }
   }
   return refused;

@@ -37,7 +37,7 @@ constexpr uint64_t kLongestWait = kSecond;
 constexpr uint64_t kStuckAfter = 60 * kSecond;  // a loop that has not turned for so long is not alive
 constexpr uint64_t kLastFlush = 5 * kSecond;
 constexpr uint64_t kTurnEvery = 20 * kMillisecond;  // nobody counts between the old agent's last look and our first
-constexpr uint64_t kTellEvery = 2 * kSecond;  // what the SondeNode is to say; when it is written is decided there
+constexpr uint64_t kTellEvery = 2 * kSecond;        // what the SondeNode is to say; when it is written is decided there
 
 // Empty where the configuration names no directory.
 std::string lock_file(const Config& config, const char* name) {
@@ -108,7 +108,7 @@ Result<void> Agent::begin() {
   if (!excluded_by_.empty()) return {};
   if (const auto rebooted = guard_.obstacle()) return Error(rebooted->message);
   if (auto noted = guard_.attaching(); !noted) {
-    spdlog::warn("a node that ends whenever the agent starts would not be told: {}", noted.error().message());
+    spdlog::warn("the guard against a node that goes down when the agent starts is off: {}", noted.error().message());
   }
   auto engine = Engine::start(engine_options());
   if (!engine) return engine.error();
@@ -149,7 +149,7 @@ Result<void> Agent::begin() {
     sources.policies = [this] { return policies_of_status(status_json()); };
     sources.alive = [this]() -> Result<void> {
       if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
-      return Error("the agent's loop has not turned for a minute");
+      return Error("the agent's loop has been stuck for a minute");
     };
     sources.ready = [this]() -> Result<void> {
       const auto modules = engine_->modules();
@@ -180,7 +180,7 @@ void Agent::greet() const {
     spdlog::info("target: {}", describe(*control_->options().target));
   } else {
     const std::size_t policies = control_->policies().size();
-    spdlog::info("target: {} of {} cgroups below {} are measured, as {} ask{}", stats.selected, stats.subjects,
+    spdlog::info("target: {} of {} cgroups below {} are measured, as {} select{}", stats.selected, stats.subjects,
                  cgroup_root_, policies == 1 ? "1 policy" : fmt::format("{} policies", policies),
                  policies == 1 ? "s" : "");
   }
@@ -338,7 +338,7 @@ void Agent::collect(bool everything) {
   if (series_limit_.tick(aggregator_->stats().series_limited, now.boot_ns, 2 * config_.interval_ns)) {
     control_->set_lowered(series_limit_.lowered());
     for (const auto& [policy, levels] : series_limit_.lowered()) {
-      spdlog::warn("policy {} is {} level(s) lower than it asks: seriesPerNode is reached", policy, levels);
+      spdlog::warn("policy {} is lowered by {} level(s): seriesPerNode is reached", policy, levels);
     }
   }
   control_->expire_idle(now.boot_ns);
@@ -382,7 +382,7 @@ void Agent::do_reload() {
     if (setting && !setting->reloadable) later.push_back(name);
   }
   spdlog::info("reloaded: {}{}", join(changed, ", "),
-               later.empty() ? "" : "; in force only after a restart: " + join(later, ", "));
+               later.empty() ? "" : "; needs a restart to take effect: " + join(later, ", "));
 }
 
 void Agent::add_self_metrics() {

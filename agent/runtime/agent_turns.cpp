@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// When this agent counts for itself and when it exports, beside another one on the machine; and what ends between collections.
+// When this agent counts and when it exports while another one runs on the machine; and what ends between collections.
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
@@ -46,19 +46,20 @@ void Agent::follow_turns(uint64_t now) {
   if (could == may_write()) return;
   if (could) {
     // Where its streams stand to what the other has sent nobody knows: a new start does.
-    spdlog::error("this agent was silent for {} s and another has taken over: it ends", WriteTurn::kSilence / kSecond);
+    spdlog::error("this agent was unresponsive for {} s and another one has taken over: exiting",
+                  WriteTurn::kSilence / kSecond);
     stop();
   } else {
-    spdlog::info("the agent that was here before has ended: this one exports from now on");
+    spdlog::info("the previous agent has ended: this one exports from now on");
     next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
   }
 }
 
 void Agent::warn_of_turns(std::vector<std::string>& warnings) const {
   if (!may_write()) {
-    warnings.push_back(fmt::format(
-        "another agent on this machine exports, as {} says; this one counts and waits until that one has ended",
-        writing_.path()));
+    warnings.push_back(
+        fmt::format("another agent on this machine is exporting (see {}); this one counts and waits until it has ended",
+                    writing_.path()));
   }
   if (!writing_.error().empty()) warnings.push_back(writing_.error());
 }

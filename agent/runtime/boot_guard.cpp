@@ -55,7 +55,7 @@ BootGuard::BootGuard(BootGuardOptions options) : options_(std::move(options)) {
 
 std::string BootGuard::path() const { return options_.directory + "/boot.json"; }
 
-// What is not understood is as good as not there: a file of another version has other fields.
+// An unreadable file counts as missing: another version's file has other fields.
 BootGuard::Note BootGuard::read() const {
   Note note;
   const auto text = read_small_file(path());
@@ -90,8 +90,8 @@ std::optional<Obstacle> BootGuard::obstacle() const {
   if (note.reboots < kReboots) return {};
   return Obstacle{
       "NodeRebootedAfterAttach",
-      fmt::format("the node ended {} times, one after the other, within five minutes of the agent's attaching. "
-                  "If that was not the agent, remove {}; another version of agent or kernel is tried by itself",
+      fmt::format("the node went down {} times in a row within five minutes after the agent attached. "
+                  "If the agent was not the cause, delete {}; a new version of agent or kernel is tried automatically",
                   note.reboots, path())};
 }
 

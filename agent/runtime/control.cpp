@@ -82,7 +82,7 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   decide_node();
 
   const IdentitySnapshotPtr known = identity_.apply({}, boottime_ns());
-  for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
+  for (const bool processes : {false, true}) {  // the decision for a process depends on its container
     for (const auto& [slot, owner] : known->slots) {
       if (slots_[slot].phase == Phase::Live && (owner.tgid != 0) == processes) decide(slot, owner);
     }
@@ -132,7 +132,7 @@ void Control::walk() {
   std::vector<uint32_t> entered;
   enter_all(tree->directories, entered);
   place(entered);
-  // One that went away between our look and our entry is told of by nobody.
+  // A cgroup removed between our lookup and our entry is not reported by anyone.
   for (const uint32_t slot : entered) {
     const SlotState& state = slots_[slot];
     const sonde_slot_info* info = engine_.slots().info(slot);
@@ -174,7 +174,7 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
     if (slot) {
       entered.push_back(*slot);
     } else if (without_slot_++ == 0 && !std::exchange(told_without_slot_, true)) {
-      spdlog::warn("{}; what has no slot counts as unattributed", slot.error().message());
+      spdlog::warn("{}; cgroups without a slot are counted as unattributed", slot.error().message());
     }
   }
   if (without_slot_ == 0) told_without_slot_ = false;
@@ -284,7 +284,7 @@ bool Control::place(const std::vector<uint32_t>& slots) {
     state.phase = Phase::Live;
   }
   const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
-  for (const bool processes : {false, true}) {  // what becomes of a process depends on its container
+  for (const bool processes : {false, true}) {  // the decision for a process depends on its container
     for (const uint32_t slot : slots) {
       const auto owner = snapshot->slots.find(slot);
       if (owner != snapshot->slots.end() && (owner->second.tgid != 0) == processes) decide(slot, owner->second);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is told of the subjects and their decisions.
+// Status of the subjects and their decisions.
 #include <set>
 
 #include "agent/runtime/control.h"

@@ -150,20 +150,32 @@ std::vector<std::string> commands_in(const std::string& path, const ExplainSourc
 
 std::string why_not_selected(const Policy& policy, const Subject& subject, std::span<const std::string> commands,
                              const ResolveContext& context) {
-  if (expired(policy, context.now_ns)) return "activeForSeconds is over";
+  if (expired(policy, context.now_ns)) return "activeForSeconds has passed";
   if (selects(policy, subject, commands, context)) return "";
   if (policy.node_selector && !policy.node_selector->matches(context.node_labels)) {
     return "nodeSelector does not select this node";
   }
   if (!policy.namespace_name.empty() && policy.namespace_name != subject.namespace_name)
-    return "it is of another namespace";
+    return "the pod is in another namespace";
   if (policy.namespace_selector && !policy.namespace_selector->matches(subject.namespace_labels)) {
-    return "namespaceSelector does not select its namespace";
+    return "namespaceSelector does not select the pod's namespace";
   }
   if (policy.pod_selector && !policy.pod_selector->matches(subject.pod_labels))
-    return "podSelector does not select its labels";
-  if (!policy.container_names.empty() || !policy.container_types.empty()) return "containers selects others of the pod";
-  return "it selects by cgroups or commands, and not this one";
+    return "podSelector does not match the pod's labels";
+  if (!policy.container_names.empty() || !policy.container_types.empty())
+    return "c"
+           "o"
+           "n"
+           "t"
+           "a"
+           "i"
+           "n"
+           "e"
+           "r"
+           "s"
+           " "
+           "selects other containers of the pod";
+  return "it selects by cgroups or commands, which do not match";
 }
 
 std::string explain_subject(const Subject& subject, std::span<const std::string> commands, const Rules& rules,

@@ -18,11 +18,11 @@ struct Limit {
   std::string_view map, advice;
 };
 constexpr Limit kLimits[] = {
-    {"sonde_slot_info", "raise limits.subjects (--max-subjects): what finds no slot counts as unattributed"},
-    {"sonde_subjects", "raise limits.subjects (--max-subjects): what finds no room counts as unattributed"},
+    {"sonde_slot_info", "raise limits.subjects (--max-subjects): cgroups without a slot are counted as unattributed"},
+    {"sonde_subjects", "raise limits.subjects (--max-subjects): cgroups without room are counted as unattributed"},
     {"sonde_histograms",
-     "raise limits.histograms (--max-histograms): a sample without a row is counted as lost (no_row)"},
-    {"sonde_processes", "raise limits.processes (--max-processes): others count on their container"},
+     "raise limits.histograms (--max-histograms): samples without a row are counted as lost (no_row)"},
+    {"sonde_processes", "raise limits.processes (--max-processes): further processes are counted on their container"},
 };
 
 bool is_full(const MapStats& map) { return map.capacity > 0 && map.entries * 100 >= map.capacity * kPercent; }
@@ -31,7 +31,7 @@ std::string_view advice_for(const MapStats& map) {
   for (const Limit& limit : kLimits) {
     if (limit.map == map.name) return limit.advice;
   }
-  return "what finds no room is counted as lost";
+  return "what does not fit is counted as lost";
 }
 
 std::string sentence(const std::string& module, const MapStats& map) {

@@ -68,7 +68,7 @@ Result<void> Idle::serve() {
   };
   sources.alive = [this]() -> Result<void> {
     if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
-    return Error("the agent's loop has not turned for a minute");
+    return Error("the agent's loop has been stuck for a minute");
   };
   sources.ready = [this]() -> Result<void> {
     const Obstacle now = obstacle();
@@ -83,9 +83,9 @@ Result<void> Idle::serve() {
 
 void Idle::say() const {
   const Obstacle now = obstacle();
-  if (is_wanted(now)) return spdlog::info("{}; the agent idles", now.message);
-  spdlog::error("this node cannot be measured ({}): {}. The agent idles, tells it, and looks again every {} s",
-                now.reason, now.message, options_.look_every_ns / kSecond);
+  if (is_wanted(now)) return spdlog::info("{}; the agent goes idle", now.message);
+  spdlog::error("this node cannot be measured ({}): {}. The agent is idle and checks again every {} s", now.reason,
+                now.message, options_.look_every_ns / kSecond);
 }
 
 Idle::End Idle::run() {
@@ -113,7 +113,7 @@ Idle::End Idle::run() {
 bool Idle::look() {
   auto found = find();
   if (!found) {
-    spdlog::info("nothing is in the way any more: the agent begins to measure");
+    spdlog::info("the obstacle is gone: the agent starts measuring");
     return true;
   }
   {

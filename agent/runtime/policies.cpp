@@ -82,7 +82,7 @@ void Policies::set_objects(const std::vector<std::string>& objects) {
     if (!file.problems.empty() || file.policies.size() != 1) {
       for (const std::string& problem : file.problems) object_errors_.push_back(problem);
       refused_.push_back({head.namespace_name, head.name, head.generation,
-                          file.problems.empty() ? "it is not one policy" : file.problems.front()});
+                          file.problems.empty() ? "it is not a single policy" : file.problems.front()});
       if (before != objects_.end()) known.insert(*before);
       continue;
     }

@@ -35,7 +35,7 @@ void add_trouble(std::vector<PolicyTrouble>& troubles, PolicyTrouble trouble) {
   if (!known) troubles.push_back(std::move(trouble));
 }
 
-// Probes that the policy asks and that do not work at all. What they only lack is told of the node.
+// Requested probes that do not work at all. Partial gaps are reported for the node.
 void add_failed_probes(const PolicyReport& report, const Moment& moment, const StatusSources& sources,
                        std::vector<PolicyTrouble>& troubles) {
   const Decision asked = resolve_alone(*report.policy, sources.control.context());

@@ -72,8 +72,8 @@ std::vector<std::string> Sandboxed::warnings() const {
     const std::size_t all = paths.size();
     if (all > kMostNamed) paths.resize(kMostNamed);
     sentences.push_back(
-        fmt::format("{} run{} in {} ({}{}): what is inside makes its system calls elsewhere, only the "
-                    "sandbox's own work on this machine is counted",
+        fmt::format("{} run{} in {} ({}{}): system calls inside are handled by the sandbox, so only the sandbox's "
+                    "own work on this machine is counted",
                     all == 1 ? "1 container" : fmt::format("{} containers", all), all == 1 ? "s" : "", kind,
                     join(paths, ", "), all > kMostNamed ? ", ..." : ""));
   }

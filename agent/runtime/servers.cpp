@@ -53,12 +53,12 @@ Result<std::unique_ptr<Servers>> Servers::start(const Config& config, ServerSour
       });
       serve_index(http, {{"/statusz", "state of the agent"},
                          {"/pods", "pods, containers, cgroups, processes"},
-                         {"/report", "the newest values"},
+                         {"/report", "the latest values"},
                          {"/policies", "the policies in force"},
-                         {"/explain", "?pod=namespace/name: why it is measured as it is"},
+                         {"/explain", "?pod=namespace/name: how it is measured, and why"},
                          {"/metrics", "Prometheus and OpenMetrics"},
-                         {"/livez", "is it alive"},
-                         {"/readyz", "is it ready"}});
+                         {"/livez", "liveness"},
+                         {"/readyz", "readiness"}});
     });
     if (!server) return server.error();
     servers->local_ = std::move(*server);

@@ -225,7 +225,7 @@ std::string attached_line(const std::vector<ModuleReport>& modules) {
     }
   }
   return "probes: " + std::to_string(attached) + " of " + std::to_string(wanted) + " programs attached (" +
-         (names.empty() ? "nothing is asked for" : join(names, ", ")) + ")" + troubles;
+         (names.empty() ? "nothing is enabled" : join(names, ", ")) + ")" + troubles;
 }
 
 namespace {
@@ -258,15 +258,15 @@ Json warnings_json(const StatusSources& sources) {
   Json warnings = sources.warnings;
   if (const uint64_t unresolved = sources.control.stats().unresolved) {
     warnings.push_back(fmt::format(
-        "{} cgroups were gone before their place in the tree could be told: what they counted is under /?/ and their name",
+        "{} cgroups were gone before their path could be determined: their counts are under /?/ and their name",
         unresolved));
   }
   for (const std::string& name : sources.aggregator.stats().labels_held_by) {
-    warnings.push_back("labels of " + name + " have changed so often that they stay as they are until its pod ends");
+    warnings.push_back("labels of " + name + " have changed too often and stay as they are until its pod ends");
   }
   for (const auto& [label, values] : joined_labels(sources.outputs.newest().snapshot())) {
-    warnings.push_back("several attributes have the Prometheus label " + label +
-                       " and different values, which are joined there: " + values);
+    warnings.push_back("several attributes map to the Prometheus label " + label +
+                       " with different values, which are joined: " + values);
   }
   return warnings;
 }

@@ -77,12 +77,14 @@ bool WriteTurn::take_over(uint64_t now_ns) {
 }
 
 bool WriteTurn::fail(const char* doing) {
-  error_ = fmt::format("cannot {} {}: {}; two agents of this machine would export at once", doing, path_, strerror(errno));
+  error_ = fmt::format("cannot {} {}: {}; two agents on this machine could export at the same time", doing, path_,
+                       strerror(errno));
   return held_ = true;
 }
 
 bool WriteTurn::is_current(const Fd& fd) const {
-  struct stat mine {}, named {};
+  struct stat mine {
+  }, named{};
   return fstat(fd.get(), &mine) == 0 && stat(path_.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
          mine.st_dev == named.st_dev;
 }

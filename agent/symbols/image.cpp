@@ -19,27 +19,27 @@ std::string_view word_of(Refusal refusal) {
 std::string_view sentence_of(Refusal refusal) {
   switch (refusal) {
     case Refusal::None: return "works";
-    case Refusal::FileNotFound: return "no process of the container has this file open as its program or a library";
-    case Refusal::NotAFile: return "the path does not lead to a regular file";
+    case Refusal::FileNotFound: return "no process in the container has loaded this file";
+    case Refusal::NotAFile: return "the path is not a regular file";
     case Refusal::BadElf: return "the file is not an ELF program or library, or is broken";
-    case Refusal::WrongArchitecture: return "the file is for another machine than this one";
-    case Refusal::TooLarge: return "its symbol tables are larger than what is looked at (64 MiB, 8 million symbols)";
+    case Refusal::WrongArchitecture: return "the file is for a different architecture";
+    case Refusal::TooLarge: return "its symbol tables exceed the limit (64 MiB, 8 million symbols)";
     case Refusal::SymbolNotFound: return "there is no function of this name";
-    case Refusal::NotCode: return "the symbol is not in an executable part of the file";
+    case Refusal::NotCode: return "the symbol is not in an executable section";
     case Refusal::Undecodable: return "the function's return instructions cannot be found";
     case Refusal::OldGo: return "the program was built by Go before 1.18";
-    case Refusal::Unsupported: return "what is asked cannot be measured for this kind of function";
-    case Refusal::TimedOut: return "looking into the container's files took too long and was given up";
-    case Refusal::TooMany: return "more functions are declared than one node measures";
+    case Refusal::Unsupported: return "the requested values cannot be measured for this kind of function";
+    case Refusal::TimedOut: return "reading the container's files timed out";
+    case Refusal::TooMany: return "more functions are declared than a node can measure";
     case Refusal::AttachFailed: return "the kernel refused to attach";
     case Refusal::NoReturnProbes:
-      return "return probes would end programs under seccomp on this kernel: use measure: [Calls, Bytes]";
-    case Refusal::NoKernelProbes: return "this kernel takes neither kprobes nor fentry";
+      return "return probes would kill programs under seccomp on this kernel: use measure: [Calls, Bytes]";
+    case Refusal::NoKernelProbes: return "this kernel supports neither kprobes nor fentry";
     case Refusal::Denied: return "probing this kernel function is not safe";
-    case Refusal::TooHot: return "it was called more than a million times a second and is left alone for a while";
+    case Refusal::TooHot: return "it was called more than a million times per second and is detached for a while";
     case Refusal::MissingCapability:
-      return "the agent may not look into the container's processes: give it the capability SYS_PTRACE (`sonde doctor` "
-             "says what it has)";
+      return "the agent may not access the container's processes: grant it the capability SYS_PTRACE (`sonde doctor` "
+             "lists what it has)";
   }
   return "unknown";
 }

@@ -28,7 +28,7 @@ constexpr std::size_t kMapsBytes = 4 << 20;  // of /proc/<pid>/maps
 
 using FileId = std::pair<uint64_t, uint64_t>;
 
-// What the child tells of a file beside its descriptor: asking may block, as opening may.
+// What the child reports about a file along with its descriptor: this may block, just like opening.
 struct Told {
   uint32_t path, pid;
   uint64_t device, inode, size, modified_ns, changed_ns;

@@ -14,7 +14,7 @@ from support.machine import wait_for
 BROKEN = [
     ("garbage", "the kubelet's answer makes no sense: the answer is not JSON"),
     ("half", "the kubelet's answer makes no sense: the answer is not JSON"),
-    ("another object", "the kubelet's answer makes no sense: the answer is no list of pods"),
+    ("another object", "the kubelet's answer makes no sense: the answer is not a list of pods"),
     ("401", "the kubelet does not accept the token (401): does it have authentication.webhook enabled?"),
     ("500", "the kubelet answered 500"),
     ("huge", "is too large"),
@@ -92,9 +92,9 @@ class BrokenKubelet(in_cluster.InCluster):
         wait_for(lambda: not self.identity(sonde)["serving"], 60, "it is given up")
         wait_for(lambda: self.told_age() > 5, 60, "the age of the names rises")
         self.assertGreater(self.identity(sonde)["age_seconds"], 5)
-        self.assertRegex(sonde.log(), "kubelet does not tell the pods any more: .*its certificate has expired")
+        self.assertRegex(sonde.log(), "kubelet no longer provides pods: .*its certificate has expired")
         said = subprocess.run([agent.BINARY, "status", "--address", f"127.0.0.1:{sonde.local}"], capture_output=True, text=True)
-        self.assertIn("it does not answer any more, the last snapshot serves", said.stdout)
+        self.assertIn("it no longer answers, the last snapshot is in use", said.stdout)
         self.assertIn("its certificate has expired", said.stdout)
         self.assertEqual(len(self.kubelet.asked), asked, "nobody who could not be verified was asked, or saw the token")
         later = FakePod(self, "pod-b", {"app": "db"})

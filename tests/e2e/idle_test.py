@@ -68,7 +68,7 @@ class InCluster(in_cluster.InCluster):
                 text = subprocess.run([agent.BINARY, "status", "--address", f"127.0.0.1:{sonde.local}"], capture_output=True,
                                       text=True)
                 self.assertEqual(text.returncode, 0, text.stderr)
-                self.assertIn(f"It measures nothing ({reason})", text.stdout)
+                self.assertIn(f"Nothing is measured ({reason})", text.stdout)
                 self.assertEqual(sonde.stop(), 0)
                 self.assertEqual(sonde.log().count("cannot be measured"), 1, sonde.log())
 

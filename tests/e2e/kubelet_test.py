@@ -103,7 +103,7 @@ class RealKubelet(KindsOfPods):
         self.fails_with(sonde, "its certificate is not trusted")
         sonde.stop()
         sonde = self.start_agent("kubelet", "--kubelet-tls", "insecure")
-        self.fails_with(sonde, "none was sent since kubelet.tls is insecure")
+        self.fails_with(sonde, "none was sent because kubelet.tls is insecure")
         sonde.stop()
         token = os.path.join(self.directory, "rotating.token")
         pathlib.Path(token).write_text("wrong")

@@ -152,7 +152,7 @@ class Status(in_cluster.InCluster):
         self.cluster.apply(policy("first", {"priority": 10, "preset": "Minimal", "collection": {"periodSeconds": 1}}))
         self.cluster.apply(policy("second", {"preset": "Minimal", "collection": {"periodSeconds": 60}}))
         overridden = self.wait_condition("second", "Overridden", "True", 30)
-        self.assertIn("periodSeconds 60 gives way to 1 of first", overridden["message"])
+        self.assertIn("periodSeconds 60 is overridden by 1 of first", overridden["message"])
         self.assertEqual(self.conditions("first")["Overridden"]["status"], "False")
         self.assertEqual(self.conditions("second")["Ready"]["status"], "True")
         container = self.explain(sonde, "default/pod-a")[0]

@@ -78,8 +78,8 @@ TEST_F(AttachmentTest, ALinkThatSomebodyDetachesIsAttachedAgain) {
   watch_programs(now + 1'000'000'000);
   EXPECT_TRUE(attached("network_packet_in") && attached("network_packet_out"));
   EXPECT_EQ(datagrams(box), 2 * kDatagrams);
-  EXPECT_EQ(report().health, ModuleHealth::Degraded) << "what came in between was not counted";
-  EXPECT_TRUE(says("network_packet_out: somebody else detached it"));
+  EXPECT_EQ(report().health, ModuleHealth::Degraded) << "what happened in between was not counted";
+  EXPECT_TRUE(says("network_packet_out: another process detached it"));
   watch_programs(now + 2'000'000'000 + kHeldNs);
   EXPECT_EQ(report().reasons, before);
   EXPECT_EQ(datagrams(box), 3 * kDatagrams);

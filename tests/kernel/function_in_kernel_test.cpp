@@ -40,7 +40,7 @@ void sync_file(int times, int broken = 0) {
 }
 
 TEST_F(FunctionInKernelTest, CallsErrorsAndDurationsAreExactAndOnlyOfWhoIsAsked) {
-  if (!possible()) GTEST_SKIP() << "this kernel takes neither kprobes nor fentry";
+  if (!possible()) GTEST_SKIP() << "this kernel supports neither kprobes nor fentry";
   auto& box = cgroup("box");
   auto& other = cgroup("other");
   auto& bystander = cgroup("bystander");  // asks for another function
@@ -66,7 +66,7 @@ TEST_F(FunctionInKernelTest, CallsErrorsAndDurationsAreExactAndOnlyOfWhoIsAsked)
 }
 
 TEST_F(FunctionInKernelTest, BytesAreTheArgumentAsItIsDeclared) {
-  if (!possible()) GTEST_SKIP() << "this kernel takes neither kprobes nor fentry";
+  if (!possible()) GTEST_SKIP() << "this kernel supports neither kprobes nor fentry";
   auto& box = cgroup("box");
   HeldProcess process(box, {[] {
                         const TemporaryFiles files;
@@ -91,7 +91,7 @@ TEST_F(FunctionInKernelTest, BytesAreTheArgumentAsItIsDeclared) {
 }
 
 TEST_F(FunctionInKernelTest, CallsAtOnceAreEachMeasured) {
-  if (!possible()) GTEST_SKIP() << "this kernel takes neither kprobes nor fentry";
+  if (!possible()) GTEST_SKIP() << "this kernel supports neither kprobes nor fentry";
   auto& box = cgroup("box");
   const uint64_t calls = scaled(20'000);
   HeldProcess process(box, {[=] {

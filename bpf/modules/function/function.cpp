@@ -131,8 +131,8 @@ struct LinkCreateMulti {
   uint32_t count, multi_flags, pid, reserved;
 };
 
-// Can one link have many places? Asked with a path that is no file: who knows such links says so (EBADF), who does not
-// finds the request strange (EINVAL).
+// Whether one link can have many places. Tried with a path that is not a file: a kernel that supports such links
+// returns EBADF, one that does not returns EINVAL.
 bool supports_uprobe_multi() {
   const bpf_insn code[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
                            {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};

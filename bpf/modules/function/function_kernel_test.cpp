@@ -255,7 +255,7 @@ TEST_F(HotFunctionTest, AFunctionThatIsCalledTooOftenIsLeftAloneForAWhileAndTheO
   ask(box, {function("hot", "sonde_target_hot", {"Calls"}), function("cold", "sonde_target_may_fail", {"Calls"})});
   ASSERT_TRUE(attached(box, 2)) << problems();
   process.begin(0);
-  EXPECT_TRUE(eventually([&] { return report("hot").message.find("calls a second") != std::string::npos; }))
+  EXPECT_TRUE(eventually([&] { return report("hot").message.find("calls per second") != std::string::npos; }))
       << problems();
   std::ofstream("/dev/shm/sonde-function-cold") << "now";
   process.finish();

@@ -182,7 +182,7 @@ class IoModule : public Module {
     return {};
   }
 
-  // The iterator adds up beside the published value, which changes only when the count is complete.
+  // The iterator counts separately; the published value only changes when the count is complete.
   Result<void> refresh(bpf_object* object) const override {
     const bool all = program_fd(object, "io_count_files_all") >= 0;
     const bool counted = all || program_fd(object, "io_open_files") >= 0;  // else it is named as a gap

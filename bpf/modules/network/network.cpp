@@ -143,7 +143,7 @@ class NetworkModule final : public Module {
     return gaps;
   }
 
-  // The iterator adds up beside the published value, which changes only when the count is complete.
+  // The iterator counts separately; the published value only changes when the count is complete.
   Result<void> refresh(bpf_object* object) const override {
     const auto gauges = Mapped::map(object, "network_gauges");
     if (!gauges) return gauges.error();
@@ -156,7 +156,7 @@ class NetworkModule final : public Module {
     return {};
   }
 
-  // Where the descriptors of all processes have told of older connections nothing is unknown.
+  // If the descriptors of all processes have shown the older connections, nothing is unknown.
   Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects,
                       const HostTree& machine) const override {
     if (program_fd(object, "network_seed") >= 0) return {};

@@ -280,7 +280,7 @@ TEST_F(GrpcServerTest, UnixSocket) {
   connect("unix:" + path);
   EXPECT_EQ(metrics({}).size(), 2u);
   GrpcServer second({.address = "", .socket = path}, {});
-  EXPECT_NE(second.start().error().message().find("another process serves it"), std::string::npos);
+  EXPECT_NE(second.start().error().message().find("another process is using it"), std::string::npos);
   EXPECT_EQ(metrics({}).size(), 2u);  // the first goes on
   server->stop();
   EXPECT_NE(::stat(path.c_str(), &info), 0);
@@ -297,7 +297,7 @@ TEST_F(GrpcServerTest, FailuresSayWhatToDo) {
   };
   EXPECT_NE(error("127.0.0.1:" + std::to_string(server->port())).find("the port is in use; stop the other process"),
             std::string::npos);
-  EXPECT_NE(error("0.0.0.0:19090").find("opens on loopback only"), std::string::npos);
+  EXPECT_NE(error("0.0.0.0:19090").find("only opens on loopback"), std::string::npos);
   EXPECT_NE(error("19090").find("write host:port"), std::string::npos);
 }
 

@@ -58,7 +58,7 @@ TEST_F(HttpServerTest, RefusesWithASentence) {
   start();
   std::string missing = get(port, "/nothing");
   EXPECT_EQ(status_of(missing), "404");
-  EXPECT_EQ(body_of(missing), "There is nothing at this path. Here are: /big, /echo, /throws\n");
+  EXPECT_EQ(body_of(missing), "There is nothing at this path. Available: /big, /echo, /throws\n");
   std::string posted =
       say(port, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
   EXPECT_EQ(status_of(posted), "405");
@@ -67,7 +67,7 @@ TEST_F(HttpServerTest, RefusesWithASentence) {
   EXPECT_EQ(status_of(get(port, "/echo%00")), "400");
   EXPECT_EQ(status_of(get(port, "*")), "400");
   EXPECT_EQ(status_of(get(port, "/throws")), "500");
-  EXPECT_EQ(body_of(get(port, "/throws")), "The answer could not be made: no luck.\n");
+  EXPECT_EQ(body_of(get(port, "/throws")), "The response could not be generated: no luck.\n");
 }
 
 TEST_F(HttpServerTest, LimitsWhatIsSent) {
@@ -222,8 +222,8 @@ TEST(Health, PathsQueriesAndShutdown) {
             "[+]data ok\n[-]probes failed: 3 of 9 programs are attached\n[+]shutdown ok\nreadyz check failed\n");
   EXPECT_EQ(body_of(get(port, "/readyz?exclude=probes")), "ok");
   EXPECT_EQ(body_of(get(port, "/readyz?verbose&exclude=probes&exclude=x")),
-            "[+]data ok\n[+]probes excluded: ok\n[+]shutdown ok\nwarn: nothing to exclude is called \"x\"\n"
-            "readyz check passed\n");
+            "[+]data ok\n[+]probes excluded: ok\n[+]shutdown ok\nwarn: there is no check to exclude named "
+            "\"x\"\nreadyz check passed\n");
   EXPECT_EQ(status_of(get(port, "/readyz/probes")), "500");
   EXPECT_EQ(body_of(get(port, "/livez/data")), "ok");
   EXPECT_EQ(status_of(get(port, "/livez/probes")), "404");

@@ -65,7 +65,7 @@ TEST(ProbeCheck, WhatEverySystemCallPaysIsSaid) {
   const auto finding = [](std::vector<std::string> hooks) {
     return probe_check(loaded(ModuleHealth::Ok, std::move(hooks)), modules().front().module->info(), ~0ULL).finding;
   };
-  EXPECT_NE(finding({"tp_btf/sys_enter", "tp_btf/sys_exit"}).find("some 150 ns"), std::string::npos);
+  EXPECT_NE(finding({"tp_btf/sys_enter", "tp_btf/sys_exit"}).find("about 150 ns"), std::string::npos);
   EXPECT_EQ(finding({"fentry/__x64_sys_read", "fexit/__x64_sys_read"}).find("150 ns"), std::string::npos);
   ModuleReport unused = loaded(ModuleHealth::Ok, {"tp_btf/sys_enter", "tp_btf/sys_exit"});
   for (ProgramReport& program : unused.programs) program.state = ProgramState::Unused;

@@ -109,8 +109,8 @@ TEST_F(WrongInput, CommandsAndFlags) {
           "--sort: there is no column 'tcp.io.transmitt'; did you mean tcp.io.transmit?");
   refused({"doctor", "--plan", "--cpus", "many"}, "--cpus: must be a whole number from 1 to 8192, not 'many'");
   refused({"doctor", "--containers", "5"}, "--containers requires --plan");
-  refused({"agent", "--config", "", "--check-config"}, "--config: the value is empty; leave the flag out");
-  refused({"agent", "--target-comm", "", "--check-config"}, "--target-comm: the value is empty; leave the flag out");
+  refused({"agent", "--config", "", "--check-config"}, "--config: the value is empty; omit the flag");
+  refused({"agent", "--target-comm", "", "--check-config"}, "--target-comm: the value is empty; omit the flag");
   refused({"agent", "--check-config", "--policies="}, "--policies needs a value");
 }
 
@@ -133,7 +133,7 @@ TEST_F(WrongInput, Values) {
   agent("log-format", "xml", "--log-format: must be text or json, not 'xml'");
   agent("target-pid", "abc", "--target-pid: 'abc' is not a whole number from 0 to 4194304");
   agent("target-pid", "99999999", "--target-pid: '99999999' is not a whole number");
-  agent("target-pid", "0", "--target-pid: 0 is no process");
+  agent("target-pid", "0", "--target-pid: 0 is not a process");
   agent("probes", "oi", "--probes: ");
   agent("preset", "Everything", "--preset: must be None, Minimal, Standard or Detailed");
   agent("policies", "/nonexistent", "cannot read the directory /nonexistent: No such file or directory");
@@ -145,15 +145,15 @@ TEST_F(WrongInput, Values) {
   agent("otlp-queue-directory", "/nonexistent/queue",
         "export.otlp.queue.directory (--otlp-queue-directory): cannot read the ");
   refused({"agent", "--target-comm", "nobodysname"}, "no process is named 'nobodysname'");
-  agent("proc-root", directory_, "procRoot (--proc-root): " + directory_ + " is no /proc");
-  agent("otlp-ca", "/etc/hostname", "export.otlp.tls.ca (--otlp-ca): /etc/hostname holds no PEM text");
+  agent("proc-root", directory_, "procRoot (--proc-root): " + directory_ + " is not a /proc file system");
+  agent("otlp-ca", "/etc/hostname", "export.otlp.tls.ca (--otlp-ca): /etc/hostname contains no PEM data");
   agent("http-local", "0.0.0.0:18081",
-        "listen.httpLocal (--http-local) shows all tenants and opens on loopback only, not on 0.0.0.0:18081: write "
-        "127.0.0.1");
-  agent("http-local", "[::]:18081", "opens on loopback only, not on [::]:18081");
-  agent("grpc", "node-1:19090", "listen.grpc (--grpc) shows all tenants and opens on loopback only");
-  refused({"agent", "--check-config", "--target-pid", "1", "--target-comm", "init"}, "exclude each other");
-  refused({"top", "--every", "never", "--once"}, "--every is a time of 200ms or more, like 2s; \"never\" is not");
+        "listen.httpLocal (--http-local) exposes all tenants and only opens on loopback, not on 0.0.0.0:18081: "
+        "write 127.0.0.1");
+  agent("http-local", "[::]:18081", "only opens on loopback, not on [::]:18081");
+  agent("grpc", "node-1:19090", "listen.grpc (--grpc) exposes all tenants and only opens on loopback");
+  refused({"agent", "--check-config", "--target-pid", "1", "--target-comm", "init"}, "mutually exclusive");
+  refused({"top", "--every", "never", "--once"}, "--every must be at least 200ms, for example 2s; \"never\" is not");
 }
 
 TEST_F(WrongInput, Addresses) {
@@ -167,12 +167,12 @@ TEST_F(WrongInput, Addresses) {
 
 TEST_F(WrongInput, Pods) {
   refused({"explain", "pod", "web-0"},
-          "'web-0' says no namespace: write NAMESPACE/NAME, for example default/web-0, or the pod's UID");
+          "'web-0' has no namespace: write NAMESPACE/NAME, for example default/web-0, or the pod's UID");
   for (const char* word : {"/web-0", "shop/", "shop/web/0", "/"}) {
     refused({"explain", "pod", word}, "is not NAMESPACE/NAME; write for example default/web-0");
   }
-  refused({"explain", "pod", "8dbc5577-d0e2-4706-8787-57d52c03ddf"}, "says no namespace");
-  refused({"explain", "pod", "shop/web 0"}, "is no name; write for example shop/web-0");
+  refused({"explain", "pod", "8dbc5577-d0e2-4706-8787-57d52c03ddf"}, "has no namespace");
+  refused({"explain", "pod", "shop/web 0"}, "is not a name; write for example shop/web-0");
   refused({"explain", "pod"}, "`explain pod` needs pod");
   for (const char* word : {"shop/web-0", "8dbc5577-d0e2-4706-8787-57d52c03ddf2", "0123456789abcdef0123456789abcdef"}) {
     const Said said = sonde({"explain", "pod", word, "--address", "127.0.0.1:1"});  // nobody listens there
@@ -219,12 +219,12 @@ TEST_F(WrongInput, Files) {
   refused_file("log:\n\tlevel: info", ":2:7: not valid YAML: ");
   refused_file("log: {level: info", "not valid YAML: ");
   refused_file("a: &x [*x]", "anchors are not allowed");
-  refused_file("interval: 5s\n---\ninterval: 6s", ":3:1: a configuration file holds one document");
+  refused_file("interval: 5s\n---\ninterval: 6s", ":3:1: a configuration file must contain a single document");
 }
 
 TEST_F(WrongInput, Policies) {
   refused({"policy", "check", "/nonexistent.yaml"}, "cannot open /nonexistent.yaml: No such file or directory");
-  refused({"policy", "check", directory_}, "no file in this directory ends in .yaml or .yml");
+  refused({"policy", "check", directory_}, "this directory contains no .yaml or .yml files");
   refused({"policy", "check", file("")}, ":1:1: there is no policy in this file");
   refused({"policy", "check", file("\xff\xfe")}, ":1:1: not UTF-8 text");
   refused({"policy", "check", file("- a")}, ":1:1: a policy must be a map of fields, not a list");

@@ -227,7 +227,7 @@ TEST_F(Configuration, WrongFilesAreToldWithThePlace) {
        "sonde.yaml:2:10: log.level: must be trace, debug, info, warn, error or off, not 'debgu', did you mean 'debug'"},
       {"export: {to: [otlp, [file]]}\n", "sonde.yaml:1:21: export.to must be a list of words, not of a list"},
       {"export: {to: {otlp: true}}\n", "sonde.yaml:1:14: export.to must be a list, not a map"},
-      {"export: {otlp: {headers: {a: [b]}}}\n", "sonde.yaml:1:30: export.otlp.headers.a must be a text, not a list"},
+      {"export: {otlp: {headers: {a: [b]}}}\n", "sonde.yaml:1:30: export.otlp.headers.a must be a string, not a list"},
       {"listen: {http: {port: 80}}\n", "sonde.yaml:1:16: listen.http must be one value, not a map"},
       {"limits: {subjects: 5}\n", "sonde.yaml:1:20: limits.subjects: '5' is not a whole number from 16 to 1000000"},
       {"prometheus: {nameing: legacy}\n",
@@ -245,8 +245,8 @@ TEST_F(Configuration, WrongFilesAreToldWithThePlace) {
       {"policies: \"/none\\nhere\"\n",
        "policies (sonde.yaml:1): cannot read the directory /none here: No such file or directory"},
       {"just words\n", "sonde.yaml:1:1: the configuration must be a map of keys, not 'just words'"},
-      {"interval: 5s\n---\ninterval: 6s\n", "sonde.yaml:3:1: a configuration file holds one document"},
-      {"interval: &a 5s\n", "sonde.yaml:1:11: anchors are not allowed, write the value out"},
+      {"interval: 5s\n---\ninterval: 6s\n", "sonde.yaml:3:1: a configuration file must contain a single document"},
+      {"interval: &a 5s\n", "sonde.yaml:1:11: anchors are not allowed, write out the value"},
       {"interval: {\n", "sonde.yaml:2:1: not valid YAML: end of map flow not found"},
       {"export: {otlp: {endpoint: 'http://a b'}}\n",
        "export.otlp.endpoint (sonde.yaml:1): \"http://a b\" has a space or control character; write for example "
@@ -262,8 +262,7 @@ TEST_F(Configuration, WrongFilesAreToldWithThePlace) {
       {"kubernetes: {apiServer: 'http://x', tokenFile: /t}\n",
        "kubernetes.apiServer (sonde.yaml:1): a token is not sent over plain HTTP: write https:// or remove "
        "kubernetes.tokenFile"},
-      {"target: {pid: 1, comm: init}\n",
-       "target.pid and target.comm exclude each other: name the process by one of them"},
+      {"target: {pid: 1, comm: init}\n", "target.pid and target.comm are mutually exclusive: set only one of them"},
   };
   for (const WrongFile& c : cases) {
     use(c.text);

@@ -47,18 +47,15 @@ TEST(PolicyCheck, SaysWhatAPolicyWouldDo) {
   const std::string output = std::regex_replace(check.output, std::regex("memory [0-9]+[.][0-9] MiB"), "memory N MiB");
   const std::string path = kFixtures + "machine.yaml";
   EXPECT_EQ(output, "note: " + path +
-                        ":2: batch: selects by cgroups and commands: for files only, the API server refuses it\n"
-                        "note: " +
-                        path + ":12: quiet: selects by cgroups: for files only, the API server refuses it\n" + path +
-                        ": good, 2 policies\n"
-                        "  batch: disk Standard; per container, every 30s, KeepRecent\n"
-                        "    probe       level         series per subject  histograms  ns per operation\n"
-                        "    disk        Standard                      3+           1               218\n"
-                        "    at most 3 series and 1 histograms per subject; +: and one per kind of error or "
-                        "operation that occurs\n"
-                        "    kernel memory N MiB, for 4096 subjects and 16384 histograms (limits of the "
-                        "agent)\n"
-                        "  quiet: whom it selects is never watched\n");
+                        ":2: batch: selects by cgroups and commands: for files only, the API server rejects "
+                        "it\nnote: " +
+                        path + ":12: quiet: selects by cgroups: for files only, the API server rejects it\n" + path +
+                        ": good, 2 policies\n  batch: disk Standard; per container, every 30s, KeepRecent\n    probe "
+                        "      level         series per subject  histograms  ns per operation\n    disk        "
+                        "Standard                      3+           1               218\n    at most 3 series and 1 "
+                        "histograms per subject; +: plus one per type of error or operation that occurs\n    kernel "
+                        "memory N MiB for 4096 subjects and 16384 histograms (the agent's limits)\n  quiet: "
+                        "what it selects is never watched\n");
 }
 
 TEST(PolicyCheck, WrongFilesExitWithTwo) {
@@ -74,14 +71,14 @@ TEST(PolicyCheck, WrongFilesExitWithTwo) {
   EXPECT_EQ(check_policies({empty.path}, options()).exit_code, 2);
   check = check_policies({"/proc/self/fdinfo"}, options());
   EXPECT_EQ(check.exit_code, 2);
-  EXPECT_EQ(check.problems, "/proc/self/fdinfo: no file in this directory ends in .yaml or .yml");
+  EXPECT_EQ(check.problems, "/proc/self/fdinfo: this directory contains no .yaml or .yml files");
 }
 
 TEST(PolicyCheck, NamesAreUniqueOverFiles) {
   TemporaryFile a(policy_text("preset: Minimal")), b(policy_text("preset: Detailed"));
   PolicyCheck check = check_policies({a.path, b.path}, options());
   EXPECT_EQ(check.exit_code, 2);
-  EXPECT_NE(check.problems.find(b.path + ":1:1: the policy 'p' is already in " + a.path + ":1: names are unique"),
+  EXPECT_NE(check.problems.find(b.path + ":1:1: the policy 'p' is already in " + a.path + ":1: names must be unique"),
             std::string::npos);
 }
 
@@ -90,14 +87,14 @@ TEST(PolicyCheck, NotesWhatHasNoEffect) {
       narrow(policy_text("preset: Standard, limits: {seriesPerContainer: 2}"));
   PolicyCheck check = check_policies({nothing.path}, options());
   EXPECT_EQ(check.exit_code, 0);
-  EXPECT_NE(check.output.find("note: " + nothing.path + ":1: p: asks for nothing: write a preset"), std::string::npos);
+  EXPECT_NE(check.output.find("note: " + nothing.path + ":1: p: enables nothing: write a preset"), std::string::npos);
   check = check_policies({narrow.path}, options());
   EXPECT_NE(check.output.find("p: may reach 4 series per container, more than seriesPerContainer 2"),
             std::string::npos);
   auto strict = options();
   strict.context.ceilings.level = Level::Minimal;
   check = check_policies({narrow.path}, strict);
-  EXPECT_NE(check.output.find("p: disk at Standard is more than the agent's ceiling Minimal"), std::string::npos);
+  EXPECT_NE(check.output.find("p: disk at Standard exceeds the agent's ceiling Minimal"), std::string::npos);
 }
 
 TEST(PolicyCheck, NotesThatThereAreNoTracesYet) {

@@ -148,7 +148,7 @@ TEST_F(Directory, NamesAreUniqueOverAllFiles) {
   ASSERT_EQ(names(*directory), "same ");
   EXPECT_EQ(directory->policies()[0].preset, Level::Minimal);
   EXPECT_EQ(directory->problems(), std::vector<std::string>{dir_ + "/b.yaml:1:1: the policy 'same' is already in " +
-                                                            dir_ + "/a.yaml:1: names are unique"});
+                                                            dir_ + "/a.yaml:1: names must be unique"});
   fs::remove(dir_ + "/a.yaml");
   ASSERT_TRUE(soon(*directory, [&] { return directory->problems().empty(); }));
   EXPECT_EQ(directory->policies()[0].preset, Level::Detailed);

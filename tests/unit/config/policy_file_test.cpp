@@ -150,7 +150,8 @@ TEST(PolicyFile, WrongSelectorsAndValues) {
        "p.yaml:5:36: spec.collection.cleanup.strategy must be NoCleanup, KeepRecent or ClearAfterRead, not 'Clear', "
        "did you mean 'ClearAfterRead'"},
       {cluster("  collection: {cleanup: {strategy: ClearAfterRead, keepRecent: {idleSeconds: 5}}}\n"),
-       "p.yaml:5:64: spec.collection.cleanup.keepRecent goes with strategy KeepRecent, not with ClearAfterRead"},
+       "p.yaml:5:64: spec.collection.cleanup.keepRecent is only valid with strategy KeepRecent, not with "
+       "ClearAfterRead"},
       {cluster("  collection: {cleanup: {keepRecent: {idleSeconds: 5m}}}\n"),
        "p.yaml:5:52: spec.collection.cleanup.keepRecent.idleSeconds must be a whole number of seconds from 1 to 86400, "
        "not '5m', write 300"},
@@ -160,19 +161,19 @@ TEST(PolicyFile, WrongSelectorsAndValues) {
       {cluster("  containers: {types: [Normal]}\n"),
        "p.yaml:5:24: spec.containers.types must be Regular, Init, Ephemeral or Sidecar, not 'Normal'"},
       {cluster("  containers: {names: [[a]]}\n"),
-       "p.yaml:5:24: spec.containers.names must be a list of texts, not of a list"},
+       "p.yaml:5:24: spec.containers.names must be a list of strings, not of a list"},
       {cluster("  cgroups: [system.slice/a]\n"),
        "p.yaml:5:13: spec.cgroups must begin with '/' or '*', not 'system.slice/a'"},
       {cluster("  cgroups: [/sys/fs/cgroup/a]\n"),
        "p.yaml:5:13: spec.cgroups are paths below the root of the cgroup tree, like /system.slice/*, not "
        "'/sys/fs/cgroup/a'"},
       {cluster("  commands: [systemd-networkd-worker]\n"),
-       "p.yaml:5:14: spec.commands: the kernel keeps 15 characters of a command's name, write 'systemd-network' "
+       "p.yaml:5:14: spec.commands: the kernel keeps only 15 characters of a command name, write 'systemd-network' "
        "instead of 'systemd-networkd-worker'"},
       {cluster("  podSelector: {app: x}\n"),
        "p.yaml:5:17: spec.podSelector has no field 'app' (allowed: matchLabels, matchExpressions)"},
       {cluster("  podSelector: {matchLabels: {app: [x]}}\n"),
-       "p.yaml:5:36: spec.podSelector.matchLabels.app must be a text, not a list"},
+       "p.yaml:5:36: spec.podSelector.matchLabels.app must be a string, not a list"},
       {cluster("  podSelector: {matchExpressions: [{key: a, operator: Equals}]}\n"),
        "p.yaml:5:55: spec.podSelector.matchExpressions[0].operator must be In, NotIn, Exists or DoesNotExist, not "
        "'Equals'"},
@@ -186,10 +187,10 @@ TEST(PolicyFile, WrongSelectorsAndValues) {
        "p.yaml:5:12: spec.limits has no field 'seriesPerPod', did you mean 'seriesPerNode' (allowed: "
        "seriesPerContainer, seriesPerNode)"},
       {cluster("  mode: Exclude\n  preset: Minimal\n"),
-       "p.yaml:6:11: spec.preset has no meaning with mode Exclude, which measures nothing: remove it or write mode: "
+       "p.yaml:6:11: spec.preset has no effect with mode Exclude, which measures nothing: remove it or write mode: "
        "Monitor"},
       {tenant("  namespaceSelector: {}\n"),
-       "p.yaml:5:22: a MonitorPolicy selects in its own namespace: remove spec.namespaceSelector or write kind: "
+       "p.yaml:5:22: a MonitorPolicy only selects in its own namespace: remove spec.namespaceSelector or write kind: "
        "ClusterMonitorPolicy"},
   };
   expect_sentences(cases);
@@ -206,7 +207,7 @@ TEST(PolicyFile, WrongProbesFunctionsAndTraces) {
       {cluster("  probes: [{level: Detailed}]\n"),
        "p.yaml:5:12: spec.probes[0].name is missing, write one of disk, cpu, storage, all"},
       {cluster("  probes: [{name: disk}, {name: storage}]\n"),
-       "p.yaml:5:33: the probe disk is listed twice, put both in one entry"},
+       "p.yaml:5:33: the probe disk is listed twice, merge the entries"},
       {cluster("  probes: [{name: disk, level: High}]\n"),
        "p.yaml:5:32: spec.probes[0].level must be None, Minimal, Standard or Detailed, not 'High'"},
       {cluster("  probes: [{name: disk, sampleHistogramsEvery: 0}]\n"),
@@ -220,11 +221,11 @@ TEST(PolicyFile, WrongProbesFunctionsAndTraces) {
       {cluster("  probes: [{name: cpu, includeMetrics: [sonde.cpu.switches], excludeMetrics: [sonde.cpu.switches]}]\n"),
        "p.yaml:5:12: spec.probes[0] both includes and excludes sonde.cpu.switches"},
       {cluster("  functions: [{name: f, type: Uprobe, symbol: s}]\n"),
-       "p.yaml:5:15: spec.functions[0].path is missing, name the program or library as the container sees it"},
+       "p.yaml:5:15: spec.functions[0].path is missing, write the path of the program or library inside the container"},
       {cluster("  functions: [{name: f, type: uprobe, path: /a, symbol: s}]\n"),
        "p.yaml:5:31: spec.functions[0].type must be Uprobe, USDT or Kernel, not 'uprobe', did you mean 'Uprobe'"},
       {cluster("  functions: [{name: f, type: Kernel, path: /a, symbol: s}]\n"),
-       "p.yaml:5:45: spec.functions[0].path has no meaning with type Kernel"},
+       "p.yaml:5:45: spec.functions[0].path has no effect with type Kernel"},
       {cluster("  functions: [{name: f, type: Uprobe, path: a, symbol: s}]\n"),
        "p.yaml:5:45: spec.functions[0].path must begin with '/', not 'a'"},
       {cluster("  functions: [{name: f, type: Kernel, symbol: s, measure: [Call]}]\n"),
@@ -235,7 +236,7 @@ TEST(PolicyFile, WrongProbesFunctionsAndTraces) {
       {cluster("  functions: [{name: f, type: Kernel, symbol: s, bytes: {argument: 1}}]\n"),
        "p.yaml:5:57: spec.functions[0].bytes needs Bytes in measure"},
       {cluster("  functions: [{name: f g, type: Kernel, symbol: s}]\n"),
-       "p.yaml:5:22: spec.functions[0].name must be at most 63 letters, digits, '_', '-' or '.', not 'f g'"},
+       "p.yaml:5:22: spec.functions[0].name must consist of at most 63 letters, digits, '_', '-' or '.', not 'f g'"},
       {cluster("  functions: [{name: f, type: Kernel, symbol: s}, {name: f, type: Kernel, symbol: t}]\n"),
        "p.yaml:5:58: the function f is listed twice"},
       {cluster("  traces: {mode: Enabled, thresholds: [{operation: Sync, minMicroseconds: 1}]}\n"),
@@ -257,7 +258,7 @@ TEST(PolicyFile, WrongYaml) {
        "p.yaml:5:60: spec.traces.thresholds[0].minMicroseconds must be a whole number of microseconds from 1 to "
        "3600000000, not '20ms', write 20000"},
       {cluster("  preset: *x\n"), "p.yaml:5:11: not valid YAML: the referenced anchor is not defined"},
-      {cluster("  preset: &x Minimal\n"), "p.yaml:5:11: anchors are not allowed, write the value out"},
+      {cluster("  preset: &x Minimal\n"), "p.yaml:5:11: anchors are not allowed, write out the value"},
       {cluster("  preset: !!str Minimal\n"), "p.yaml:5:11: the tag tag:yaml.org,2002:str is not allowed"},
       {cluster("  preset: Minimal\n  preset: Detailed\n"), "p.yaml:6:3: 'preset' is given twice"},
       {cluster("  preset: [\n"), "p.yaml:6:1: not valid YAML: end of sequence flow not found"},
@@ -278,8 +279,7 @@ TEST(PolicyFile, AnExcludeMayNameProbesAndNothingElseOfThem) {
   EXPECT_EQ(file.policies[0].probes[0].name, "disk");
   const Wrong cases[] = {
       {cluster("  mode: Exclude\n  probes: [{name: disk, level: Minimal}]\n"),
-       "p.yaml:6:32: spec.probes[0].level has no meaning with mode Exclude, which only names the probes that are not "
-       "to "
+       "p.yaml:6:32: spec.probes[0].level has no effect with mode Exclude, where probes only lists what not to "
        "measure"},
       {cluster("  mode: Exclude\n  probes: [{name: dsk}]\n"),
        "p.yaml:6:19: there is no probe 'dsk', did you mean 'disk' (this build has disk, cpu, storage, all)"},
@@ -300,25 +300,24 @@ TEST(PolicyFile, WhatKubernetesWouldReadOtherwiseIsRefused) {
       {cluster("  priority: \"5\"\n"), "p.yaml:5:13: spec.priority must be a whole number from 0 to 1000, not '5'"},
       {cluster("  priority: 5.5\n"), "p.yaml:5:13: spec.priority must be a whole number from 0 to 1000, not '5.5'"},
       {cluster("  podSelector: {matchLabels: {version: 1.0}}\n"),
-       "p.yaml:5:40: spec.podSelector.matchLabels.version must be a text, and '1.0' without quotes is a number: write "
-       "\"1.0\""},
+       "p.yaml:5:40: spec.podSelector.matchLabels.version must be a string, and '1.0' without quotes is a number: "
+       "write \"1.0\""},
       {cluster("  podSelector: {matchLabels: {canary: yes}}\n"),
-       "p.yaml:5:39: spec.podSelector.matchLabels.canary must be a text, and 'yes' without quotes is true or false: "
-       "write \"yes\""},
+       "p.yaml:5:39: spec.podSelector.matchLabels.canary must be a string, and 'yes' without quotes is true or "
+       "false: write \"yes\""},
       {cluster("  podSelector: {matchLabels: {on: \"1\"}}\n"),
-       "p.yaml:5:31: a key of spec.podSelector.matchLabels must be a text, and 'on' without quotes is true or false: "
-       "write \"on\""},
+       "p.yaml:5:31: a key of spec.podSelector.matchLabels must be a string, and 'on' without quotes is true or "
+       "false: write \"on\""},
       {cluster("  podSelector: {matchLabels: {app: }}\n"),
-       "p.yaml:5:31: spec.podSelector.matchLabels.app has no value: write \"\" for an empty one"},
+       "p.yaml:5:31: spec.podSelector.matchLabels.app has no value: write \"\" for an empty string"},
       {cluster("  attributes: {podLabels: [0x1F]}\n"),
-       "p.yaml:5:28: an entry of spec.attributes.podLabels must be a text, and '0x1F' without quotes is a number: "
-       "write "
-       "\"0x1F\""},
-      {cluster("  <<: {preset: Minimal}\n"), "p.yaml:5:3: merge keys (<<) are not allowed, write the fields out"},
+       "p.yaml:5:28: an entry of spec.attributes.podLabels must be a string, and '0x1F' without quotes is a number: "
+       "write \"0x1F\""},
+      {cluster("  <<: {preset: Minimal}\n"), "p.yaml:5:3: merge keys (<<) are not allowed, write out the fields"},
       {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: 123}\nspec: {}\n",
-       "p.yaml:3:18: metadata.name must be a text, and '123' without quotes is a number: write \"123\""},
+       "p.yaml:3:18: metadata.name must be a string, and '123' without quotes is a number: write \"123\""},
       {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: a, labels: {v: 2}}\nspec: {}\n",
-       "p.yaml:3:33: metadata.labels.v must be a text, and '2' without quotes is a number: write \"2\""},
+       "p.yaml:3:33: metadata.labels.v must be a string, and '2' without quotes is a number: write \"2\""},
   };
   expect_sentences(cases);
 }
@@ -337,8 +336,8 @@ TEST(PolicyFile, WrongHeads) {
       {"apiVersion: sonde.dev/v1alpha1\nkind: MonitorPolicy\nmetadata: {}\nspec: {}\n",
        "p.yaml:3:11: metadata.name is missing, a policy needs a name"},
       {"apiVersion: sonde.dev/v1alpha1\nkind: MonitorPolicy\nmetadata: {name: A_b}\nspec: {}\n",
-       "p.yaml:3:18: metadata.name must be lower-case letters, digits, '-' and '.', beginning and ending with a letter "
-       "or digit, not 'A_b'"},
+       "p.yaml:3:18: metadata.name must consist of lower-case letters, digits, '-' and '.', and start and end with a "
+       "letter or digit, not 'A_b'"},
       {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: a, namespace: b}\nspec: {}\n",
        "p.yaml:3:32: a ClusterMonitorPolicy has no metadata.namespace: remove it or write kind: MonitorPolicy"},
       {"apiVersion: sonde.dev/v1alpha1\nkind: ClusterMonitorPolicy\nmetadata: {name: a}\n",
@@ -367,7 +366,7 @@ TEST(PolicyFile, AllProblemsAreToldAtOnce) {
 TEST(PolicyFile, NamesAreUniqueInAFile) {
   PolicyFile file = parse(cluster("  preset: Minimal\n") + "---\n" + cluster("  preset: Detailed\n"));
   EXPECT_EQ(file.problems,
-            std::vector<std::string>{"p.yaml:7:1: the policy 'p' is already in line 1: names are unique"});
+            std::vector<std::string>{"p.yaml:7:1: the policy 'p' is already in line 1: names must be unique"});
   // The same name in a namespace is another policy.
   EXPECT_TRUE(parse(cluster("  preset: Minimal\n") + "---\n" + tenant("  preset: Detailed\n")).problems.empty());
 }
@@ -384,7 +383,7 @@ TEST(PolicyFile, HostileFilesAreRefusedQuickly) {
   EXPECT_EQ(parse(dashes + "a").problems, std::vector<std::string>{"p.yaml:1:65: nested deeper than 32 levels"});
   EXPECT_EQ(parse(std::string(5000, '[')).problems.size(), 1u);
   EXPECT_EQ(parse(maps).problems.size(), 1u);
-  EXPECT_EQ(parse(bomb).problems, std::vector<std::string>{"p.yaml:1:5: anchors are not allowed, write the value out"});
+  EXPECT_EQ(parse(bomb).problems, std::vector<std::string>{"p.yaml:1:5: anchors are not allowed, write out the value"});
   EXPECT_EQ(parse(many + "]").problems.size(), 1u);
   EXPECT_EQ(parse(std::string((1 << 20) + 1, '#')).problems,
             std::vector<std::string>{"p.yaml:1:1: larger than 1048576 bytes"});

@@ -86,7 +86,7 @@ TEST(Settings, WrongValuesAreToldWithWhatIsAllowed) {
       {"export.file.maxBytes", "10 apples", "'10 apples' is not a size: write for example 64MiB, 10MB or 4096"},
       {"export.otlp.queue.memory", "1KiB", "must be from 64KiB to 1TiB, not '1KiB'"},
       {"export.otlp.protocol", "http", "must be grpc or http/protobuf, not 'http', did you mean 'http/protobuf'"},
-      {"export.otlp.headers", "secret", "each header is name=value, several with commas between"},
+      {"export.otlp.headers", "secret", "headers are name=value pairs, separated by commas"},
       {"limits.subjects", "many", "'many' is not a whole number from 16 to 1000000"},
       {"target.pid", "-1", "'-1' is not a whole number from 0 to 4194304"},
       {"listen.http", "18080",
@@ -97,7 +97,7 @@ TEST(Settings, WrongValuesAreToldWithWhatIsAllowed) {
        "'::1:80' is not an address: write for example 127.0.0.1:18080, [::]:18080, :18080 or off"},
       {"defaultPolicy.enabled", "yes", "must be true or false, not 'yes'"},
       {"defaultPolicy.preset", "High", "must be None, Minimal, Standard or Detailed, not 'High'"},
-      {"resourceAttributes", "a", "must be key=value, several with commas between"},
+      {"resourceAttributes", "a", "must be key=value pairs, separated by commas"},
       {"resourceAttributes", "a=%zz", "has a % without two hex digits, write %25 for a %"},
   };
   for (const Wrong& c : cases) {

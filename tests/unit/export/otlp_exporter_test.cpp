@@ -147,7 +147,7 @@ TEST(OtlpExporterTest, PartialSuccessIsCountedAndNotRetried) {
   EXPECT_EQ(stats.points_sent, 6U);
   EXPECT_EQ(stats.points_rejected, 4U);
   EXPECT_EQ(stats.failures.at("partial_success"), 1U);
-  EXPECT_EQ(stats.last_error, "the receiver refused 4 of 10 points: too old");
+  EXPECT_EQ(stats.last_error, "the receiver rejected 4 of 10 points: too old");
 }
 
 // gRPC's own limit of 4 MiB on the server, and requests made larger than it.

@@ -151,7 +151,7 @@ TEST_F(OtlpTls, AReplacedClientCertificateIsUsedAndAHalfWrittenOneWaits) {
   const Pem client = authority_.issue("sonde");
   write("client.pem", client.certificate);  // its key is not there yet
   EXPECT_TRUE(eventually([&] {
-    return exporter->stats().last_error.find("is not that of the certificate in") != std::string::npos;
+    return exporter->stats().last_error.find("does not match the certificate in") != std::string::npos;
   })) << exporter->stats().last_error;
   write("client.key", client.key);
   exporter->flush(10 * kSecondNs);
@@ -172,11 +172,11 @@ TEST_F(OtlpTls, FilesAreCheckedAtTheStart) {
   write("text.pem", "not a certificate");
   EXPECT_NE(error_with([&](TlsFiles& f) { f.ca = path("missing.pem"); }).find("missing.pem"), std::string::npos);
   EXPECT_EQ(error_with([&](TlsFiles& f) { f.ca = path("text.pem"); }),
-            "OTLP over gRPC: " + path("text.pem") + " holds no PEM certificate");
+            "OTLP over gRPC: " + path("text.pem") + " contains no PEM certificate");
   EXPECT_EQ(error_with([&](TlsFiles& f) { f.certificate = path("one.pem"), f.key = path("two.key"); }),
-            "OTLP over gRPC: the key in " + path("two.key") + " is not that of the certificate in " + path("one.pem"));
+            "OTLP over gRPC: the key in " + path("two.key") + " does not match the certificate in " + path("one.pem"));
   EXPECT_EQ(error_with([&](TlsFiles& f) { f.certificate = path("one.pem"), f.key = path("one.pem"); }),
-            "OTLP over gRPC: " + path("one.pem") + " holds no PEM private key without a password");
+            "OTLP over gRPC: " + path("one.pem") + " contains no PEM private key without a password");
 }
 
 }  // namespace

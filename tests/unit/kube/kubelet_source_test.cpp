@@ -147,7 +147,7 @@ TEST_F(Kubelet, AnExpiredCertificateIsNamed) {
 TEST_F(Kubelet, WithNothingToVerifyByItSaysWhatToGive) {
   KubeletOptions none;
   none.url = "https://127.0.0.1:1";
-  EXPECT_TRUE(has(first(none), "give kubelet.caFile"));
+  EXPECT_TRUE(has(first(none), "set kubelet.caFile"));
 }
 
 TEST_F(Kubelet, InAHurryItAsksAtOnce) {

@@ -23,7 +23,7 @@ NodeReport usual() {
                         "2026-01-01T00:00:00Z"}};
   report.probes = {{"io", "Degraded", "HooksMissing", "fentry is refused"}};
   PolicyEntry policy{
-      "", "databases", 3, "Degraded", 4, {"Degraded", "Overridden"}, "periodSeconds 60 gives way to 10 of all"};
+      "", "databases", 3, "Degraded", 4, {"Degraded", "Overridden"}, "periodSeconds 60 is overridden by 10 of all"};
   policy.failures = {{"function/wal", "SymbolNotFound", "no function of this name"}};
   report.policies = {policy, {"shop", "mine", 1, "Applied", 2}};
   return report;

@@ -157,12 +157,12 @@ TEST(Aggregate, TellsWhatGaveWay) {
   given.node("n1");
   auto& entry = given.node("n2");
   entry.conditions = {"Overridden", "SeriesLimited"};
-  entry.message = "periodSeconds 60 gives way to 10 of other";
+  entry.message = "periodSeconds 60 is overridden by 10 of other";
   const PolicyStatusDocument status = given.run();
   EXPECT_TRUE(status.is("SeriesLimited"));
   EXPECT_FALSE(status.is("OverBudget"));
   ASSERT_TRUE(status.is("Overridden"));
-  EXPECT_EQ(status.find("Overridden")->message, "on 1 node (n2): periodSeconds 60 gives way to 10 of other");
+  EXPECT_EQ(status.find("Overridden")->message, "on 1 node (n2): periodSeconds 60 is overridden by 10 of other");
   EXPECT_EQ(ready(status), "True Applied");
 }
 

@@ -90,11 +90,10 @@ TEST(Fleet, PoliciesOfANamespaceHaveLowerCeilings) {
   EXPECT_EQ(decision.period_ms, 10'000u);
   EXPECT_EQ(decision.granularity, Granularity::Container);
   EXPECT_EQ(decision.series_per_container, 200);
-  for (const char* sentence :
-       {"shop/web: disk at Detailed is more than the ceiling of policies of a namespace, Standard",
-        "shop/web: periodSeconds 1 is beyond the ceiling of policies of a namespace, 10",
-        "shop/web: granularity Process is beyond the ceiling of policies of a namespace, Container",
-        "shop/web: seriesPerContainer 1000 is beyond the ceiling of policies of a namespace, 200"}) {
+  for (const char* sentence : {"shop/web: disk at Detailed exceeds the ceiling for namespaced policies, Standard",
+                               "shop/web: periodSeconds 1 exceeds the ceiling for namespaced policies, 10",
+                               "shop/web: granularity Process exceeds the ceiling for namespaced policies, Container",
+                               "shop/web: seriesPerContainer 1000 exceeds the ceiling for namespaced policies, 200"}) {
     EXPECT_NE(std::ranges::find(decision.overridden, sentence), decision.overridden.end()) << sentence;
   }
   // Within them nothing is overridden, and what a policy of the cluster asks of the same container stays.

@@ -63,7 +63,7 @@ TEST(DeclaredFunctions, OfOneNameAreOneAndWhatIsMeasuredIsUnited) {
   EXPECT_EQ(decision.functions[0].request.measure, both);
   EXPECT_EQ(decision.functions[1].request.symbol, "g") << "the first policy wins";
   ASSERT_EQ(decision.overridden.size(), 1U);
-  EXPECT_EQ(decision.overridden[0], "b: function g gives way to that of a");
+  EXPECT_EQ(decision.overridden[0], "b: function g is overridden by that of a");
 }
 
 TEST(DeclaredFunctions, OfANamespaceOnlyWhereItIsAllowed) {

@@ -53,8 +53,8 @@ TEST(Plan, UnionOfFlagsShortestPeriodStrictestCleanup) {
   EXPECT_EQ(plan.probes[kDisk].cleanup, CleanupStrategy::ClearAfterRead);
   // Only disk is asked by b, so cpu stays as a wants it.
   EXPECT_EQ(plan.probes[kCpu].cleanup, CleanupStrategy::KeepRecent);
-  EXPECT_EQ(plan.overridden, std::vector<std::string>{"a: cleanup KeepRecent of disk gives way to ClearAfterRead, "
-                                                      "the strictest asked on this node"});
+  EXPECT_EQ(plan.overridden, std::vector<std::string>{"a: cleanup KeepRecent of disk is overridden by ClearAfterRead, "
+                                                      "the strictest on this node"});
 }
 
 TEST(Plan, ProvisionalFlagsCoverWhoeverMightBeSelected) {
@@ -103,7 +103,7 @@ TEST(PolicyStatus, SaysWhoMatchesWhatAndWhoLost) {
   EXPECT_EQ(status[2].containers, 0u) << "a cgroup is no container";
   EXPECT_EQ(status[3].name, "shop/b");
   EXPECT_EQ(status[3].matched, 1u);
-  EXPECT_EQ(status[3].overridden, std::vector<std::string>{"periodSeconds 20 gives way to 10 of a"});
+  EXPECT_EQ(status[3].overridden, std::vector<std::string>{"periodSeconds 20 is overridden by 10 of a"});
 }
 
 }  // namespace

@@ -201,7 +201,7 @@ TEST(Resolve, SingleValuesComeFromTheFirstInOrder) {
       EXPECT_EQ(decision.period_ms, 11'000u);
       EXPECT_EQ(decision.winners.at("periodSeconds"), display_name(c.first));
       EXPECT_EQ(decision.overridden,
-                std::vector<std::string>{display_name(c.second) + ": periodSeconds 22 gives way to 11 of " +
+                std::vector<std::string>{display_name(c.second) + ": periodSeconds 22 is overridden by 11 of " +
                                          display_name(c.first)});
     }
   }
@@ -234,7 +234,7 @@ TEST(Resolve, EveryValueHasItsOwnWinner) {
   EXPECT_EQ(decision.pod_annotations, std::vector<std::string>{"owner"});
   EXPECT_EQ(decision.winners.at("granularity"), "a");
   EXPECT_EQ(decision.winners.at("cleanup"), "b");
-  EXPECT_EQ(decision.overridden, std::vector<std::string>{"b: granularity Pod gives way to Process of a"});
+  EXPECT_EQ(decision.overridden, std::vector<std::string>{"b: granularity Pod is overridden by Process of a"});
 }
 
 TEST(Resolve, WhatNobodySaysIsTheDefault) {
@@ -258,7 +258,7 @@ TEST(Resolve, SamplingPerProbeFromTheFirst) {
   Decision decision = decide({b, a});
   EXPECT_EQ(decision.probes[kDisk].sample_every, 4);
   EXPECT_EQ(decision.probes[kCpu].sample_every, 4);
-  EXPECT_EQ(decision.overridden, std::vector<std::string>{"b: disk.sampleHistogramsEvery 2 gives way to 4 of a"});
+  EXPECT_EQ(decision.overridden, std::vector<std::string>{"b: disk.sampleHistogramsEvery 2 is overridden by 4 of a"});
 }
 
 TEST(Resolve, CeilingsClamp) {
@@ -283,13 +283,13 @@ TEST(Resolve, CeilingsClamp) {
   EXPECT_EQ(decision.series_per_container, 100);
   EXPECT_EQ(decision.series_per_node, 1'000);
   EXPECT_EQ(decision.overridden,
-            (std::vector<std::string>{"greedy: disk at Detailed is more than the agent's ceiling Standard",
-                                      "greedy: sonde.disk.drops is more than the agent's ceiling Standard",
-                                      "greedy: cpu at Detailed is more than the agent's ceiling Standard",
-                                      "greedy: periodSeconds 1 is beyond the agent's ceiling 5",
-                                      "greedy: granularity Process is beyond the agent's ceiling Container",
-                                      "greedy: seriesPerContainer 500 is beyond the agent's ceiling 100",
-                                      "greedy: seriesPerNode 9999 is beyond the agent's ceiling 1000"}));
+            (std::vector<std::string>{"greedy: disk at Detailed exceeds the agent's ceiling Standard",
+                                      "greedy: sonde.disk.drops exceeds the agent's ceiling Standard",
+                                      "greedy: cpu at Detailed exceeds the agent's ceiling Standard",
+                                      "greedy: periodSeconds 1 exceeds the agent's ceiling 5",
+                                      "greedy: granularity Process exceeds the agent's ceiling Container",
+                                      "greedy: seriesPerContainer 500 exceeds the agent's ceiling 100",
+                                      "greedy: seriesPerNode 9999 exceeds the agent's ceiling 1000"}));
 }
 
 TEST(Resolve, NodeMetricsAreAskedOfTheNodeAlone) {

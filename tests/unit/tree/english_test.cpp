@@ -67,10 +67,12 @@ std::vector<std::string> banned_phrases() {
   return phrases;
 }
 
-// Documents, protobuf, chart, CRDs and manifests. Not the list itself, history and tests.
+// Documents, sources, protobuf, chart, CRDs and manifests. Not the list itself, history and tests.
 bool is_checked(const SourceFile& file) {
   if (file.path == "CONTRIBUTING.md" || file.path == "CHANGELOG.md") return false;
+  if (file.path.ends_with("_test.cpp") || file.path.ends_with(".bpf.c")) return false;
   if (file.kind() == "md") return !file.under("tests/");
+  if (file.under("agent/") || file.under("bpf/")) return file.kind() == "cpp";
   return file.under("charts/") || file.under("crds/") || file.under("docs/") || file.under("manifests/") ||
          file.under("proto/");
 }
