@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP as a client: for the OTLP/HTTP exporter and for `sonde status` and its like, which ask the agent. Peers are
-// always verified; certificates are read anew when their files change; connections are used again. Everything happens
+// always verified; certificates are reloaded when their files change; connections are reused. Everything happens
 // on the caller's thread. Why Boost.Beast and not cpprestsdk: docs/adr/0006-http.md.
 #pragma once
 

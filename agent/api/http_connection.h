@@ -57,7 +57,7 @@ class HttpConnection {
   boost::beast::tcp_stream& tcp();
   const boost::beast::tcp_stream& tcp() const;
   bool tunnel(Deadline deadline, HttpResponse& out);
-  std::string nearest() const;  // host:port of whom the connection is made with
+  std::string nearest() const;  // host:port that the connection goes to
   void fail(const char* doing, const Error& error, HttpResponse& out);
   void take(Parser& parser, HttpResponse& out);
 

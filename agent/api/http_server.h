@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small HTTP/1.1 server for probes, scrapes and local tools: bounded in every direction, dual stack, no TLS (what
-// needs secrecy is on loopback). Connections run on cpprestsdk's thread pool (http_pool.h); why its own listener is
-// not used: docs/adr/0006-http.md. Handlers are functions and know no sockets; they may run at the same time.
+// A small HTTP/1.1 server for health checks, scrapes and local tools: bounded, dual stack, no TLS (confidential data
+// is only on loopback). Connections run on cpprestsdk's thread pool (http_pool.h); docs/adr/0006-http.md explains why
+// its listener is not used. Handlers are functions without access to sockets; they may run concurrently.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ struct WebRequest {
   std::string accept_encoding;
   std::string user_agent;
   std::string scrape_timeout;            // X-Prometheus-Scrape-Timeout-Seconds
-  std::string peer;                      // address of who asks, without port
-  std::weak_ptr<const void> connection;  // lives as long as it does
+  std::string peer;                      // address of the client, without port
+  std::weak_ptr<const void> connection;  // valid as long as the connection
 
   bool has(std::string_view key) const;
   std::string_view get(std::string_view key) const;  // the first; empty if absent
@@ -37,7 +37,7 @@ struct WebReply {
   std::string content_type = "text/plain; charset=utf-8";
   std::string content_encoding;
   std::string body;
-  std::function<void()> on_sent = {};  // all of it is with the peer's kernel or on its way there
+  std::function<void()> on_sent = {};  // called when everything has been sent
   bool comes_again = false;            // the connection may be idle for idle_timeout_again_ns
 };
 
@@ -46,12 +46,12 @@ using WebHandler = std::function<WebReply(const WebRequest&)>;
 struct HttpServerOptions {
   std::string address = "127.0.0.1:18081";    // host:port, [::]:port, :port (all addresses); port 0: any free one
   std::string purpose = "local";              // for messages: "the local listener"
-  std::size_t max_connections = 64;           // more are answered 503 and closed
-  std::size_t max_header_bytes = 16 * 1024;   // request line included: 431 beyond
-  std::size_t max_body_bytes = 4 * 1024;      // no handler reads one: 413 beyond
-  std::size_t max_url_bytes = 2 * 1024;       // 414 beyond
-  uint64_t idle_timeout_ns = 30'000'000'000;  // for a request to arrive, and for an answer to be taken
-  uint64_t idle_timeout_again_ns = 330'000'000'000;  // between the visits of a scraper: who keeps its connection is known
+  std::size_t max_connections = 64;           // further ones get 503 and are closed
+  std::size_t max_header_bytes = 16 * 1024;   // including the request line; otherwise 431
+  std::size_t max_body_bytes = 4 * 1024;      // no handler reads one; otherwise 413
+  std::size_t max_url_bytes = 2 * 1024;       // otherwise 414
+  uint64_t idle_timeout_ns = 30'000'000'000;  // for a request to arrive, and for an answer to be accepted
+  uint64_t idle_timeout_again_ns = 330'000'000'000;  // between two scrapes on one connection
 };
 
 struct HttpServerStats {
@@ -70,13 +70,13 @@ class HttpServer {
   // Before start(). GET and HEAD only. A path that ends in '/' (other than "/") serves everything below it.
   void route(std::string path, WebHandler handler);
 
-  // Binds and listens. `[::]` is dual stack; on a machine without IPv6 it becomes 0.0.0.0. The error is one sentence
-  // that says what to do.
+  // Binds and listens. `[::]` is dual stack; on a machine without IPv6 it becomes 0.0.0.0. The error message says
+  // what to do.
   Result<void> start();
-  // Stops accepting, lets running handlers end for at most so long, closes all connections.
+  // Stops accepting, waits this long for running handlers, closes all connections.
   void stop(uint64_t timeout_ns = 2'000'000'000);
 
-  uint16_t port() const;        // the one bound; 0 before start()
+  uint16_t port() const;        // the bound port; 0 before start()
   std::string address() const;  // "http://[::]:18080", for the log
   HttpServerStats stats() const;
 

@@ -18,7 +18,7 @@ inline constexpr std::size_t kSmallFile = 1 << 20;
 // blocks on a FIFO.
 Result<std::string> read_small_file(const std::string& path, std::size_t limit = kSmallFile);
 
-// Readers see the old content or the new, never a part: written beside it, synced, renamed.
+// Readers see either the old or the new content: it is written to a temporary file, synced and renamed.
 Result<void> write_file_atomically(const std::string& path, std::string_view content, mode_t mode = 0644);
 
 }  // namespace sonde

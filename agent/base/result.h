@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A value or an error that must be looked at. Errors are sentences for a person; context is put in front on the way up:
+// A value or an error that must be checked. Errors are messages for the user; callers prepend context:
 //
 //   Result<Fd> opened = open_file(path);
 //   if (!opened) return opened.error().with("cannot read the policy");
@@ -15,7 +15,7 @@ namespace sonde {
 class [[nodiscard]] Error {
  public:
   explicit Error(std::string message) : message_(std::move(message)) {}
-  // `errno_value` is appended in words.
+  // Appends the text of `errno_value`.
   static Error system(std::string message, int errno_value);
 
   const std::string& message() const { return message_; }

@@ -31,7 +31,7 @@ class Table {
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
   void add(std::vector<std::string> cells, Colour colour = Colour::None);
-  // At most `width` columns wide (0: as wide as it is): the first column gives way.
+  // At most `width` columns wide (0: as wide as it is): the first column is shortened.
   std::string text(int width = 0) const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent's configuration as plain data: what flags, environment and file say together. Every field is one row of the
-// table in settings.h, which names it, checks it and documents it. Defaults stand here.
+// The agent's configuration as plain data, merged from flags, environment and file. Every field is one row of the
+// table in settings.h, which names, checks and documents it. Defaults are defined here.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ struct LogConfig {
 
 struct FileExportConfig {
   std::string path = "sonde-metrics.jsonl";
-  uint64_t max_bytes = 100ULL << 20;  // then it is rotated
-  uint32_t max_files = 5;             // rotated ones that are kept
+  uint64_t max_bytes = 100ULL << 20;  // size at which it is rotated
+  uint32_t max_files = 5;             // rotated files to keep
 };
 
 struct PrometheusConfig {
@@ -41,7 +41,7 @@ struct PrometheusConfig {
 };
 
 struct ExportConfig {
-  std::vector<ExportKind> to = {ExportKind::Otlp};  // empty: nothing is sent; the endpoints serve all the same
+  std::vector<ExportKind> to = {ExportKind::Otlp};  // empty: nothing is sent, metrics are only served
   OtlpOptions otlp;                                 // otlp.promote is export.promote
   FileExportConfig file;
   PrometheusConfig prometheus;
@@ -51,9 +51,9 @@ struct DefaultPolicyConfig {
   bool enabled = true;
   Level preset = Level::Standard;
   std::vector<std::string> probes;  // names or aliases; empty: all
-  // Keys of pod labels that its containers' numbers carry: what people filter by.
+  // Pod labels exported on its series, for filtering.
   std::vector<std::string> pod_labels = {"app.kubernetes.io/name", "app"};
-  // Cgroups that are no container's, for policies without selectors. Auto: outside Kubernetes.
+  // Cgroups outside containers, for policies without selectors. Auto: only outside Kubernetes.
   Tristate outside_containers = Tristate::Auto;
 };
 
@@ -70,12 +70,12 @@ struct ListenConfig {  // host:port; empty: not served
 };
 
 struct KubernetesConfig {
-  std::string api_server = "auto";  // auto: the one of the cluster that the agent's pod is in; none; or a URL
+  std::string api_server = "auto";  // auto: of the agent's own cluster; none; or a URL
   std::string token_file;           // empty: the pod's own
   std::string ca_file;              // empty: the pod's own
   std::string policy_cache;         // file; empty: not kept
   bool report = true;               // write the node's SondeNode
-  bool api_server_fallback = true;  // pods from the API server where the kubelet does not tell them
+  bool api_server_fallback = true;  // use the API server if the kubelet does not provide the pods
   std::string pods_api_socket = "/var/lib/kubelet/pods-api/pods-api.sock";
   std::string kubelet_address;  // host[:port]; empty: the node's name
   KubeletTlsMode kubelet_tls = KubeletTlsMode::Auto;
@@ -94,13 +94,13 @@ struct Config {
   Profile profile = Profile::Production;
   LogConfig log;
   ExportConfig exports;
-  uint64_t interval_ns = 30'000'000'000;  // of collections, where no policy says otherwise
-  uint64_t duration_ns = 0;               // 0: until stopped; then a last flush
+  uint64_t interval_ns = 30'000'000'000;  // of collections, unless a policy sets it
+  uint64_t duration_ns = 0;               // 0: until stopped; followed by a last flush
   std::string policies;                   // directory; empty: the default policy only
   DefaultPolicyConfig default_policy;
-  std::string cgroup_root;  // empty: the mount is found
+  std::string cgroup_root;  // empty: detected
   std::string proc_root = "/proc";
-  std::string state_directory;  // what outlives the agent and the boot; empty: nothing does
+  std::string state_directory;  // state that survives the agent and reboots; empty: none
   TargetConfig target;
   KernelLimits limits;
   int series_per_container = 200;
@@ -117,13 +117,13 @@ struct Config {
   bool allow_user_functions = false;
   KubernetesConfig kubernetes;
 
-  // For resolve(): defaults and ceilings; `in_kubernetes` decides what Auto means.
+  // For resolve(): defaults and ceilings; `in_kubernetes` determines what Auto means.
   ResolveContext resolve_context(bool in_kubernetes, uint64_t now_ns) const;
   // The default policy, or none if it is switched off.
   std::vector<Policy> default_policies() const;
 };
 
-// Where values come from, strongest first: flags, SONDE_*, the aliases (EXPORT_MODE, …), OTEL_*, file, profile.
+// Sources of values, highest precedence first: flags, SONDE_*, the aliases (EXPORT_MODE, …), OTEL_*, file, profile.
 struct ConfigInputs {
   std::string file;                          // --config; empty: SONDE_CONFIG, else none
   std::map<std::string, std::string> flags;  // flag name without dashes → value
@@ -138,15 +138,15 @@ struct LoadedConfig {
   std::vector<std::string> warnings;           // sentences
 };
 
-// Reads and checks everything. The error has one sentence a line, each with where it is wrong and what to write
+// Reads and checks everything. The error has one message per line, each with the location and what to write
 // instead.
 Result<LoadedConfig> load_config(const ConfigInputs& inputs);
 
-// The configuration in force as a YAML file that load_config reads, each value with its source as a comment; secrets
+// The effective configuration as a YAML file that load_config accepts, each value with its source as a comment; secrets
 // are shown as <redacted>.
 std::string render_config(const LoadedConfig& loaded);
 
-// Names of the settings in which they differ, in table order; what of them needs a restart, settings.h says.
+// Names of the settings in which they differ, in table order; settings.h shows which need a restart.
 std::vector<std::string> changed_settings(const Config& before, const Config& after);
 
 }  // namespace sonde

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two halves of reading a policy's spec: whom it selects, what it asks. Used by policy_file.cpp only.
+// The two halves of parsing a policy's spec: selectors and probes. Used by policy_file.cpp only.
 #pragma once
 
 #include <span>

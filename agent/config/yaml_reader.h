@@ -43,7 +43,7 @@ class MapReader {
   void allow(std::span<const std::string_view> fields);
 
   const YamlNode* find(std::string_view field) const;             // not null and not empty
-  bool missing(std::string_view field, std::string_view advice);  // says so
+  bool missing(std::string_view field, std::string_view advice);  // reports it
 
   std::optional<std::string> text(std::string_view field);
   std::optional<bool> boolean(std::string_view field);
@@ -69,7 +69,7 @@ class MapReader {
  private:
   std::string title() const;
   void refuse(const YamlNode& at, std::string_view field, const std::string& wanted);
-  bool is_text(const YamlNode& node, const std::string& name);  // says so if it is not
+  bool is_text(const YamlNode& node, const std::string& name);  // reports it if it is not
   // Empty if it is absent, no list, or too long, which is then told.
   const std::vector<YamlNode>& list(std::string_view field, std::size_t most);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one walk over a Batch that both OTLP forms share: resources, metrics, points, and where to cut when a request is
-// full. A writer is told of each opening and closing, and can be set back to an earlier size.
+// full. A writer gets each opening and closing, and can be reset to an earlier size.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where batches go. An exporter is called from the export thread only, one batch at a time.
+// The interface of exporters. Only called from the export thread, one batch at a time.
 #pragma once
 
 #include <cstdint>
@@ -11,33 +11,33 @@
 
 namespace sonde {
 
-// Counted since the start; exported by the agent about itself, shown by `sonde status`.
+// Counted since the start; exported as metrics about the agent, shown by `sonde status`.
 struct ExporterStats {
   uint64_t batches = 0;
   uint64_t points_sent = 0;
-  uint64_t points_rejected = 0;    // partial success: the receiver refused them
-  uint64_t points_dropped = 0;     // given up: not retryable, too old, or the queue was full
+  uint64_t points_rejected = 0;    // partial success: rejected by the receiver
+  uint64_t points_dropped = 0;     // not retryable, too old, or the queue was full
   uint64_t points_superseded = 0;  // replaced by a newer point of the same stream before they were sent: totals stay
-                                   // right, resolution is lost
+                                   // correct, resolution is lost
   uint64_t retries = 0;
-  uint64_t halved = 0;           // refused requests that went out again in two parts
-  uint64_t scrapers = 0;         // of /metrics, that come again and again
-  uint64_t ended_unscraped = 0;  // series of /metrics that went before each scraper had their last value
+  uint64_t halved = 0;           // rejected requests that were split and sent again
+  uint64_t scrapers = 0;         // clients that scrape /metrics repeatedly
+  uint64_t ended_unscraped = 0;  // series of /metrics removed before every scraper had their last value
   uint64_t bytes_sent = 0;  // of requests, before gRPC's compression; over HTTP after gzip
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;
   std::map<std::string, uint64_t> failures;  // by code: UNAVAILABLE, http_503, tls, …
-  std::string last_error;                    // a sentence; empty after success
+  std::string last_error;                    // empty after success
 };
 
 class Exporter {
  public:
   virtual ~Exporter() = default;
   virtual std::string_view name() const = 0;    // otlp, prometheus, file
-  virtual std::string destination() const = 0;  // for the start-up log
-  // Takes the batch; must return soon: what cannot be sent now is queued inside, bounded and counted.
+  virtual std::string destination() const = 0;  // for the startup log
+  // Takes the batch and returns quickly: what cannot be sent now is queued, bounded and counted.
   virtual void push(BatchPtr batch) = 0;
-  // Sends what waits, for at most so long. Called at the end and on flush.
+  // Sends queued data, for at most this long. Called at the end and on flush.
   virtual void flush(uint64_t timeout_ns) = 0;
   virtual ExporterStats stats() const = 0;
 };

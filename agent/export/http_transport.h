@@ -10,7 +10,7 @@
 
 namespace sonde {
 
-// Whom to believe. Names and dates are checked of what a CA signed; a pinned certificate is exactly that one.
+// Trust. Names and dates are checked if a CA signed the certificate; a pinned one must be identical.
 enum class TlsTrust : uint8_t { Ca, Pin, CaOrPin, Anyone };
 
 struct TlsFiles {
@@ -37,7 +37,7 @@ struct HttpRequest {
   HttpHeaders headers;
   std::string body;
   uint64_t timeout_ns = 0;  // for all of it: connect, send, receive
-  TlsFiles tls;             // read anew when a file has changed since the last request
+  TlsFiles tls;             // reloaded if a file has changed since the last request
   HttpVia via = {};         // without a host: directly
 };
 

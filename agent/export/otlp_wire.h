@@ -12,7 +12,7 @@
 
 namespace sonde::wire {
 
-static_assert(std::endian::native == std::endian::little, "fixed64 is copied as it stands in memory");
+static_assert(std::endian::native == std::endian::little, "fixed64 is copied unchanged from memory");
 
 enum Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2 };
 

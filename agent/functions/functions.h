@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// From decisions to attached functions: which slots ask for which, where those are in the files of the slot's processes,
-// attached while somebody asks, again when a container comes, not any more when it goes.
+// From decisions to attached functions: which slots request which, where they are in the files of the slot's processes,
+// attached while requested, for each new container, and detached when the last one ends.
 //
-// Looking into other people's files takes time and may be made to take for ever, so it is done on a thread of its own,
-// by child processes that have a deadline. The loop only says what is wanted; what is not wanted any more stops counting at
-// once. A slot's files are looked up again later: programs start, libraries are loaded.
+// Reading files of containers takes time, and a file system may never answer, so it is done on a separate thread,
+// in child processes with a deadline. The loop only passes the requests; functions no longer requested stop counting
+// immediately. A slot's files are looked up again later: programs start, libraries are loaded.
 #pragma once
 
 #include <condition_variable>
@@ -26,19 +26,19 @@ namespace sonde {
 struct FunctionsOptions {
   std::string cgroup_root;
   std::string proc_root = "/proc";
-  double most_per_second = 1e6;           // calls of one function, over which it is detached
-  uint64_t hot_rest_ns = 60'000'000'000;  // for so long at first, then twice that, up to an hour
+  double most_per_second = 1e6;           // calls of a function above which it is detached
+  uint64_t hot_rest_ns = 60'000'000'000;  // initial pause, doubled each time, up to an hour
 };
 
-// How a policy's function fares, over all its containers.
+// State of a policy's function, over all its containers.
 struct FunctionReport {
   std::string policy;
   std::string name;
   Refusal refusal = Refusal::None;  // FileNotFound also while no container runs the file yet
-  std::string message;              // a sentence; empty if it works everywhere
-  std::string hook;                 // by what it is measured: "uprobe", "fentry and fexit", …; empty: not at all
+  std::string message;              // empty if it works everywhere
+  std::string hook;                 // how it is measured: "uprobe", "fentry and fexit", …; empty: not measured
   uint32_t attached = 0;            // containers in which it is measured
-  uint32_t asked = 0;               // containers that ask for it
+  uint32_t asked = 0;               // containers that request it
 };
 
 class Functions {
@@ -48,20 +48,20 @@ class Functions {
   Functions(const Functions&) = delete;
   Functions& operator=(const Functions&) = delete;
 
-  // By the loop whenever it likes; does nothing if the snapshots are those of the last call.
+  // Called by the loop at any time; does nothing if the snapshots have not changed.
   void update(const IdentitySnapshotPtr& identity, const std::shared_ptr<const PolicySnapshot>& decisions);
   // Any thread.
   std::vector<FunctionReport> reports() const;
   std::size_t attached() const;  // instances
-  uint64_t missed() const;       // calls of kernel functions that the kernel left out, so far
+  uint64_t missed() const;       // calls of kernel functions that the kernel has skipped so far
 
  private:
-  // Who asks: a slot and its present holder.
+  // The requester: a slot and its current holder.
   struct Asker {
     std::string path;
     uint32_t tgid = 0;
     bool container = false;
-    std::string holder;  // differs when the slot has another one
+    std::string holder;  // changes when the slot has a new holder
     DecisionPtr decision;
   };
   using Wanted = std::map<uint32_t, Asker>;
@@ -104,7 +104,7 @@ class Functions {
   // The loop's
   const void* identity_ = nullptr;
   const void* decisions_ = nullptr;
-  std::shared_ptr<const void> held_[2];  // so that an address is not given to another snapshot
+  std::shared_ptr<const void> held_[2];  // keeps the address from being reused by another snapshot
 
   // The thread's
   std::unique_ptr<FunctionInstances> instances_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Declared functions in files: each pair of the two is an instance, resolved and attached once, whoever asks for it.
+// Declared functions in files: each pair of the two is an instance, resolved and attached once for all requesters.
 // Belongs to the thread of Functions.
 #pragma once
 
@@ -22,7 +22,7 @@ namespace sonde {
 
 // Two files with equal keys are the same to the kernel's uprobes. Containers of one image see the same file through different
 // mounts, with other device numbers; copies of a file system have files that are alike in all but the inode. So the key is the
-// inode as the kernel has it, and what changes when the file is written anew. Where the kernel does not tell its inode, a file
+// inode as the kernel has it, and what changes when the file is rewritten. Where the kernel does not tell its inode, a file
 // that several containers share has several keys: it is probed more than once, and counted right.
 struct FileKey {
   uint64_t address = 0;  // of the inode in the kernel, as long as something is attached to it; 0: not known
@@ -72,7 +72,7 @@ class FunctionInstances {
   InstancePtr in_kernel(const FunctionRequest& request);
 
   void use(const InstancePtr& instance, uint32_t slot);
-  // The slot does not ask for it any more; who asks last detaches it.
+  // The slot no longer requests it; the last one to leave detaches it.
   void leave(const InstancePtr& instance, uint32_t slot);
   std::vector<InstancePtr> orphans() const;
   // No living process shows its file: it is detached until one does.
@@ -82,7 +82,7 @@ class FunctionInstances {
 
   // Were kernel modules loaded or unloaded since the last call?
   bool kernel_changed() { return names_.changed(); }
-  void kernel_unasked() { names_.forget(); }  // nobody asks for functions of the kernel any more
+  void kernel_unasked() { names_.forget(); }  // kernel functions are no longer requested
 
   std::size_t attached() const;
   // Calls of kernel functions that the kernel left out, so far.

@@ -15,7 +15,7 @@ struct CgroupPath {
   std::string qos;             // guaranteed, burstable, besteffort; empty outside pods
   std::string container_path;  // of the container's own directory: the path, or a prefix of it; empty if no container
   bool inside = false;         // deeper than the container's own directory
-  bool helper = false;         // a runtime's own process beside a container (conmon): not the container
+  bool helper = false;         // a runtime's helper process (conmon), not the container
 
   friend bool operator==(const CgroupPath&, const CgroupPath&) = default;
 };

@@ -15,7 +15,7 @@ namespace sonde {
 
 class CgroupPaths {
  public:
-  // `root`: directory of the v2 root, where what nobody told of is looked for.
+  // `root`: directory of the v2 root, where unknown directories are looked up.
   explicit CgroupPaths(std::string root) : root_(std::move(root)) {}
 
   // The root itself has parent 0.
@@ -23,7 +23,7 @@ class CgroupPaths {
   void forget(uint64_t id) { directories_.erase(id); }
   // Below the root; empty: one of its parents is not known.
   std::string path(uint64_t id) const;
-  // The same for a new directory, whose parents may be inside a container and so never told of: they are looked for
+  // The same for a new directory, whose parents may be inside a container and so unknown: they are looked up
   // below `below`, the nearest directory above that is known. What is gone before we look stays unknown: then
   // "/?/<name>", which is no path, but still tells a container; counted.
   std::string resolve(uint64_t id, uint64_t parent_id, std::string_view name, const std::string& below);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the cgroup v2 tree is: mounted alone, beside v1 (hybrid), or seen from inside a container.
+// Where the cgroup v2 tree is: mounted alone, next to v1 (hybrid), or seen from inside a container.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace sonde {
 
 struct CgroupRoot {
   std::string path;      // directory of the v2 root
-  bool hybrid = false;   // controllers are on v1 hierarchies beside it
+  bool hybrid = false;   // controllers are on v1 hierarchies
   bool partial = false;  // only a part of the machine's tree: mounted from inside a cgroup namespace
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A subject is what numbers are charged to: a container, or outside containers a leaf cgroup. Immutable: whoever learns
-// more (a pod's name, a label) publishes a new Subject with the same key.
+// A subject is what counts are attributed to: a container, or outside containers a leaf cgroup. Immutable: when more
+// becomes known (a pod's name, a label), a new Subject with the same key is published.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace sonde {
 
 enum class SubjectKind : uint8_t {
   Container,     // the cgroup of a container
-  Cgroup,        // a cgroup that is no container's
-  Unattributed,  // what could not be charged to anyone: slot 0
+  Cgroup,        // a cgroup outside containers
+  Unattributed,  // what could not be attributed: slot 0
 };
 
 // Sidecar: an init container with restartPolicy Always, which runs as long as the pod does.
@@ -29,17 +29,17 @@ struct Owner {
 
 struct Subject {
   SubjectKind kind = SubjectKind::Cgroup;
-  std::string cgroup_path;  // below the v2 root, "/" for the root itself
+  std::string cgroup_path;  // relative to the v2 root, "/" for the root itself
   uint64_t cgroup_id = 0;
-  uint64_t started_ns = 0;  // CLOCK_BOOTTIME at creation; 0: before the agent and not known
+  uint64_t started_ns = 0;  // CLOCK_BOOTTIME at creation; 0: older than the agent and unknown
 
   // From the path.
-  std::string runtime;       // containerd, cri-o, docker, podman; empty if not told by the path
+  std::string runtime;       // containerd, cri-o, docker, podman; empty if the path does not show it
   std::string container_id;  // 64 hex digits
-  std::string pod_uid;       // dashed form, or 32 hex digits of a static pod
+  std::string pod_uid;       // with dashes, or 32 hex digits for a static pod
   std::string qos;           // guaranteed, burstable, besteffort
 
-  // From Kubernetes; empty while not known.
+  // From Kubernetes; empty while unknown.
   std::string namespace_name;
   std::string pod_name;
   std::string container_name;
@@ -52,17 +52,17 @@ struct Subject {
   std::map<std::string, std::string> pod_annotations;
   std::map<std::string, std::string> namespace_labels;
 
-  // What stays the same while it is the same stream of numbers: two subjects with equal keys follow each other.
+  // Identifies the subject across updates: a subject with an equal key continues the previous one.
   std::string key() const;
 };
 using SubjectPtr = std::shared_ptr<const Subject>;
 
-// Who has a slot. Several slots may lead to one subject: a container's nested cgroup, its processes.
+// The holder of a slot. Several slots may belong to one subject: a container's nested cgroups, its processes.
 struct SlotOwner {
   SubjectPtr subject;
-  uint32_t tgid = 0;  // not 0: one process of it (process granularity)
+  uint32_t tgid = 0;  // not 0: a single process (process granularity)
   std::string comm;
-  bool ended = false;  // cgroup removed or process gone: one last flush is due
+  bool ended = false;  // cgroup removed or process gone: a last flush is due
 };
 
 // Published by the control half of the agent, read at collections and by the servers.

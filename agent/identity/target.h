@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `--target-pid` and `--target-comm`: what to measure when Sonde runs beside one process.
+// `--target-pid` and `--target-comm`: what to measure when Sonde runs for a single process.
 #pragma once
 
 #include <cstdint>

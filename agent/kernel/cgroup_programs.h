@@ -15,7 +15,7 @@ namespace sonde {
 // Where cgroup2 is mounted; empty: nowhere.
 std::string mounted_cgroup_root();
 
-// `root`: the directory; empty: where cgroup2 is mounted. Beside programs of others (BPF_F_ALLOW_MULTI). The link is the
+// `root`: the directory; empty: where cgroup2 is mounted. Coexists with other programs (BPF_F_ALLOW_MULTI). The link is the
 // caller's to destroy. Needs CAP_NET_ADMIN.
 Result<std::vector<bpf_link*>> attach_to_root_cgroup(const bpf_program* program, const std::string& root);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel side as seen from user space: loads the core and every module, gives out slots, attaches what is asked
-// for and nothing else, and turns kernel rows into deltas.
+// The kernel side as seen from user space: loads the core and every module, assigns slots, attaches only what is
+// requested, and turns kernel rows into deltas.
 //
-// Threads: all belongs to the agent's loop, save what stands under "any thread"; a mutex inside keeps them apart. All
+// Threads: everything belongs to the agent's loop, except the part marked "any thread"; a mutex inside keeps them apart. All
 // figures in nanoseconds are CLOCK_BOOTTIME unless said otherwise.
 #pragma once
 
@@ -38,11 +38,11 @@ inline constexpr uint64_t kGraceNs = 300'000'000;
 
 struct EngineOptions {
   std::span<const ModuleEntry> modules = sonde::modules();  // must outlive the engine
-  uint32_t slots = 1024;      // subjects at a time, processes with slots of their own included
-  uint32_t rows = 0;          // histograms at a time; 0: six per slot
-  uint32_t processes = 8192;  // processes with a slot of their own; at most half of all slots
+  uint32_t slots = 1024;      // concurrent subjects, including processes with their own slots
+  uint32_t rows = 0;          // concurrent histograms; 0: six per slot
+  uint32_t processes = 8192;  // processes with their own slot; at most half of all slots
   std::set<std::string> disabled_modules;
-  std::string alternative;  // take the alternative of this name where a module has it; empty: the first usable
+  std::string alternative;  // use the alternative with this name if a module has it; empty: the first usable one
   std::string cgroup_root;  // directory of the v2 root, for programs attached to it; empty: where cgroup2 is mounted
   std::string proc_root = "/proc";  // the machine's
   // Fault injection: functions that this kernel is said not to have.
@@ -72,47 +72,47 @@ struct CollectStats {
 
 class Engine {
  public:
-  // Loads everything that can be loaded. A module that cannot is named in modules(); only the core must work.
+  // Loads everything that can be loaded. Modules that fail are listed in modules(); only the core must work.
   static Result<std::unique_ptr<Engine>> start(const EngineOptions& options);
   ~Engine();
 
   const Features& features() const { return features_; }
   Slots& slots() { return *slots_; }
 
-  // --- What is asked ---
-  // Flags and sampling of one slot and of the process slots below it. In force when this returns.
+  // --- What is requested ---
+  // Flags and sampling of one slot and of the process slots below it. Takes effect before this returns.
   void configure(uint32_t slot, const SlotSetting& setting);
-  // Flags of cgroups that user space has not yet seen.
+  // Flags of cgroups that user space has not seen yet.
   void set_provisional(const ModuleFlags& flags);
-  // Attaches programs that some slot (or the provisional flags) asks for, detaches those that none asks for any more.
+  // Attaches programs requested by some slot (or by the provisional flags), and detaches those no longer requested.
   void sync_programs();
-  // No program is attached any more. What was counted can still be collected; nothing can be attached again.
+  // Detaches all programs. What was counted can still be collected; nothing can be attached again.
   void detach_all();
-  // Looks whether what was attached still is, attaches again what others detached or the kernel refused before, with
-  // back-off, and brings modules() up to date. Once a second is enough; now: CLOCK_BOOTTIME.
+  // Checks whether programs are still attached, reattaches what others detached or the kernel refused before, with
+  // back-off, and updates modules(). Once a second is enough; now: CLOCK_BOOTTIME.
   void watch_programs(uint64_t now);
 
-  // The loaded object of a module, as long as the engine lives; nullptr if it is off or failed. Any thread.
+  // The loaded object of a module, valid as long as the engine; nullptr if it is off or failed. Any thread.
   bpf_object* module_object(std::string_view name) const;
 
   // --- Counts ---
-  // Hands every change since the last call to the sink. `clear`: bit per module, rows are emptied while read
+  // Passes every change since the last call to the sink. `clear`: bit per module, rows are cleared while read
   // (ClearAfterRead); otherwise they are only read. The deltas are the same.
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
-  // Its rows are left as they are by collect() until it is let go: nobody knows yet whose they are.
+  // collect() leaves its rows alone while it is held, because its owner is not known yet.
   void hold(uint32_t slot, bool held);
-  // Takes the slot from its holder (see Slots::release); its rows are still collected until the grace period is over.
+  // Takes the slot from its holder (see Slots::release); its rows are collected until the grace period is over.
   void release(uint32_t slot);
-  // As collect(), but only slots that were released; call kGraceNs after release().
+  // Like collect(), but only for released slots; call it kGraceNs after release().
   CollectStats collect_released(SampleSink& sink, uint32_t clear);
-  // CLOCK_BOOTTIME of the last collection in which something of this slot had moved; 0: never.
+  // CLOCK_BOOTTIME of the last collection with changes in this slot; 0: never.
   uint64_t last_moved_ns(uint32_t slot) const;
-  // Slots read a last time after release(), each told once: forget who had them, then give them back.
+  // Slots read one last time after release(), each returned once: forget their holders, then give them back.
   std::vector<uint32_t> take_freed_slots();
-  // The kernel side may give it to another subject from now on.
+  // From now on the kernel side may give it to another subject.
   void give_back(uint32_t slot);
 
-  // Readable when the kernel side gave or took slots; hush() makes it unreadable again. A lost ring loses nothing.
+  // Readable when the kernel side assigned or freed slots; hush() resets it. A lost wakeup loses nothing.
   int wake_fd() const;
   void hush();
 
@@ -122,12 +122,12 @@ class Engine {
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
   std::vector<ProgramRuns> program_stats() const;
   std::vector<MapReport> map_stats() const;
-  // Of the core object: Degraded if a program is refused that modules stand on.
+  // Of the core object: Degraded if a program that modules depend on is refused.
   ModuleReport core_report() const;
-  std::size_t core_programs() const;  // of the core object, attached now
+  std::size_t core_programs() const;  // currently attached programs of the core object
   uint64_t slots_used() const;
   uint64_t slots_capacity() const { return slots_->capacity(); }
-  // Run-time statistics are on while the descriptor lives; they cost some 75 ns per program run.
+  // Run-time statistics are enabled while the descriptor is open; they cost about 75 ns per program run.
   Result<Fd> measure_run_time() const;
 
  private:

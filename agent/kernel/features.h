@@ -12,7 +12,7 @@ struct btf;
 namespace sonde {
 
 // BTF of the running kernel; null: it has none. Some 6 MiB, so it is there as long as somebody holds it, and read again for
-// who asks later. Any thread.
+// later callers. Any thread.
 std::shared_ptr<btf> kernel_types();
 
 // Error: no BTF (/sys/kernel/btf/vmlinux): CO-RE objects cannot be loaded at all.

@@ -71,7 +71,7 @@ class FunctionProbes {
   void ask(uint32_t slot, uint32_t instance, bool wanted);
   bool asked(uint32_t slot, uint32_t instance) const;
   void forget(uint32_t slot);  // asks for nothing any more
-  // Entries seen so far, of whomever.
+  // Entries seen so far, of all processes.
   uint64_t hits(uint32_t instance) const;
 
  private:

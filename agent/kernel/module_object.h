@@ -23,7 +23,7 @@ struct bpf_program;
 namespace sonde {
 
 enum class ProgramState : uint8_t {
-  Idle,  // loaded, nobody asks for it
+  Idle,  // loaded, not requested
   Attached,
   Unused,  // belongs to another alternative
   Failed,  // does not load or attach: see reason

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Series of Source::Read: what Module::read() brings, as deltas like those of kernel rows. Knows last values per slot.
 //
-// A subject counts from its selection on: when it is asked for a series, that is read once to know where it stands; only
+// A subject counts from its selection on: when a series is requested, it is read once for a baseline; only
 // a cgroup that was born with the question (the kernel side gave it its flags at mkdir) counts from zero. States with a
 // key (Source::ReadKeyed) are what the last reading brought; one that was there before and is not is 0.
 #pragma once

@@ -33,7 +33,7 @@ class Slots {
   // Error: no slot is free.
   Result<uint32_t> enter(uint64_t cgroup_id, uint64_t parent_id, const std::string& path, sonde_kind kind,
                          uint32_t shared_slot = 0);
-  // Enters an existing cgroup that nobody asks for: it takes no slot.
+  // Enters an existing cgroup that is not requested: it takes no slot.
   Result<void> ignore(uint64_t cgroup_id, sonde_kind kind);
   // Takes out the entry of a cgroup that went away before it was entered: no event will ever tell of its end.
   void drop(uint64_t cgroup_id);
@@ -50,7 +50,7 @@ class Slots {
   const sonde_slot_info* info(uint32_t slot) const;  // nullptr: nobody has it
   const sonde_slot_config* config(uint32_t slot) const;
   // Of the cgroup that has it, below the v2 root. The kernel side knows the directory's name only: whoever joined the
-  // path tells it, else its files are not read. Empty: not told.
+  // path is known; otherwise its files are not read. Empty: unknown.
   const std::string& path(uint32_t slot) const { return paths_[slot]; }
   void tell_path(uint32_t slot, std::string path) { paths_[slot] = std::move(path); }
   uint32_t capacity() const { return core_.sizes().slots; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Kubernetes API server over HTTP, by cpprestsdk. The server's certificate is always verified; token and CA are read
-// anew for each request, since both are replaced while the agent runs.
+// again for each request, because both are replaced while the agent runs.
 #pragma once
 
 #include <atomic>

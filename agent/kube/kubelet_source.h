@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pods from the kubelet's own server: GET https://<node>:10250/pods, which needs `get` of nodes/pods and nothing else.
 // (Never nodes/proxy: who has it can run commands in every container.) Asked every few seconds, and at once, but at most
-// once a second, while there is a container that it has not told of.
+// once a second, while there is a container that it has not reported.
 #pragma once
 
 #include <condition_variable>

@@ -30,7 +30,7 @@ class PodSink {
 class PodSource {
  public:
   virtual ~PodSource() = default;  // waits for its threads
-  // There is a container that nobody has told of: look now. Any thread; sources that are told of changes need not.
+  // There is an unknown container: look now. Any thread; sources that get notified of changes need not implement it.
   virtual void hurry() {}
 };
 

@@ -24,7 +24,7 @@ struct PodTableOptions {
   uint64_t keep_ended_ns = 300'000'000'000;  // far above two export intervals
   std::size_t keep_ended = 4096;             // pods; the oldest go first
   bool namespaces = true;                    // somebody will tell their labels: wait for them
-  uint64_t look_for_ns = 10'000'000'000;     // so long a container that no source has told of is looked for
+  uint64_t look_for_ns = 10'000'000'000;     // how long an unknown container is looked for
 };
 
 class PodTable final : public Enricher {
@@ -40,7 +40,7 @@ class PodTable final : public Enricher {
   void set_namespace(const std::string& name, std::map<std::string, std::string> labels);
 
   void enrich(Subject& subject) const override;
-  // False for a container of a pod that no source has told of yet, or whose own status or namespace is still to come.
+  // False for a container of a pod that no source has reported yet, or whose own status or namespace is missing.
   bool complete(const Subject& subject) const override;
   // While its pod is there and not over, unless it is a container that the kubelet does not start again.
   bool may_return(const Subject& subject) const override;
@@ -52,7 +52,7 @@ class PodTable final : public Enricher {
   std::size_t container_ids() const;  // that are remembered
   uint64_t updated_ns() const;        // CLOCK_BOOTTIME of the last news from a source; 0: never
 
-  // Called by complete(), on its thread, when there is a container that no source has told of.
+  // Called by complete(), on its thread, when there is a container that no source has reported.
   void set_unknown(std::function<void()> unknown);
   // There still is one, younger than look_for_ns.
   bool looks_for_some(uint64_t now_ns) const;
@@ -61,7 +61,7 @@ class PodTable final : public Enricher {
   // Starts of one container, of which each made an id.
   struct Starts {
     int told = 0;    // ids that a status has named
-    int before = 0;  // starts that no status named when the pod was first told of
+    int before = 0;  // starts that no status named when the pod was first reported
   };
   struct Entry {
     std::shared_ptr<const Pod> pod;

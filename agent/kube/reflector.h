@@ -38,7 +38,7 @@ struct ReflectorOptions {
   uint64_t first_delay_ns = 0;  // spread over so much at the start: agents that start together must not list together
   uint64_t shortest_wait_ns = 800'000'000;
   uint64_t longest_wait_ns = 30'000'000'000;
-  uint64_t healthy_after_ns = 120'000'000'000;  // then the waits begin anew
+  uint64_t healthy_after_ns = 120'000'000'000;  // then the delays start over
   std::size_t most_objects = 10'000;
 };
 

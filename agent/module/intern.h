@@ -10,7 +10,7 @@ namespace sonde {
 inline constexpr std::size_t kMostInterned = 8192;      // names; further ones become "other"
 inline constexpr std::size_t kMostInternedBytes = 128;  // of one name; the rest is cut off
 
-// The same text, for ever. From any thread. Never ask for what a container can make up at will: the table is bounded.
+// The same text, permanently. Any thread. Never intern text that a container controls: the table is bounded.
 std::string_view intern(std::string_view text);
 
 }  // namespace sonde

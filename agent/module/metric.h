@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a metric is, as constant data: the one truth for export, docs, `sonde probes` and policy checks.
+// The definition of a metric as constant data: the single source for export, docs, `sonde probes` and policy checks.
 // The catalogue is docs/ops/metrics.md.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace sonde {
 
-// A policy's preset and each probe's level; a level contains those before it. OptIn metrics are only asked by name.
+// A policy's preset and each probe's level; a level includes those before it. OptIn metrics are only requested by name.
 enum class Level : uint8_t { None = 0, Minimal, Standard, Detailed, OptIn };
 
 enum class Instrument : uint8_t {
@@ -22,7 +22,7 @@ enum class Instrument : uint8_t {
 
 struct AttributeSpec {
   std::string_view key;
-  std::string_view values;  // for people: "read, write"
+  std::string_view values;  // for display: "read, write"
 };
 
 struct MetricSpec {
@@ -32,8 +32,8 @@ struct MetricSpec {
   Level level = Level::Standard;
   std::string_view description;
   std::span<const AttributeSpec> attributes{};  // in the order of SeriesSpec::values
-  bool from_zero = false;  // exported as 0 from selection on, so that the first event shows as an increase
-  bool node = false;       // counted on SONDE_SLOT_NODE, belongs to the node's Resource, not to a container's
+  bool from_zero = false;  // exported as 0 from selection on, so that the first event is visible as an increase
+  bool node = false;       // counted on SONDE_SLOT_NODE, part of the node's Resource rather than a container's
   bool integer = true;     // value type of sums and gauges; false: double
 };
 
@@ -45,15 +45,15 @@ enum class Source : uint8_t {
   Counter,    // <module>_counters[slot][index]
   Histogram,  // sonde_histograms[<module>_histograms[slot][index]]
   Cells,      // <module>_cells[slot]: attribute values by Module::decode_cell
-  // A histogram per key: <module>_keyed[slot], attribute values by Module::decode_keyed. It says the same as the plain
-  // histograms (Histogram) of its metric whose level is lower: where it is asked they are neither counted nor exported.
+  // A histogram per key: <module>_keyed[slot], attribute values by Module::decode_keyed. It replaces the plain histograms
+  // (Histogram) of its metric at a lower level: where it is requested, these are neither counted nor exported.
   KeyedHistogram,
   Gauge,      // <module>_gauges[slot][index], int64, refreshed by Module::refresh
   Read,       // read by user space: index into the values of Module::read
-  ReadKeyed,  // a state per key, read by user space: Module::read_keyed; attribute values by Module::decode_read
+  ReadKeyed,  // a value per key, read by user space: Module::read_keyed; attribute values by Module::decode_read
 };
 
-// A value that stands for itself, not a sum of changes.
+// A current value, not a sum of changes.
 constexpr bool is_state(const MetricSpec& metric, Source source) {
   return source == Source::Gauge || source == Source::ReadKeyed ||
          (source == Source::Read && metric.instrument != Instrument::Counter);
@@ -67,11 +67,11 @@ struct SeriesSpec {
   uint8_t metric = 0;  // index into ModuleInfo::metrics
   Source source = Source::Counter;
   uint16_t index = 0;
-  AttributeValues values{};  // an empty one: the attribute is absent from this series
+  AttributeValues values{};  // empty: the series does not have this attribute
   Level level = Level::Standard;
   uint8_t flag = 0;    // bits of the subject's flags byte that make the kernel side count it
   double scale = 1.0;  // kernel unit to metric unit: 1e-9 for ns to s
-  bool early = false;  // Histogram: has its row before it is asked for, because none can be taken where it is observed
+  bool early = false;  // Histogram: its row is allocated in advance, because none can be allocated where it is observed
 };
 
 }  // namespace sonde

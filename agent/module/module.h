@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The module contract. A probe is one folder, bpf/modules/<name>/, that provides one Module: tables that say what it
-// measures and which BPF programs it needs. Loading, attaching, draining, deltas, limits and names are the engine's.
+// The module contract. A probe is one folder, bpf/modules/<name>/, that provides one Module: tables that describe what
+// it measures and which BPF programs it needs. The engine handles loading, attaching, draining, deltas, limits, names.
 #pragma once
 
 #include <sys/types.h>
@@ -19,23 +19,23 @@ struct bpf_object;
 
 namespace sonde {
 
-// What this kernel can do, found out by trying (agent/kernel/features.h).
+// What this kernel supports, determined by trying (agent/kernel/features.h).
 struct Features {
   bool fentry = false;  // fentry and fexit programs load and attach
   bool kprobe = false;
   bool preemptible = false;                              // preempt=full or unknown: fentry and fexit would skip events
   bool read_only_cast = false;                           // bpf_rdonly_cast exists
-  bool sleepable_queues = false;                         // programs that may sleep can use queues
-  bool map_iterators = false;                            // iterators over the elements of maps load
-  bool first_pid_namespace = true;                       // iter/task and its kind show the whole machine
+  bool sleepable_queues = false;                         // sleepable programs can use queues
+  bool map_iterators = false;                            // iterators over map elements load
+  bool first_pid_namespace = true;                       // iter/task and similar iterators see the whole machine
   std::function<bool(std::string_view)> has_function;    // kernel function in BTF
   std::function<bool(std::string_view)> has_tracepoint;  // BTF tracepoint (btf_trace_<name>)
 };
 
-// Ways to the same numbers. The first usable one, in table order, is taken; programs name theirs by index.
+// Alternative hooks for the same metrics. The first usable one, in table order, is used; programs refer to it by index.
 struct Alternative {
   std::string_view name;
-  // Empty: usable. Otherwise the reason why not, a sentence for `sonde doctor`.
+  // Empty: usable. Otherwise the reason why not, a message for `sonde doctor`.
   std::string (*unusable)(const Features&);
 };
 
@@ -43,19 +43,19 @@ inline constexpr int kEveryAlternative = -1;
 
 struct ProgramSpec {
   std::string_view program;  // function name in the BPF object
-  // For people: "tp_btf/sys_enter". "perf_event/software/page-faults-maj[/period]" is what such a program is attached to.
+  // For display: "tp_btf/sys_enter". "perf_event/software/page-faults-maj[/period]" also determines the attachment.
   std::string_view hook;
-  uint8_t flags = 0xff;  // attached while any subject asks one of these
+  uint8_t flags = 0xff;  // attached while any subject has one of these flags
   int alternative = kEveryAlternative;
-  // What is missing if it does not load or attach, a sentence for status. Empty: the module fails without it.
+  // What is not measured if it does not load or attach, a message for status. Empty: the module fails without it.
   std::string_view gap{};
   bool needs_context = false;  // uses sonde_who(): the core's context-switch program must be attached
-  uint16_t cost_ns = 0;        // added to each run of the hook for a selected subject; 0: the usual figure of its type
-  // Left out, without a word, where this says no: another program of the module does the same here. Null: never.
+  uint16_t cost_ns = 0;        // cost per run of the hook for a selected subject; 0: the default for its type
+  // Skipped silently if this returns false: another program of the module does the same here. Null: never skipped.
   bool (*needed)(const Features&) = nullptr;
-  bool by_agent = false;  // loaded with the others, attached elsewhere: to functions that policies declare
-  // Of a program that the agent runs: why it would not see all that it is for, a sentence; empty: it does. Then it is not
-  // loaded, and `gap` is named while somebody asks for one of its flags. Null: it always does.
+  bool by_agent = false;  // loaded with the others, attached elsewhere: to functions declared in policies
+  // For a program that the agent runs: why it would not see everything it should, a message; empty: it does. If set, it is not
+  // loaded, and `gap` is reported while one of its flags is requested. Null: it always does.
   std::string (*blind)(const Features&) = nullptr;
 };
 
@@ -67,14 +67,14 @@ struct ModuleInfo {
   std::span<const SeriesSpec> series;
   std::span<const Alternative> alternatives{};
   std::span<const ProgramSpec> programs;
-  std::string_view needs;  // kernel and capability needs, one line
-  uint16_t counters = 0;   // length of the rows; 0: the map does not exist
+  std::string_view needs;  // kernel and capability requirements, one line
+  uint16_t counters = 0;   // row length; 0: the map does not exist
   uint16_t histograms = 0;
   uint16_t gauges = 0;
   bool cells = false;
   bool keyed_histograms = false;
-  uint16_t reads = 0;                         // values of Module::read
-  bool samples_histograms = false;            // the kernel side heeds sampleHistogramsEvery
+  uint16_t reads = 0;                         // number of values of Module::read
+  bool samples_histograms = false;            // the kernel side supports sampleHistogramsEvery
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
 
@@ -83,13 +83,13 @@ struct CellSeries {
   uint8_t metric = 0;
   AttributeValues values{};
 };
-inline constexpr uint32_t kOtherCells = 0xffffffff;  // key under which what found no cell is decoded
+inline constexpr uint32_t kOtherCells = 0xffffffff;  // decoded for samples that found no cell
 
-// Files that are read at each collection: they may stay open in between.
+// Files that are read at each collection; they may stay open in between.
 class SubjectFiles {
  public:
   virtual ~SubjectFiles() = default;
-  // The begin of a file, as much as there is room for. `name`: in the directory of the subject's cgroup (v2), or an
+  // The first part of a file, as much as there is room for. `name`: in the directory of the subject's cgroup (v2), or an
   // absolute path. Negative: -errno; -ENOENT: there is no such file.
   virtual ssize_t read(std::string_view name, std::span<char> text) = 0;
 };
@@ -97,7 +97,7 @@ class SubjectFiles {
 // Whose files Module::read() reads.
 struct ReadTarget {
   bool node = false;  // the machine (SONDE_SLOT_NODE): absolute paths only
-  uint8_t flags = 0;  // this module's flags of it: what is asked for
+  uint8_t flags = 0;  // this module's flags for it: what is requested
   SubjectFiles* files = nullptr;
 };
 inline constexpr uint64_t kUnread = UINT64_MAX;
@@ -108,19 +108,19 @@ struct KeyedState {
   int64_t value = 0;
 };
 
-// A subject whose states are brought up to date.
+// A subject whose gauges are refreshed.
 struct StateSubject {
   uint32_t slot = 0;
-  uint8_t flags = 0;      // this module's flags of it
-  bool older = false;     // it ran before this module was asked for anything of it: what it had by then nobody has seen
-  std::string_view path;  // of its cgroup, below the v2 root
+  uint8_t flags = 0;      // this module's flags for it
+  bool older = false;     // it was running before this module was requested for it: its state from before is unknown
+  std::string_view path;  // of its cgroup, relative to the v2 root
 };
 
-// Where else a module may look.
+// Other places that a module may read.
 struct HostTree {
   std::string cgroup_root;                                                // directory of the v2 root
   std::string proc_root;                                                  // its /proc
-  std::function<std::vector<uint32_t>(const std::string& path)> members;  // its pids of a cgroup and of those below
+  std::function<std::vector<uint32_t>(const std::string& path)> members;  // PIDs in a cgroup and those below it
 };
 
 class Module {
@@ -128,36 +128,36 @@ class Module {
   virtual ~Module() = default;
   virtual const ModuleInfo& info() const = 0;
 
-  // Key as given to sonde_count_key, or kOtherCells.
+  // Key as passed to sonde_count_key, or kOtherCells.
   virtual CellSeries decode_cell(uint32_t key) const;
-  // Key as given to sonde_observe_key, or kOtherCells. Names found at run time: intern() (agent/module/intern.h).
+  // Key as passed to sonde_observe_key, or kOtherCells. For names found at run time use intern() (agent/module/intern.h).
   virtual CellSeries decode_keyed(uint32_t key) const;
-  // Key as read_keyed() gave it.
+  // Key as returned by read_keyed().
   virtual CellSeries decode_read(uint32_t key) const;
-  // Set rodata and program options between open and load. `alternative` is the index taken, or -1.
+  // Sets rodata and program options between open and load. `alternative` is the selected index, or -1.
   virtual Result<void> prepare(bpf_object* object, const Features& features, int alternative) const;
-  // Before the first of its programs is attached, and again before the first after all were detached: what the kernel
-  // side remembered of tasks is old, take note of how things stand now.
+  // Called before the first of its programs is attached, also after all had been detached: stored task state is
+  // outdated then, so record the current state.
   virtual Result<void> begin(bpf_object* object) const;
-  // After begin(), when subjects that were there before are measured for more than they were until now.
+  // Called after begin() when existing subjects are measured in more detail than before.
   virtual Result<void> selected(bpf_object* object) const;
-  // Before each collection while one of its programs is attached: bring what is pending in the kernel into the rows.
+  // Called before each collection while one of its programs is attached: moves pending data in the kernel into the rows.
   virtual Result<void> flush(bpf_object* object) const;
-  // While one of its programs is attached, about once a second: what it cannot count at present, because a subject uses
-  // what no program sees. Sentences for status, which must not change from one time to the next without need.
+  // Called about once a second while one of its programs is attached: what it currently cannot count, because a subject
+  // uses something that no program sees. Messages for status, which should be stable from one call to the next.
   virtual std::vector<std::string> gaps(bpf_object* object) const;
-  // Before each collection in which a gauge of this module is due: bring <module>_gauges up to date.
+  // Called before each collection in which a gauge of this module is due: refreshes <module>_gauges.
   virtual Result<void> refresh(bpf_object* object) const;
-  // After refresh(): what the kernel side cannot know of subjects that are older than their selection. A gauge that
-  // nobody knows is SONDE_NO_GAUGE: then there is no such series.
+  // Called after refresh(): adds what the kernel side cannot know about subjects older than their selection. An unknown
+  // gauge is SONDE_NO_GAUGE: the series is then missing.
   virtual Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects, const HostTree& machine) const;
-  // What only user space can read (cpu.stat, *.pressure, cpufreq), before each collection for each subject that asks for
-  // a series of Source::Read, processes with slots of their own excepted. values[SeriesSpec::index]: the total since
-  // whenever (the engine makes the differences; one that fell begins anew) or, for gauges, the value now, an int64. All
-  // are kUnread before; what stays so is passed over. Error: nothing could be read of this subject; a file that its
-  // kernel or controller does not have is none.
+  // Values that only user space can read (cpu.stat, *.pressure, cpufreq), before each collection for each subject with
+  // a series of Source::Read, except processes with their own slots. values[SeriesSpec::index]: the total since
+  // any time (the engine computes differences; one that decreased starts over) or, for gauges, the current value, an int64.
+  // All are kUnread before; those that stay so are skipped. Error: nothing could be read for this subject; a missing file
+  // (kernel or controller without it) is not an error.
   virtual Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const;
-  // The same for a series of Source::ReadKeyed: what there is now, of which keys. `states` is empty before.
+  // The same for a series of Source::ReadKeyed: current values and their keys. `states` is empty before.
   virtual Result<void> read_keyed(const ReadTarget& target, std::vector<KeyedState>& states) const;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From what the nodes report to the status of a policy. Pure: no clocks, no API server.
+// Aggregates the reports of the nodes into the status of a policy. Pure: no clocks, no API server.
 #pragma once
 
 #include <cstdint>
@@ -33,13 +33,13 @@ struct StatusFailure {
   friend bool operator==(const StatusFailure&, const StatusFailure&) = default;
 };
 
-// The status of a MonitorPolicy or ClusterMonitorPolicy, as crds/ has it.
+// The status of a MonitorPolicy or ClusterMonitorPolicy, as defined in crds/.
 struct PolicyStatusDocument {
   int64_t observed_generation = 0;
-  uint32_t desired = 0;   // nodes that have to do with it
-  uint32_t applied = 0;   // where this generation is in force
-  uint32_t failed = 0;    // where something of it does not work
-  uint32_t outdated = 0;  // that do not have this generation yet
+  uint32_t desired = 0;   // nodes concerned
+  uint32_t applied = 0;   // nodes on which this generation is in force
+  uint32_t failed = 0;    // nodes on which some part does not work
+  uint32_t outdated = 0;  // nodes that do not have this generation yet
   uint64_t matched = 0;   // containers
   std::vector<Condition> conditions;
   std::vector<StatusFailure> failures;
@@ -49,14 +49,14 @@ struct PolicyStatusDocument {
   bool is(std::string_view type) const;
 };
 
-// What the operator wants to know of a policy object.
+// What the operator needs from a policy object.
 struct PolicyFacts {
   std::string kind, namespace_name, name, uid;
   int64_t generation = 0;
   bool excludes = false;
   std::optional<LabelSelector> node_selector;
-  std::vector<std::string> problems;  // why it cannot be understood; empty: it can
-  PolicyStatusDocument status;        // as it stands at the API server
+  std::vector<std::string> problems;  // why it is invalid; empty: it is valid
+  PolicyStatusDocument status;        // the current one at the API server
 };
 
 struct Reported {
@@ -66,20 +66,20 @@ struct Reported {
 
 // What is known about one policy.
 struct Evidence {
-  uint32_t nodes = 0;  // that have an agent and that nodeSelector selects; not used for policies of a namespace
+  uint32_t nodes = 0;  // with an agent and selected by nodeSelector; not used for namespaced policies
   uint32_t without_room =
-      0;  // that nodeSelector selects, whose agents had no room for all policies and not for this one
+      0;  // selected by nodeSelector, whose agents had no room to report this policy
   std::vector<Reported> reported;
-  bool patience_over = false;  // agents have had all the time they need for this generation
+  bool patience_over = false;  // agents have had enough time for this generation
 };
 
-// `now` becomes lastTransitionTime of what is new. What `facts.status` has already keeps its time.
+// `now` becomes lastTransitionTime of new entries. Entries already in `facts.status` keep their time.
 PolicyStatusDocument aggregate(const PolicyFacts& facts, Evidence evidence, const std::string& now);
 
-// All of it is told now, or agents may still tell: a status now would soon be wrong.
+// Whether all agents have reported; otherwise a status written now would soon be outdated.
 bool complete(const PolicyStatusDocument& status);
 
-// Only counts of containers differ.
+// Whether only container counts differ.
 bool same_but_counts(const PolicyStatusDocument& a, const PolicyStatusDocument& b);
 
 // The body of a merge patch of /status.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// `sonde operator`: follows the policies and what the agents report in SondeNodes, and writes the status of each policy.
-// Several may run; one leads and writes.
+// `sonde operator`: watches policies and the agents' SondeNodes, and writes the status of each policy.
+// Several replicas may run; the leader writes.
 //
-// Needs: get, list, watch of sondenodes, monitorpolicies, clustermonitorpolicies and nodes (of which it asks the metadata
-// only); patch of the policies' status; create, patch of events in events.k8s.io; and what lease.h says.
+// Needs: get, list, watch on sondenodes, monitorpolicies, clustermonitorpolicies and nodes (only their
+// metadata); patch on the policies' status; create, patch on events in events.k8s.io; and the rights listed in lease.h.
 #pragma once
 
 #include <atomic>
@@ -48,12 +48,12 @@ class Operator {
 
   // Any thread.
   Result<void> alive() const;
-  Result<void> ready() const;  // everything it follows was seen once
+  Result<void> ready() const;  // everything has been listed once
   OperatorStats stats() const;
 
  private:
   struct Written {
-    PolicyStatusDocument status;  // that was last sent
+    PolicyStatusDocument status;  // as last sent
     uint64_t wrote_ns = 0;        // 0: not by this leader
     int64_t generation = 0;       // as last seen
     std::string uid;

@@ -41,7 +41,7 @@ struct AggregatorOptions {
   std::size_t unattributed_series = 2000;
   std::size_t max_pending_slots = 1024;  // slots no snapshot knows yet
   int pending_collections = 5;           // so long they are waited for
-  // May a container (a pod, a workload) of whom nothing runs be started again, under policies that select it? While it may,
+  // May a container (a pod, a workload) that has nothing running be started again, under policies that select it? While it may,
   // its stream goes on and its last values are repeated. Asked at each collection, on the agent's loop. Null: never.
   std::function<bool(const Subject&, StreamScope)> may_return;
 };

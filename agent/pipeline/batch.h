@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What leaves the pipeline: the points of one collection, ready to be encoded. Immutable once queued and shared by all
-// exporters; flat, so that 40,000 points cost no 40,000 allocations.
+// The output of the pipeline: the points of one collection, ready to be encoded. Immutable once queued, and shared by all
+// exporters; flat, so that 40,000 points do not need 40,000 allocations.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +21,19 @@ struct Attribute {
 using AttributeSet = std::vector<Attribute>;  // sorted by key
 using AttributeSetPtr = std::shared_ptr<const AttributeSet>;
 
-// OTLP Resource. `id` is unique for a stream of numbers: a changed label makes a new Resource with a new id, and a new
+// OTLP Resource. `id` is unique per stream: a changed label makes a new Resource with a new id, and a new
 // service.instance.id. A Resource may be in a batch twice: with the last values of its series, then with their end marks.
 struct Resource {
   uint64_t id = 0;
   AttributeSet attributes;
-  // Attributes that are also put on every series of /metrics and, where export.promote asks, on OTLP points:
-  // cluster, node, workload, namespace, pod, container, chosen labels.
+  // Attributes that are also put on every series of /metrics and, with export.promote, on OTLP points:
+  // cluster, node, workload, namespace, pod, container, selected labels.
   AttributeSet promoted;
 };
 using ResourcePtr = std::shared_ptr<const Resource>;
 
-// Between two points of one series, in ns: Prometheus tells them apart by milliseconds. A point at the start itself would
-// say that the start is not known (OTLP).
+// Minimum distance of two points of a series, in ns: Prometheus has millisecond resolution. A point at the start time
+// itself would mean that the start is unknown (OTLP).
 inline constexpr uint64_t kPointStep = 1'000'000;
 
 struct Point {
@@ -41,9 +41,9 @@ struct Point {
   AttributeSetPtr attributes;          // never null
   uint64_t start_ns = 0;               // CLOCK_REALTIME; of the stream; sums and histograms
   uint64_t time_ns = 0;                // CLOCK_REALTIME; of the collection
-  bool no_recorded_value = false;      // the stream ended: OTLP flag 1, value unused
-  // What the series begins with, before its first value in the same batch: 0, or, of one that comes back after its end
-  // mark, its earlier total. For readers of cumulative values, who could not tell a first value from one that was always there.
+  bool no_recorded_value = false;      // the stream has ended: OTLP flag 1, value unused
+  // Starting point of the series, before its first value in the same batch: 0, or the earlier total if it resumes after
+  // its end mark. For readers of cumulative values, which cannot otherwise see the increase of a first value.
   bool begins = false;
   // Sums and gauges: one of these, by metric->integer. Histograms: `real` is the sum in the metric's unit.
   int64_t integer = 0;
@@ -58,7 +58,7 @@ struct Point {
 struct ResourcePoints {
   ResourcePtr resource;
   uint32_t begin = 0;   // into Batch::points
-  uint32_t length = 0;  // sorted by metric: points of one metric stand together
+  uint32_t length = 0;  // sorted by metric: points of one metric are adjacent
 };
 
 struct Batch {

@@ -23,7 +23,7 @@ inline constexpr uint32_t kSampleFactor = 10;  // of OverheadStep::Sampled and L
 
 struct ModuleCost {
   uint64_t bpf_ns = 0;  // in its programs since the last tick, all CPUs
-  bool wanted = false;  // some policy asks for it
+  bool wanted = false;  // requested by some policy
   bool has_histograms = true;
 };
 

@@ -40,7 +40,7 @@ struct ResourceOptions {
   bool image = false;
 };
 
-// Whom the numbers of a stream are of.
+// The owner of a stream's values.
 enum class StreamScope : uint8_t {
   Container,
   Pod,       // the containers of a pod together
@@ -52,7 +52,7 @@ class ResourceRules {
   explicit ResourceRules(ResourceOptions options);
 
   // What is put on a subject's points. The id is 0: the aggregator gives it. In Kubernetes service.instance.id is
-  // <namespace>.<pod>.<container>.<h>, where h is a hash of all attributes: one id stands for one Resource, for ever.
+  // <namespace>.<pod>.<container>.<h>, where h is a hash of all attributes: an id always means the same Resource.
   // Of a workload it is <namespace>.<kind>.<name>.<container>@<node>, and nothing that differs between its pods is there.
   Resource of(const Subject& subject, const Decision& decision, StreamScope scope) const;
   Resource of_node() const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all policies together ask for one subject. Made by resolve() (pure), obeyed by kernel and pipeline.
+// What all policies together request for one subject. Computed by resolve() (pure), used by kernel and pipeline.
 #pragma once
 
 #include <cstdint>
@@ -16,25 +16,25 @@
 namespace sonde {
 
 struct ProbeDecision {
-  Level level = Level::None;  // None: not asked
+  Level level = Level::None;  // None: not requested
   uint64_t metrics = 0;       // bit i: ModuleInfo::metrics[i] is exported
-  uint16_t sample_every = 1;  // histograms take one operation in so many
-  uint8_t flags = 0;          // for the kernel side, from the series these metrics have at this level
+  uint16_t sample_every = 1;  // histograms sample one in this many operations
+  uint8_t flags = 0;          // for the kernel side, from the series of these metrics at this level
 };
 
-// Is this series counted and exported? A metric asked by name above the probe's level brings the series of its own.
+// Is this series counted and exported? A metric requested by name above the probe's level includes its own level's.
 inline bool exports(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series) {
   if ((decision.metrics >> series.metric & 1) == 0) return false;
   return series.level <= decision.level || series.level <= info.metrics[series.metric].level;
 }
 
-// A plain histogram whose metric a keyed one of a higher level says with more attributes.
+// A plain histogram that is replaced by a keyed one at a higher level, with more attributes.
 bool covered(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series);
 
 // For the kernel side: the bits of all series that are exported.
 uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info);
 
-// A declared function and who declares it: the policy of highest precedence, if several do.
+// A declared function and its policy: the one with the highest precedence, if several declare it.
 struct FunctionAsk {
   FunctionRequest request;
   std::string policy;  // display name
@@ -44,7 +44,7 @@ struct Decision {
   bool selected = false;
   std::vector<ProbeDecision> probes;   // one per module, index as in modules()
   std::vector<FunctionAsk> functions;  // by name
-  uint32_t period_ms = 30'000;         // how often this subject's numbers are collected and exported
+  uint32_t period_ms = 30'000;         // how often this subject is collected and exported
   Granularity granularity = Granularity::Container;
   CleanupStrategy cleanup = CleanupStrategy::KeepRecent;
   int idle_seconds = 300;
@@ -53,17 +53,17 @@ struct Decision {
   std::vector<std::string> pod_labels;
   std::vector<std::string> pod_annotations;
 
-  // For `sonde explain` and status: field -> the policy that won; sentences about values that lost or were clamped.
+  // For `sonde explain` and status: field -> the policy that sets it; messages about overridden and clamped values.
   std::map<std::string, std::string> winners;
   std::vector<std::string> overridden;
-  std::vector<std::string> policies;  // that matched, in order of precedence
+  std::vector<std::string> policies;  // matching policies, in order of precedence
 };
 using DecisionPtr = std::shared_ptr<const Decision>;
 
-// The policy whose seriesPerNode is in force for this subject; the first one if none says so.
+// The policy whose seriesPerNode applies to this subject; the first one if none sets it.
 std::string series_limit_owner(const Decision& decision);
 
-// Published beside the IdentitySnapshot.
+// Published together with the IdentitySnapshot.
 struct PolicySnapshot {
   std::unordered_map<uint32_t, DecisionPtr> slots;  // no entry: not selected
   uint64_t made_ns = 0;

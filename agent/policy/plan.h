@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all decisions together ask of this node, and how each policy fares. Pure.
+// What all decisions together require on this node, and the state of each policy. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace sonde {
 
 struct ProbePlan {
-  Level level = Level::None;  // the highest asked; None: nobody asks
+  Level level = Level::None;  // the highest requested; None: not requested
   uint8_t flags = 0;          // union: programs with none of these need not be attached
   uint64_t metrics = 0;       // union
   // The strictest of those that ask for this module.
@@ -24,9 +24,9 @@ struct Plan {
   uint32_t period_ms = 0;               // the shortest; 0: nothing is selected
   int idle_seconds = 0;                 // the shortest
   int series_per_node = 0;              // the largest that a decision allows
-  bool per_process = false;             // somebody asks for process granularity
+  bool per_process = false;             // some policy uses process granularity
   uint32_t selected = 0;                // subjects
-  std::vector<std::string> overridden;  // sentences: cleanup strategies that gave way to a stricter one
+  std::vector<std::string> overridden;  // messages: cleanup strategies overridden by a stricter one
 };
 
 // One decision per subject, those that are not selected too: they say what an Exclude keeps unwatched.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A MonitorPolicy as plain data, exactly as far as it was written: what is absent is absent, defaults come at
-// resolution. Read from YAML in agent/config, from the API server in agent/kube.
+// A MonitorPolicy as plain data, exactly as written: absent fields are absent, defaults are applied at
+// resolution. Parsed from YAML in agent/config, and from the API server in agent/kube.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@
 namespace sonde {
 
 enum class Mode : uint8_t { Monitor, Exclude };
-enum class Granularity : uint8_t { Workload, Pod, Container, Process };          // rising fineness
-enum class CleanupStrategy : uint8_t { NoCleanup, KeepRecent, ClearAfterRead };  // rising strictness
+enum class Granularity : uint8_t { Workload, Pod, Container, Process };          // from coarse to fine
+enum class CleanupStrategy : uint8_t { NoCleanup, KeepRecent, ClearAfterRead };  // by strictness
 
-// As they are written.
+// As written in a policy.
 std::string_view word_of(Level level);
 std::string_view word_of(Granularity granularity);
 std::string_view word_of(CleanupStrategy strategy);
@@ -30,7 +30,7 @@ struct LabelRequirement {
   SelectorOperator op = SelectorOperator::Exists;
   std::vector<std::string> values;
 };
-// Kubernetes label selector: all must hold; empty selects everything.
+// Kubernetes label selector: all requirements must hold; empty selects everything.
 struct LabelSelector {
   std::map<std::string, std::string> match_labels;
   std::vector<LabelRequirement> match_expressions;
@@ -48,12 +48,12 @@ struct ProbeRequest {
 struct FunctionRequest {
   std::string name;
   std::string type;  // Uprobe, USDT, Kernel
-  std::string path;  // of USDT empty: every file that has the probe
+  std::string path;  // empty for USDT: every file with the tracepoint
   std::string symbol;
   std::vector<std::string> measure;   // Calls, Duration, Errors, Bytes
   std::optional<int> bytes_argument;  // 1-based
   std::string bytes_abi;              // Auto, C, Go
-  std::string errors_when;            // Negative, Null, NonZero: what it returns when it fails; empty: Negative
+  std::string errors_when;            // Negative, Null, NonZero: return values that are errors; empty: Negative
   friend bool operator==(const FunctionRequest&, const FunctionRequest&) = default;
 };
 
@@ -68,11 +68,11 @@ struct Policy {
   std::string name;
   std::string namespace_name;  // empty: cluster-scoped
   std::string source;          // file and line, or "default", or the object's UID: for messages
-  bool is_default = false;     // the agent's own: comes after all others
+  bool is_default = false;     // the agent's default policy: lowest precedence
   int64_t generation = 0;
   uint64_t created_ns = 0;  // CLOCK_REALTIME of the last spec change, for activeForSeconds
 
-  // Who
+  // Selection
   Mode mode = Mode::Monitor;
   int priority = 0;
   std::optional<int64_t> active_for_seconds;
@@ -84,12 +84,12 @@ struct Policy {
   std::vector<std::string> cgroups;          // path globs (files only)
   std::vector<std::string> commands;         // comm globs (files only)
 
-  // What
+  // Probes
   std::optional<Level> preset;
   std::vector<ProbeRequest> probes;
   std::vector<FunctionRequest> functions;
 
-  // How
+  // Collection
   std::optional<int> period_seconds;
   std::optional<Granularity> granularity;
   std::optional<CleanupStrategy> cleanup;

@@ -4,7 +4,7 @@
 // The rule: Exclude wins, for all probes or for those that it lists; probes of all matching policies are united at
 // the highest level asked; every single value comes from the first policy in the order Cluster before namespaced,
 // then priority, then name, clamped by ceilings.
-// Whether a metric is exported is such a value: the first policy that asks for it or excludes it says so.
+// Whether a metric is exported is such a value: the first policy that requests or excludes it decides.
 // The default policy comes after all others.
 #pragma once
 
@@ -85,7 +85,7 @@ std::string display_name(const Policy& policy);
 Decision resolve(std::span<const Policy> policies, const Subject& subject, std::span<const std::string> commands,
                  const ResolveContext& context);
 
-// What they ask of the node itself, whomever they select besides: metrics of the node, and nothing else. Policies of a
+// What they request for the node itself, regardless of their selectors: node metrics and nothing else. Policies of a
 // namespace cannot ask for them: a node's numbers speak of all tenants.
 Decision resolve_node(std::span<const Policy> policies, const ResolveContext& context);
 
@@ -95,7 +95,7 @@ const Policy* excludes_all(std::span<const Policy> policies, const ResolveContex
 // Of those that do so for some probes: which. Bit i: modules[i].
 uint64_t excluded_everywhere(std::span<const Policy> policies, const ResolveContext& context);
 
-// What one policy by itself asks of whom it selects; for estimates.
+// What a single policy requests for the subjects it selects; for estimates.
 Decision resolve_alone(const Policy& policy, const ResolveContext& context);
 
 // `probes`: names or aliases; empty: all. Preset OptIn: each of them at Detailed, with its opt-in metrics.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent: one loop for control and data (so that no collection ever meets half a policy change), a thread for the
-// exporters, and the servers' own. Start, run, stop.
+// The agent: one loop for control and data (so that no collection sees half of a policy change), a thread for the
+// exporters, and the servers' threads. Start, run, stop.
 #pragma once
 
 #include <atomic>
@@ -62,14 +62,14 @@ class Agent {
 
   enum class End : uint8_t { Stopped, Excluded };
 
-  // Until stop() or the configured duration; then a last flush. Excluded: the policy excluded_by() excludes everything on this
-  // node, and no program is attached any more; where it was there before, nothing was loaded at all.
+  // Runs until stop() or for the configured duration, then flushes. Excluded: the policy excluded_by() excludes everything on
+  // this node, and all programs are detached; if the policy existed before, nothing was loaded at all.
   End run();
   const std::string& excluded_by() const { return excluded_by_; }
   void stop();    // from any thread or signal handler
-  void reload();  // likewise: reads the configuration again
+  void reload();  // likewise: reloads the configuration
 
-  // From any thread. The status is made when somebody asks, by the loop, and at most twice a second.
+  // From any thread. The loop produces the status on request, at most twice a second.
   std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
   std::string status_json() const;
   std::string pods_json() const;
@@ -103,7 +103,7 @@ class Agent {
   void watch_programs(uint64_t now);
   void collect_released();
   void obey_steps(uint64_t now);
-  void settle();  // after a collection: slots that are done go back
+  void settle();  // after a collection: gives back finished slots
   void do_reload();
   void publish_status();
   void publish_served();
@@ -119,24 +119,24 @@ class Agent {
   std::unique_ptr<SelfMetrics> self_;
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
-  std::unique_ptr<kube::PodTable> pods_;  // none where the cgroups' paths are all there is
+  std::unique_ptr<kube::PodTable> pods_;  // none if only cgroup paths are used
   std::unique_ptr<kube::PodSources> pod_sources_;
   std::unique_ptr<kube::Cluster> cluster_;  // none outside Kubernetes
-  uint64_t cluster_policies_ = 0;           // versions that are in force
+  uint64_t cluster_policies_ = 0;           // versions in force
   uint64_t cluster_node_ = 0;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Functions> functions_;
   std::unique_ptr<Overhead> overhead_;
   std::unique_ptr<Policies> policies_;
-  std::string excluded_by_;  // empty: nobody does
-  uint64_t leave_ns_ = 0;    // then there has been time for the last counts of whom nobody selects any more; 0: nobody excludes
+  std::string excluded_by_;  // empty: none
+  uint64_t leave_ns_ = 0;    // by then the last counts of unselected subjects are in; 0: nothing is excluded
   BootGuard guard_{{.directory = config_.state_directory}};
   SeriesLimit series_limit_;
   std::unique_ptr<Failures> failures_;
   Fullness fullness_{realtime_ns()};
   std::unique_ptr<Servers> servers_;
-  // An agent that this one replaces lets go of the first when it has counted for the last time, of the second when all of
-  // it is sent.
+  // An agent that this one replaces releases the first when it has finished counting, and the second when everything
+  // has been sent.
   WriteTurn counting_, writing_;
 
   uint64_t started_ns_ = 0;  // CLOCK_BOOTTIME
@@ -146,9 +146,9 @@ class Agent {
   uint64_t next_watch_ns_ = 0;
   uint64_t next_policies_ns_ = 0;
   uint64_t next_tell_ns_ = 0;
-  std::atomic<uint64_t> alive_ns_{0};  // last turn of the loop
+  std::atomic<uint64_t> alive_ns_{0};  // last iteration of the loop
   CollectStats last_collect_;
-  uint64_t collections_ = 0;  // by the clock; those of ended subjects are not among them
+  uint64_t collections_ = 0;  // regular ones, without those of ended subjects
 
   std::atomic<bool> turning_{false};  // the loop
   mutable std::atomic<bool> status_wanted_{false};
@@ -156,9 +156,9 @@ class Agent {
   mutable std::condition_variable status_ready_;
   uint64_t status_made_ns_ = 0;
   std::string status_ = "{}";
-  std::shared_ptr<const Served> served_;  // with published_ held; what it points to never changes
+  std::shared_ptr<const Served> served_;  // guarded by published_; the object itself is immutable
   std::shared_ptr<const Rules> rules_;    // the loop's
-  // As they were at the start, also after a reload: servers read them.
+  // Values from the start, also after a reload: servers read them.
   std::string cgroup_root_, proc_root_;
   const Enricher* names_ = nullptr;
   std::optional<Members> members_;

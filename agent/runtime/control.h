@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control half of the agent: which cgroups there are, whose they are, what the policies ask of each, and telling
-// the kernel side. Publishes the two snapshots that a collection is given. On the agent's loop.
+// The control half of the agent: tracks cgroups and their owners, decides what the policies request for each, and updates
+// the kernel side. Publishes the two snapshots used by a collection. Runs on the agent's loop.
 //
-// Life of a slot: the kernel side gives it (or walk() enters a directory that was there) → place(): subject, decision →
-// measured … → removed, or no longer selected → release(): nothing new counts on it → drained a last time →
+// Life of a slot: the kernel side assigns it (or walk() enters an existing directory) → place(): subject, decision →
+// measured … → removed, or no longer selected → release(): nothing new counts on it → drained one last time →
 // the pipeline has flushed it → forgotten by identity → given back.
 #pragma once
 
@@ -35,57 +35,57 @@ struct ControlOptions {
   std::string cgroup_root;  // directory of the v2 root
   std::string proc_root = "/proc";
   std::optional<Target> target;     // only this process tree
-  const Enricher* names = nullptr;  // who knows the pods; null: the paths are all there is
+  const Enricher* names = nullptr;  // source of pod names; null: only cgroup paths
 };
 
 struct ControlStats {
-  uint64_t subjects = 0;  // known, selected or not, the ended ones included
+  uint64_t subjects = 0;  // known ones, selected or not, including ended ones
   uint64_t selected = 0;
-  uint64_t containers = 0;    // that are measured; neither their sandboxes nor their processes one by one
-  uint64_t without_slot = 0;  // directories that found no free slot lately: they count as unattributed
+  uint64_t containers = 0;    // measured ones, not counting sandboxes and single processes
+  uint64_t without_slot = 0;  // directories without a free slot recently: they count as unattributed
   uint64_t walk_limits = 0;   // directories beyond the limits of the walk
-  uint64_t unresolved = 0;    // new directories whose parents were gone before we looked: their path is not known
+  uint64_t unresolved = 0;    // new directories whose parents were gone before the lookup: their path is unknown
 };
 
 class Control {
  public:
   Control(Engine& engine, ControlOptions options);
 
-  // (Re)decides everything: at the start, when policies or limits changed. Also enters directories that were there
-  // before, and those that were ignored so far and are now asked for.
+  // Decides everything again: at the start, and when policies or limits changed. Also enters existing directories,
+  // and those that were ignored so far and are now requested.
   void decide_all(std::vector<Policy> policies, const ResolveContext& context);
-  // What the overhead budget allows per module; decides anew if that changed.
+  // What the overhead budget allows per module; decides again if that changed.
   void set_steps(const std::vector<OverheadStep>& steps);
-  // Policies that fall back levels because of their seriesPerNode (series_limit.h); decides anew if that changed.
+  // Policies that fall back levels because of their seriesPerNode (series_limit.h); decides again if that changed.
   void set_lowered(std::map<std::string, int> lowered);
   const std::map<std::string, int>& lowered() const { return lowered_; }
 
-  // Takes note of what the kernel side told since the last call; true if the snapshots changed.
+  // Processes what the kernel side reported since the last call; true if the snapshots changed.
   bool follow();
-  // Decides anew when names or labels are others now, or have been waited for in vain. True if it did.
+  // Decides again if names or labels have changed, or did not arrive in time. True if it did.
   bool rename(uint64_t now_ns);
-  // Nothing of it runs: would it be measured if it ran, and may it run again? Of a workload the second is not asked.
+  // Nothing of it is running: would it be measured if it ran, and may it run again? For a workload only the former matters.
   bool may_return(const Subject& subject, bool workload);
-  // Before the last collection: what still waits for a name is decided by what is known, so that its counts are not lost.
+  // Before the last collection: decides slots that still wait for a name with what is known, so that no counts are lost.
   void stop_waiting();
-  // Releases slots of processes that are gone or have not moved for that long (their policy's idleSeconds).
+  // Releases slots of processes that are gone or have not changed for their policy's idleSeconds.
   void expire_idle(uint64_t now_ns);
-  // After a collection of released slots: those that were drained become "ended" in the identity snapshot, or, when
-  // they were only unselected, are forgotten. True if the snapshots changed.
+  // After a collection of released slots: drained slots become "ended" in the identity snapshot, or are forgotten if
+  // they were only unselected. True if the snapshots changed.
   bool retire();
-  // The pipeline has flushed these: they are forgotten.
+  // The pipeline has flushed these: forget them.
   void forget(std::span<const uint32_t> flushed);
-  // The pipeline has seen a snapshot without the forgotten ones: their slots are free for others.
+  // The pipeline has seen a snapshot without the forgotten ones: their slots become available.
   void give_back();
-  // Directories that found no slot are entered once slots are free again. True if the snapshots changed.
+  // Enters directories that had no slot once slots are free again. True if the snapshots changed.
   bool enter_waiting(uint64_t now_ns);
-  // Something is between release and give_back: collect the released soon.
+  // Some slots are between release and give_back: collect released slots soon.
   bool pending() const { return !closing_.empty() || !to_give_back_.empty(); }
 
   IdentitySnapshotPtr identity() const { return identity_.snapshot(); }
   std::shared_ptr<const PolicySnapshot> decisions() const { return snapshot_; }
   const Plan& plan() const { return plan_; }
-  // One decision per subject, also of those that were not selected at the last decide_all().
+  // One decision per subject, including those not selected at the last decide_all().
   Decided decided() const;
   const std::vector<Policy>& policies() const { return policies_; }
   const ResolveContext& context() const { return context_; }
@@ -94,16 +94,16 @@ class Control {
   const ControlOptions& options() const { return options_; }
 
  private:
-  // GivingBack: forgotten here, but the kernel side still shows its last holder.
+  // GivingBack: forgotten here, but the kernel side still has its last holder.
   enum class Phase : uint8_t { Free, Live, Closing, Ended, GivingBack };
   struct SlotState {
     uint64_t cgroup_id = 0;
     uint64_t created_ns = 0;
     uint32_t tgid = 0;
     Phase phase = Phase::Free;
-    bool removed = false;   // its cgroup or process is gone, not only unselected
-    bool nameless = false;  // counts provisionally until its pod is known: neither decided nor collected
-    std::string comm;       // of a process, as decided by
+    bool removed = false;   // its cgroup or process is gone, not just unselected
+    bool nameless = false;  // counts provisionally until its pod is known; neither decided nor collected
+    std::string comm;       // of a process, as of the decision
     DecisionPtr decision;
   };
 
@@ -151,7 +151,7 @@ class Control {
   std::vector<uint32_t> to_give_back_;
   uint64_t lifecycle_ = 0;
   Decided unselected_;
-  DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: nobody asks for metrics of the node
+  DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: no node metrics requested
   std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
   const uint64_t started_ns_;
   ModuleFlags provisional_{};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent on a node that cannot be measured, or must not be (obstacle.h): alive, not ready, saying why, so that
-// Kubernetes need not start it again and again. /livez, /readyz, /statusz and gRPC answer, the SondeNode tells,
-// policies are followed and count as failed here. It looks again now and then: the node may be mended while it waits.
+// The agent on a node that cannot or must not be measured (obstacle.h): live, not ready, and reporting why, so that
+// Kubernetes does not restart it repeatedly. It serves /livez, /readyz, /statusz and gRPC, writes the SondeNode,
+// and follows policies, which count as failed here. It checks again regularly: the node may be fixed in the meantime.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ class Idle {
   static Result<std::unique_ptr<Idle>> start(IdleOptions options);
   ~Idle();
 
-  // Until stop(), the configured duration, or until nothing is in the way any more.
+  // Runs until stop(), for the configured duration, or until the obstacle is gone.
   End run();
   void stop();      // from any thread or signal handler
   void look_now();  // likewise
@@ -49,7 +49,7 @@ class Idle {
   Result<void> begin();
   Result<void> serve();
   void say() const;
-  bool look();             // true: nothing is in the way
+  bool look();             // true: no obstacle
   bool follow_policies();  // true: they changed
   bool may_judge() const;
   std::optional<Obstacle> find() const;
@@ -64,11 +64,11 @@ class Idle {
   uint64_t started_ns_ = 0;
   uint64_t next_look_ns_ = 0;
   uint64_t next_tell_ns_ = 0;
-  uint64_t cluster_policies_ = 0;  // version that was taken
+  uint64_t cluster_policies_ = 0;  // version in use
   mutable std::mutex mutex_;       // obstacle and policies
   Obstacle obstacle_;
   std::unique_ptr<Policies> policies_;
-  PrometheusExporter metrics_;  // of which there are none
+  PrometheusExporter metrics_;  // always empty
   std::unique_ptr<kube::Cluster> cluster_;
   std::unique_ptr<Servers> servers_;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How each policy fares on this node, for everyone who tells it: /statusz, the SondeNode.
+// State of each policy on this node, for all who report it: /statusz, the SondeNode.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work on what strangers wrote, in a process of its own that can be killed.
+// Runs work on untrusted input in a separate process that can be killed.
 #pragma once
 
 #include <chrono>
@@ -15,18 +15,18 @@ namespace sonde {
 
 struct Confinement {
   std::chrono::milliseconds deadline{2000};
-  std::size_t memory = 256 << 20;  // bytes beyond what the agent has
-  std::size_t answer = 2 << 20;    // bytes that it may write
+  std::size_t memory = 256 << 20;  // bytes in addition to the agent's
+  std::size_t answer = 2 << 20;    // maximum size of the answer
 };
 
-// Runs `work` in a child that has no capability and no user of this machine, whose only descriptors are `file` and what it
-// writes to, that may make no system call but those for memory, reading and writing, and has two seconds of CPU. Returns
-// what it wrote. `work` gets its own number of `file`. Error: it died or was too slow.
+// Runs `work` in a child without capabilities and with an unused user id, whose only descriptors are `file` and its
+// output, limited to system calls for memory, reading and writing, and to two seconds of CPU. Returns
+// its output. `work` gets the child's descriptor of `file`. Error: it died or timed out.
 Result<std::string> run_confined(int file, const Confinement& limits, const std::function<std::string(int file)>& work);
 
-// Runs `work` in a child with the agent's rights, because it opens files of other processes, which may block for ever. It
-// hands over descriptors, each with what is to be told of it (some bytes), by calling `give`. Error: it was too slow; what it
-// gave until then is kept.
+// Runs `work` in a child with the agent's rights, because it opens files of other processes, which may block forever. It
+// passes descriptors, each with some bytes of information, by calling `give`. Error: it timed out; what it
+// passed until then is kept.
 inline constexpr std::size_t kMostTold = 256;
 struct GivenFile {
   std::string told;

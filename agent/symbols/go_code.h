@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Go programs: recognised, and their functions' machine code looked through. A return probe that changes the return
 // address would crash them when a stack is moved, so each return instruction gets a probe of its own. A function that
-// finds its stack too small has it moved and begins anew at its first instruction, so its entry is probed behind that
+// finds its stack too small has it moved and restarts at its first instruction, so its entry is probed after that
 // check: there each call comes by once.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions to a program or library and the answers: where in the file a function begins and returns, where a USDT probe
-// stands. Plain data that a process without privileges writes and the agent reads (resolver.h).
+// Queries about a program or library and their answers: where in the file a function starts and returns, and where a USDT
+// tracepoint is. Plain data that an unprivileged process writes and the agent reads (resolver.h).
 #pragma once
 
 #include <cstdint>
@@ -10,41 +10,41 @@
 
 namespace sonde {
 
-// Why a function is not measured; as words in status.
+// Why a function is not measured; shown as a word in status.
 enum class Refusal : uint8_t {
   None,
   FileNotFound,       // no process of the container has such a file
   NotAFile,           // a directory, FIFO or device
   BadElf,             // not an ELF file, or broken
-  WrongArchitecture,  // of another machine, or 32 bits
-  TooLarge,           // more symbols or longer tables than are looked at
+  WrongArchitecture,  // for another architecture, or 32 bits
+  TooLarge,           // more symbols or longer tables than the limit
   SymbolNotFound,
-  NotCode,            // the symbol is not in a part of the file that is executed
-  Undecodable,        // the function's instructions cannot be told apart, so its returns are not known
-  OldGo,              // built by Go before 1.18, which passes arguments otherwise and says no version
+  NotCode,            // the symbol is not in an executable section
+  Undecodable,        // the function's instructions cannot be decoded, so its returns are not known
+  OldGo,              // built by Go before 1.18, which passes arguments differently and records no version
   Unsupported,        // this cannot be measured for this kind of function
-  TimedOut,           // resolving took too long and was ended
-  TooMany,            // no place for more functions
+  TimedOut,           // resolving timed out
+  TooMany,            // limit of functions reached
   AttachFailed,       // the kernel refused
-  NoReturnProbes,     // the start-up test found them to end the programs they are in
+  NoReturnProbes,     // the start-up test found that they kill programs under seccomp
   NoKernelProbes,     // this kernel has neither kprobes nor usable fentry
   Denied,             // on the list of kernel functions that are never probed
   TooHot,             // hit too often; detached
-  MissingCapability,  // the agent may not look into the container's processes
+  MissingCapability,  // the agent may not access the container's processes
 };
 inline constexpr Refusal kLastRefusal = Refusal::MissingCapability;
 std::string_view word_of(Refusal refusal);
-// A sentence without its subject: "has no function of this name".
+// A message for status.
 std::string_view sentence_of(Refusal refusal);
 
 struct SymbolQuery {
-  std::string symbol;  // as in the symbol table; USDT: provider:probe
+  std::string symbol;  // as in the symbol table; USDT: provider:name
   bool usdt = false;
-  uint8_t argument = 0;  // USDT: 1-based number of the argument that is wanted; 0: none
-  bool returns = false;  // Go: the return instructions, too
+  uint8_t argument = 0;  // USDT: 1-based number of the requested argument; 0: none
+  bool returns = false;  // Go: also the return instructions
 };
 
-// Where a probe finds a value: what FUNCTION_COOKIE_* of bpf/modules/function/function.h make of it.
+// Where a probe finds a value; encoded by FUNCTION_COOKIE_* of bpf/modules/function/function.h.
 struct ArgumentPlace {
   enum class Kind : uint8_t { None, Register, Memory, Constant };
   Kind kind = Kind::None;
@@ -65,12 +65,12 @@ struct CodePlace {
 struct ImageAnswer {
   Refusal refusal = Refusal::None;  // of the file as a whole
   bool go = false;
-  bool stripped = false;  // it has dynamic symbols at most
+  bool stripped = false;  // it has at most dynamic symbols
   std::vector<CodePlace> places;
   std::vector<Refusal> refusals;  // by query
 };
 
-// A file as the kernel's uprobes tell it apart: by its inode, which for a file of an overlay is that in the layer. All 0: not
+// Identity of a file for the kernel's uprobes: its inode, for an overlay file the one in the layer. All 0: not
 // known.
 struct KernelInode {
   uint64_t address = 0;  // in the kernel: no other inode has it while this one is in use

@@ -134,7 +134,7 @@ int BPF_PROG(core_cgroup_rmdir, struct cgroup *cgroup)
 	return 0;
 }
 
-/* A task moved: every answer is asked for anew. Moves are rare beside what asks. */
+/* A task moved: all cached answers become stale. Moves are rare compared to lookups. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(core_cgroup_attach_task, struct cgroup *destination)
 {

@@ -11,7 +11,7 @@
 
 #include <sonde/abi.h>
 
-/* Task and cgroup storage, ring buffers and atomics are GPL-only helpers or used beside them. */
+/* Task and cgroup storage, ring buffers and atomics are GPL-only helpers or used together with them. */
 #define SONDE_LICENSE char LICENSE[] SEC("license") = "Dual BSD/GPL"
 
 #define sonde_inline static __always_inline

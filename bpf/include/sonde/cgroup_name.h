@@ -16,7 +16,7 @@
 
 #define SONDE_NAME_CONTAINER 1U
 #define SONDE_NAME_POD 2U
-#define SONDE_NAME_HELPER 4U /* a runtime's own process beside a container */
+#define SONDE_NAME_HELPER 4U /* a runtime's helper process of a container */
 /* Where in the name they are: offset of the container's id, begin and end of the pod's uid. */
 #define SONDE_NAME_ID_AT(said) (((said) >> 8) & 255U)
 #define SONDE_NAME_UID_AT(said) (((said) >> 16) & 255U)

@@ -28,7 +28,7 @@ extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 const volatile bool sonde_have_task_iterator = false;
 const volatile bool sonde_have_task_from_pid = false;
 
-/* Thread ids of one run; 0: none. User space fills it anew until all have had their turn. */
+/* Thread ids of one run; 0: none. User space refills it until all have been visited. */
 #define SONDE_THREADS(module)                                  \
 	struct {                                               \
 		__uint(type, BPF_MAP_TYPE_ARRAY);              \

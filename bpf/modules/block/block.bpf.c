@@ -56,7 +56,7 @@ int BPF_PROG(block_direct, struct request *rq)
 	return begin_late(rq);
 }
 
-/* The driver gets it. Once more after it was requeued: the time until then was waiting. */
+/* The driver gets it, possibly again after a requeue: the time until then was waiting. */
 SEC("tp_btf/block_rq_issue")
 int BPF_PROG(block_issue, struct request *rq)
 {

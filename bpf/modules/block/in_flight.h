@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What must be noted of a request between its begin and its end, because the kernel does not: nothing at all as long as
- * its bio says whose it is, the kernel keeps its begin (queue/iostats is on) and nobody asks for phases. */
+ * its bio says whose it is, the kernel keeps its start time (queue/iostats is on) and phases are not requested. */
 #ifndef SONDE_BLOCK_IN_FLIGHT_H
 #define SONDE_BLOCK_IN_FLIGHT_H
 
@@ -21,7 +21,7 @@ struct {
 } block_in_flight SEC(".maps");
 
 uint64_t block_full_ns = 0;     /* when a note last found no place */
-uint32_t block_unstamped = 0;   /* there are requests of which the kernel does not keep the begin */
+uint32_t block_unstamped = 0;   /* there are requests whose start time the kernel does not keep */
 
 /* Newer kernels take the time right after block_io_start. */
 #define BLOCK_STAMP_DELAY_NS 100000000ULL

@@ -40,7 +40,7 @@ enum rqf_flags___since_6_11 {
 	__RQF_FLUSH_SEQ___since_6_11 = 1,
 };
 
-/* The request waits for a flush before or after it; it will end once more, without this flag. */
+/* The request waits for a flush before or after it; it will complete again, without this flag. */
 sonde_inline bool in_flush_sequence(struct request *rq)
 {
 	uint32_t bit = 1U << 4;

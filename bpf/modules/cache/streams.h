@@ -247,7 +247,7 @@ sonde_inline int cache_mapped(struct sonde_task *state, struct task_struct *task
 	return 0;
 }
 
-/* Notes pages as brought in and not asked for yet; the oldest range gives way if they belong to none. */
+/* Notes pages as brought in and not asked for yet; the oldest range is replaced if they belong to none. */
 sonde_slow int cache_note(struct cache_stream *stream, uint64_t index, uint64_t pages)
 {
 	uint32_t i;

@@ -36,7 +36,7 @@ struct {
 } cpu_pmu_lasts SEC(".maps");
 
 /* Events of a CPU that did not run when they were last read, by bits: it was offline in between, or when they were opened. User
- * space opens them anew. */
+ * space reopens them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

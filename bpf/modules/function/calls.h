@@ -30,7 +30,7 @@ struct {
 	__type(value, struct function_instance);
 } function_instances SEC(".maps");
 
-/* Entries seen, of whomever: user space looks whether one is hit too often. */
+/* Entries seen, of all processes: user space checks whether one is hit too often. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -91,7 +91,7 @@ sonde_slow int function_count(uint32_t slot, uint32_t name, uint32_t counter, ui
 	return 0;
 }
 
-/* The instance if this slot asks for it. */
+/* The instance if this slot requests it. */
 sonde_inline struct function_instance *function_wanted(struct sonde_task *state, uint32_t instance)
 {
 	uint32_t slot = state->slot;
@@ -160,7 +160,7 @@ sonde_inline long function_argument(struct pt_regs *ctx, uint64_t cookie, uint64
 	return failed;
 }
 
-/* Of a hit: the instance, if the task that runs asks for it, and its slot. Entries are counted whoever runs. */
+/* Of a hit: the instance, if the running task requests it, and its slot. Entries are counted for every task. */
 sonde_inline struct function_instance *function_hit(uint64_t cookie, bool entry, struct function_key *key, uint32_t *slot)
 {
 	struct function_instance *what;

@@ -11,7 +11,7 @@
 #define FUNCTION_BYTES 0x04
 #define FUNCTION_DURATION 0x08
 
-/* An instance is one declared function in one file (or in the kernel). It is attached once, whoever asks for it; which
+/* An instance is one declared function in one file (or in the kernel). It is attached once for all requesters; which
  * slot asks stands in a row of bits. */
 #define FUNCTION_INSTANCES 4096
 #define FUNCTION_IN_FLIGHT 16384

@@ -48,7 +48,7 @@ struct io_aio_key {
 
 /* Of io_aio.start */
 #define IO_AIO_COUNTED (1ULL << 63)   /* its bytes or failure have been counted, its duration not yet */
-#define IO_AIO_NOT_TIMED (1ULL << 62) /* the time is only what tells it from others */
+#define IO_AIO_NOT_TIMED (1ULL << 62) /* the time only distinguishes it from others */
 
 struct io_aio {
 	uint64_t start; /* CLOCK_MONOTONIC */
@@ -80,7 +80,7 @@ struct {
 
 #define io_aio_key_of(address_) {.address = (address_), .tgid = bpf_get_current_pid_tgid() >> 32}
 
-/* The side of an iocb, 0 if nobody asks for it. */
+/* The side of an iocb, 0 if it is not requested. */
 sonde_inline uint32_t io_aio_note(uint32_t flags, uint32_t opcode, uint32_t fd)
 {
 	uint32_t target = io_target_of((uint64_t)bpf_get_current_task_btf(), fd);
@@ -251,7 +251,7 @@ sonde_inline int io_aio_look(uint64_t ring)
 		return 0; /* another thread looks */
 	passed = (now.head + head.nr - last % head.nr) % head.nr;
 	handed = before->handed;
-	before->handed = 0; /* to look once more does no harm */
+	before->handed = 0; /* checking again does no harm */
 	if (passed <= handed)
 		return 0;
 	for (i = 0; i < IO_AIO_AT_ONCE && i < passed; i++)

@@ -54,7 +54,7 @@ sonde_inline uint32_t io_bounded(uint32_t operation)
 	return operation & 15;
 }
 
-/* The side's number in a note, 0 if nobody asks for this operation. */
+/* The side's number in a note, 0 if this operation is not requested. */
 sonde_inline uint32_t io_side(uint32_t flags, uint32_t operation)
 {
 	return flags & io_counted[io_bounded(operation)] ? operation + 1 : 0;

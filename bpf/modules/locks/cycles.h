@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Waits-for cycles: a task waits for a lock whose owner waits for another, and so on back to the first. Nobody will ever get
  * his lock, unless somebody gives up. Looked for when a task begins to wait: the last to come closes the cycle. Owners are
- * read anew at every step: an owner of some time ago proves nothing. Two that come at once both find it, and one that is
+ * read again at every step: an old owner proves nothing. Two that arrive simultaneously both find it, and one that is
  * woken by a signal and waits again finds it again: a cycle is counted by who first marks its youngest wait, unless all its
  * other waits are marked already.
  *
  * Who waits is a number: the address of the task for locks of the kernel; for futexes the process and the thread as the
- * process itself knows it, because that is what glibc writes beside the futex of a mutex (its __owner, 8 bytes behind). Other
+ * process itself knows it, because that is what glibc writes next to the futex of a mutex (its __owner, 8 bytes later). Other
  * users of futexes have anything there, which leads to no thread that waits, and so to no cycle. */
 #ifndef SONDE_LOCKS_CYCLES_H
 #define SONDE_LOCKS_CYCLES_H
@@ -28,7 +28,7 @@ struct {
 } locks_waiting SEC(".maps");
 
 #define LOCKS_OWNER_FLAGS 7ULL
-#define LOCKS_READERS 1ULL /* of a rwsem: its owners are readers, of whom only one is known */
+#define LOCKS_READERS 1ULL /* of a rwsem: its owners are readers, only one of which is known */
 
 /* 0: nobody, or not known. `process` is that of the waiter, in the upper half. */
 sonde_inline uint64_t locks_owner(uint64_t lock, uint64_t kind, uint64_t process)

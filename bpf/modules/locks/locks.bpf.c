@@ -106,7 +106,7 @@ int BPF_PROG(locks_contention_end, void *lock, int result)
 		return 0; /* a lock whose waiting nobody asked for, or began before the probe did */
 	now = bpf_ktime_get_ns();
 	waited = (now - pending) & LOCKS_START_MASK;
-	state = sonde_task_of(task); /* a sleeping lock: making an answer anew does no harm */
+	state = sonde_task_of(task); /* a sleeping lock: recomputing an answer does no harm */
 	if (!state)
 		return 0;
 	state->pending[SONDE_MODULE_ID] = 0;

@@ -23,7 +23,7 @@ SONDE_CELL_ROWS(locks);
 #define LCB_F_PERCPU 16
 #define LCB_F_MUTEX 32
 
-/* Scratch of a task: 17 bits of the lock, 3 of its kind, 44 of the begin (ns; wraps after 4.8 hours, as the difference does). */
+/* Scratch of a task: 17 bits of the lock, 3 of its kind, 44 of the start (ns; wraps after 4.8 hours, as the difference does). */
 #define LOCKS_START_MASK ((1ULL << 44) - 1)
 #define LOCKS_KIND_SHIFT 44
 #define LOCKS_HASH_SHIFT 47

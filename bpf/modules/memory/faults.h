@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Page faults. Every thread counts its own (maj_flt, min_flt: what getrusage tells), so nothing has to happen at a fault to
  * count it: what they rose by is charged when the thread ends, when it is moved, and at each collection (memory_walk). How long
- * they take is told by the kernel's software events, of which each CPU has its own: one at the begin of each fault of a
+ * they take is told by the kernel's software events, of which each CPU has its own: one at the start of each fault of a
  * program or on its behalf, one of two when it has been dealt with. They are the same on every architecture. */
 #ifndef SONDE_MEMORY_FAULTS_H
 #define SONDE_MEMORY_FAULTS_H
@@ -79,7 +79,7 @@ int memory_begin(void *ctx)
 	return 0;
 }
 
-/* A thread that has ended: only where the answer to "whose?" still holds, since asking anew could give a dead process a slot. */
+/* An exited thread: only if its cached owner is still valid, because a new lookup could give a dead process a slot. */
 sonde_slow int last_faults(struct task_struct *task)
 {
 	struct sonde_globals *globals = sonde_global();
@@ -91,7 +91,7 @@ sonde_slow int last_faults(struct task_struct *task)
 	return state && state->generation == globals->generation ? charge_faults(task, state) : 0;
 }
 
-/* Threads of which nobody asks it get no storage for it. One that has some may have been asked before. */
+/* Unselected threads get no storage for this. A thread that has some may have been selected before. */
 sonde_slow int look_at_faults(struct task_struct *task)
 {
 	if (!task || !task->pid)
@@ -141,7 +141,7 @@ sonde_slow int leave_with_faults(struct task_struct *task)
 		sonde_lose(SONDE_LOSS_TASK_STORAGE, 1);
 		return 0;
 	}
-	charge_faults(task, state); /* or notes how it stands, if nobody has seen it yet */
+	charge_faults(task, state); /* or records a baseline, if it has not been seen yet */
 	state->faults_owner |= FAULTS_ANY_SLOT | MEMORY_FAULTS << 24;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reclaim: how long tasks stall in it, what it looks at and gets, and whom it kills when it gets nothing. */
+/* Reclaim: how long tasks stall in it, what it scans and reclaims, and the OOM kills if it gets nothing. */
 #ifndef SONDE_MEMORY_RECLAIM_H
 #define SONDE_MEMORY_RECLAIM_H
 
@@ -24,7 +24,7 @@ sonde_slow int memory_reclaim_begins(struct task_struct *task, uint32_t reclaime
 	state = sonde_task_of(task);
 	if (!state)
 		return 0;
-	memory_set_reclaim(state, reclaimer); /* of everybody: whom it makes the kernel kill may be another's */
+	memory_set_reclaim(state, reclaimer); /* for all tasks: the OOM victim may be a selected one */
 	if (!(state->flags[SONDE_MODULE_ID] & MEMORY_FLAG_STALL))
 		return 0;
 	reclaim.start = bpf_ktime_get_ns();
@@ -71,7 +71,7 @@ MEMORY_RECLAIM_PAIR(node, "mm_vmscan_node_reclaim", MEMORY_DIRECT) /* vm.zone_re
 /* Has the multi-generational LRU (/sys/kernel/mm/lru_gen/enabled)? Set before loading. */
 const volatile bool memory_generations = false;
 
-/* Charged to who reclaims, whosever pages these are: to counter `first` + enum memory_reclaimer. */
+/* Charged to the reclaimer, regardless of the pages' owner: to counter `first` + enum memory_reclaimer. */
 sonde_inline int memory_count_reclaim(uint32_t first, uint64_t pages)
 {
 	struct task_struct *task = bpf_get_current_task_btf();

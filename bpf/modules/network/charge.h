@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whom to charge: the socket's cgroup, whoever is running. A socket has the cgroup of the process that made it, one that
+/* Attribution: to the socket's cgroup, whatever task is running. A socket has the cgroup of the process that made it, one that
  * was accepted that of its listener. These hooks fire for each segment of everybody, so answers are remembered. */
 #ifndef SONDE_NETWORK_CHARGE_H
 #define SONDE_NETWORK_CHARGE_H

@@ -81,7 +81,7 @@ inline bool is_populated(const HostTree& machine, const std::string& path) {
   return events && events->find("populated 1") != std::string::npos;
 }
 
-// Cgroups beside this one.
+// Siblings of this cgroup.
 inline std::vector<std::string> siblings(const HostTree& machine, const std::string& path) {
   const std::string parent = path.substr(0, path.rfind('/'));
   std::vector<std::string> found;

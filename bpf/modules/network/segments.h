@@ -131,7 +131,7 @@ sonde_inline int network_segment(struct sock *sk, uint32_t wanted)
 	return 0;
 }
 
-/* Where the agent sees every process, its descriptors have told of the sockets that are older (network_seed). */
+/* If the agent sees every process, older sockets are known from their descriptors (network_seed). */
 SEC("tp_btf/tcp_probe")
 int BPF_PROG(network_probe, struct sock *sk)
 {

@@ -303,10 +303,10 @@ int BPF_PROG(sched_locked, void *lock)
 	return 0;
 }
 
-/* A request for a block device, by who asks for it. If it is for a page of swap, what this thread waits for in the page fault
+/* A block device request, in the requester's context. If it is for a page of swap, what this thread waits for in the page fault
  * that it is in is memory. Any other request after it takes that back, since a thread that reads swapped pages of tmpfs by
  * system call is in no fault; but not what goes out in reclaim, to make room for the pages that come in. Where nobody swaps in,
- * no request costs more than a look at the flags of its page. */
+ * no request costs more than checking the flags of its page. */
 SEC("tp_btf/block_bio_queue")
 int BPF_PROG(sched_swap, struct bio *bio)
 {

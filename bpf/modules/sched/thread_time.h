@@ -32,7 +32,7 @@ struct {
 	__type(value, struct sched_arrival);
 } sched_arrivals SEC(".maps");
 
-uint32_t sched_threads = 0; /* somebody asks for thread time: arrivals after the idle task are noted */
+uint32_t sched_threads = 0; /* thread time is requested: arrivals after the idle task are recorded */
 
 sonde_inline void note_arrival(struct task_struct *task, uint64_t now)
 {
