@@ -68,7 +68,7 @@ int BPF_PROG(network_receive_reset, struct sock *sk)
 /* No pass goes through the sockets here (see network.cpp): each segment brings what has moved before it. Set before loading. */
 const volatile bool network_by_segment = false;
 
-/* Also of who is not measured, so that it is not made up for later. */
+/* Also for unselected sockets, so that it is not counted later. */
 sonde_slow int network_account_segment(struct sock *sk, struct tcp_sock *tcp, uint32_t slot, uint32_t flags)
 {
 	struct network_socket *note, *above_note;

@@ -70,9 +70,9 @@ std::vector<std::string> banned_phrases() {
 // Documents, sources, protobuf, chart, CRDs and manifests. Not the list itself, history and tests.
 bool is_checked(const SourceFile& file) {
   if (file.path == "CONTRIBUTING.md" || file.path == "CHANGELOG.md") return false;
-  if (file.path.ends_with("_test.cpp") || file.path.ends_with(".bpf.c")) return false;
+  if (file.path.ends_with("_test.cpp")) return false;
   if (file.kind() == "md") return !file.under("tests/");
-  if (file.under("agent/") || file.under("bpf/")) return file.kind() == "cpp";
+  if (file.under("agent/") || file.under("bpf/")) return file.kind() == "cpp" || file.kind() == "h" || file.kind() == "c";
   return file.under("charts/") || file.under("crds/") || file.under("docs/") || file.under("manifests/") ||
          file.under("proto/");
 }
