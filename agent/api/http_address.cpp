@@ -41,8 +41,7 @@ Error listen_error(const std::string& purpose, const ListenAddress& address, int
       return Error(what + "the port is in use; stop the other process (ss -ltnp shows it) or choose another port");
     case EADDRNOTAVAIL:
       return Error(what +
-                   "this machine has no such address; use [::] for all addresses, or one listed by `ip "
-                   "address`");
+                   "this machine has no such address; use [::] for all addresses, or one listed by `ip address`");
     case EACCES: return Error(what + "not permitted; choose a port above 1023 or grant CAP_NET_BIND_SERVICE");
     case EAFNOSUPPORT: return Error(what + "this machine has no IPv6; use an IPv4 address such as 0.0.0.0");
     default: return Error(what + std::generic_category().message(errno_value) + "; choose another address or port");

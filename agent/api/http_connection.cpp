@@ -43,9 +43,7 @@ Result<HttpUrl> parse_http_url(std::string_view text) {
   rest.remove_prefix(out.tls ? 8 : 7);
   for (char c : rest)
     if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f)
-      return wrong(
-          "it contains whitespace or a control "
-          "character");
+      return wrong("it contains whitespace or a control character");
   std::size_t end = rest.find_first_of("/?#");
   std::string_view authority = rest.substr(0, end);
   std::string_view target = end == std::string_view::npos ? std::string_view() : rest.substr(end);

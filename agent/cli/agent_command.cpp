@@ -130,8 +130,7 @@ void add_agent_command(CLI::App& app, Context& context) {
   command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")
       ->check(not_empty);
   command->add_flag("--check-config", flags->check,
-                    "Check everything, print the effective configuration with its "
-                    "sources, and exit");
+                    "Check everything, print the effective configuration with its sources, and exit");
   add_settings(*command, flags->settings);
   command->callback([flags, &context] { run_agent(*flags, context); });
 }

@@ -74,40 +74,40 @@ std::string sentence_of(const CLI::App& app, const CLI::ParseError& error) {
 
 constexpr std::pair<std::string_view, std::string_view> kExamples[] = {
     {"agent",
-     "  sonde agent --export file --file metrics.jsonl --interval 5s     write to a file\n  sonde agent "
-     "--otlp-endpoint http://collector:4317                push to a Collector\n  sonde agent --export prometheus    "
-     "                              http://localhost:18080/metrics\n  sonde agent --policies /etc/sonde/policies     "
-     "                  what to measure where\n  sonde agent --target-pid 1234 --duration 1m                      "
-     "one process tree, one minute\n  kill -HUP $(pidof sonde)                                         reload the "
-     "configuration"},
+     "  sonde agent --export file --file metrics.jsonl --interval 5s     write to a file\n"
+     "  sonde agent --otlp-endpoint http://collector:4317                push to a Collector\n"
+     "  sonde agent --export prometheus                                  http://localhost:18080/metrics\n"
+     "  sonde agent --policies /etc/sonde/policies                       what to measure where\n"
+     "  sonde agent --target-pid 1234 --duration 1m                      one process tree, one minute\n"
+     "  kill -HUP $(pidof sonde)                                         reload the configuration"},
     {"top",
-     "  sonde top                                          all containers and cgroups, live\n  sonde top --probe "
-     "network --sort tcp.io.transmit   one probe\n  sonde top --once -o json                           one "
-     "measurement, for scripts"},
+     "  sonde top                                          all containers and cgroups, live\n"
+     "  sonde top --probe network --sort tcp.io.transmit   one probe\n"
+     "  sonde top --once -o json                           one measurement, for scripts"},
     {"status",
-     "  sonde status                          the agent on this machine\n  sonde status -o json | jq .modules    why "
-     "a probe does not work, and what each costs"},
+     "  sonde status                          the agent on this machine\n"
+     "  sonde status -o json | jq .modules    why a probe does not work, and what each costs"},
     {"pods",
      "  sonde pods           known pods with containers, cgroups and processes\n  sonde pods -o json   for scripts"},
     {"probes",
-     "  sonde probes           all probes of this build\n  sonde probes -o json   with every metric and its "
-     "requirements"},
+     "  sonde probes           all probes of this build\n"
+     "  sonde probes -o json   with every metric and its requirements"},
     {"doctor",
      "  sudo sonde doctor                                which probes work on this machine, and how to fix the "
-     "others\n  sudo sonde doctor -o json                        exit code 0: all work, 1: with gaps, 2: "
-     "none works\n  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, without loading "
-     "anything"},
+     "others\n"
+     "  sudo sonde doctor -o json                        exit code 0: all work, 1: with gaps, 2: none works\n"
+     "  sonde doctor --plan --containers 200 --cpus 64   kernel memory of all probes, without loading anything"},
     {"verify",
      "  sonde verify   six steps from the running agent to served metrics; the first failure says what to do"},
     {"explain",
-     "  sonde explain pod shop/web-0                    matching policies, source of each value, what is refused\n  "
-     "sonde explain pod shop/web-0 --container app    only one container\n  sonde explain pod shop/web-0 -o json     "
-     "       for scripts"},
+     "  sonde explain pod shop/web-0                    matching policies, source of each value, what is refused\n"
+     "  sonde explain pod shop/web-0 --container app    only one container\n"
+     "  sonde explain pod shop/web-0 -o json            for scripts"},
     {"operator",
      "  sonde operator    in a pod with the operator's service account; one replica leads (docs/ops/operator.md)"},
     {"check",
-     "  sonde policy check databases.yaml             validate; exit code 0 or 2\n  sonde policy check --estimate "
-     "policies/       also estimate the cost"},
+     "  sonde policy check databases.yaml             validate; exit code 0 or 2\n"
+     "  sonde policy check --estimate policies/       also estimate the cost"},
 };
 
 void add_examples(CLI::App& app) {
@@ -141,8 +141,8 @@ void add_output_flag(CLI::App& command, std::string& format) {
 int run(int argc, char** argv) {
   Context context;
   CLI::App app{
-      "Sonde measures what the Linux kernel does for each container and what that costs.\nStart with `sonde doctor` "
-      "(check this machine), `sonde top` (live table) or `sonde agent` (the service).",
+      "Sonde measures what the Linux kernel does for each container and what that costs.\n"
+      "Start with `sonde doctor` (check this machine), `sonde top` (live table) or `sonde agent` (the service).",
       "sonde"};
   app.set_version_flag("--version", std::string("sonde ") + SONDE_VERSION);
   app.require_subcommand(0, 1);

@@ -81,9 +81,8 @@ auto whole_number(int64_t least, int64_t most) {
 }  // namespace
 
 void add_doctor_command(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("doctor",
-                                     "Check whether this machine can run each probe, and how to fix what "
-                                     "is missing");
+  auto* command =
+      app.add_subcommand("doctor", "Check whether this machine can run each probe, and how to fix what is missing");
   auto flags = std::make_shared<Flags>();
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   auto* plan =

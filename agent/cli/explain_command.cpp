@@ -105,8 +105,8 @@ void print_container(const Json& container) {
 
 void add_explain_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("explain",
-                                     "Explain how a pod is measured: "
-                                     "matching policies, source of each value, what is refused");
+                                     "Explain how a pod is measured: matching policies, source of each value, what "
+                                     "is refused");
   auto* pod = command->add_subcommand("pod", "A pod on this node, by NAMESPACE/NAME or UID");
   command->require_subcommand(1);
   auto flags = add_agent_flags(*pod);

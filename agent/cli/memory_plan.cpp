@@ -142,8 +142,8 @@ std::string plan_text(const MemoryPlan& plan) {
                       kThreadsPerContainer, kSocketsPerContainer);
   text += levels_table(plan);
   text += fmt::format(
-      "a histogram with attributes counts as {}; samples of histograms that do not fit in the pool "
-      "are counted as lost\n\n",
+      "a histogram with attributes counts as {}; samples of histograms that do not fit in the pool are counted as "
+      "lost\n\n",
       kKeysPerHistogram);
   if (plan.raised) {
     text += "the configured limits.subjects or limits.histograms are lower than these containers need at Standard\n";

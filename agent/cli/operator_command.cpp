@@ -119,8 +119,8 @@ void run_operator(const OperatorFlags& flags, Context& context) {
 
 void add_operator_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("operator",
-                                     "Run the operator: write policy status from the agents' reports; "
-                                     "runs in a cluster");
+                                     "Run the operator: write policy status from the agents' reports; runs in a "
+                                     "cluster");
   auto flags = std::make_shared<OperatorFlags>();
   command->add_option("--api-server", flags->api_server, "auto (the cluster of this pod) or a URL")
       ->check(not_empty)

@@ -40,8 +40,7 @@ void add_policy_command(CLI::App& app, Context& context) {
   auto flags = std::make_shared<Flags>();
   check->add_option("FILE", flags->paths, "Policy files or directories")->required();
   check->add_flag("--estimate", flags->estimate,
-                  "Also estimate series per container, time per event and kernel "
-                  "memory");
+                  "Also estimate series per container, time per event and kernel memory");
   add_output_flag(*check, flags->format);
   check->callback([flags, &context] { run_check(*flags, context); });
 }

@@ -53,8 +53,8 @@ void add_advice(const CheckedPolicy& checked, std::vector<std::string>& notes) {
   }
   if (checked.decision.selected && checked.estimate.series > checked.decision.series_per_container) {
     note(
-        fmt::format("may reach {} series per container, more than seriesPerContainer {}: "
-                    "the rest is aggregated into otel.metric.overflow",
+        fmt::format("may reach {} series per container, more than seriesPerContainer {}: the rest is aggregated into "
+                    "otel.metric.overflow",
                     checked.estimate.series, checked.decision.series_per_container));
   }
 }

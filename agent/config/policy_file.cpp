@@ -96,8 +96,8 @@ void read_attributes(MapReader& spec, Policy& policy) {
   for (const std::string& key : policy.pod_labels.value_or(std::vector<std::string>())) {
     if (is_label_key(key)) continue;
     attributes->problems().add(*attributes->find("podLabels"),
-                               fmt::format("spec.attributes.podLabels: '{}' is not a label key; "
-                                           "write one, like app.kubernetes.io/name (patterns are not supported)",
+                               fmt::format("spec.attributes.podLabels: '{}' is not a label key; write one, like "
+                                           "app.kubernetes.io/name (patterns are not supported)",
                                            one_line(key)));
   }
   policy.pod_annotations = attributes->texts("podAnnotations", kMostEntries);
@@ -112,9 +112,10 @@ void read_spec(MapReader& spec, Policy& policy, bool namespaced, std::span<const
   if (policy.mode == Mode::Exclude) {
     for (std::string_view field : kMeasuring) {
       if (const YamlNode* found = spec.find(field)) {
-        spec.problems().add(*found, fmt::format("spec.{} has no effect with mode Exclude, which measures nothing: "
-                                                "remove it or write mode: Monitor",
-                                                field));
+        spec.problems().add(*found,
+                            fmt::format("spec.{} has no effect with mode Exclude, which measures nothing: remove it "
+                                        "or write mode: Monitor",
+                                        field));
       }
     }
     read_probes(spec, policy, modules);
@@ -145,8 +146,8 @@ bool read_head(MapReader& top, Policy& policy, bool& namespaced) {
     policy.name = metadata->text("name").value_or("");
     if (!policy.name.empty() && !is_object_name(policy.name)) {
       metadata->problems().add(*metadata->find("name"),
-                               fmt::format("metadata.name must consist of lower-case letters, digits, '-' and '.', "
-                                           "and start and end with a letter or digit, not {}",
+                               fmt::format("metadata.name must consist of lower-case letters, digits, '-' and '.', and "
+                                           "start and end with a letter or digit, not {}",
                                            describe(*metadata->find("name"))));
     }
   }

@@ -98,9 +98,9 @@ FunctionRequest read_function(MapReader& reader, bool namespaced) {
   reader.allow(kFields);
   if (!reader.missing("name", "a function needs its own name")) function.name = reader.text("name").value_or("");
   if (function.name.size() > 63 || function.name.find_first_not_of(kFunctionLetters) != std::string::npos) {
-    reader.problems().add(*reader.find("name"), fmt::format("{}.name must consist of at most 63 letters, digits, "
-                                                            "'_', '-' or '.', not {}",
-                                                            reader.path(), describe(*reader.find("name"))));
+    reader.problems().add(*reader.find("name"),
+                          fmt::format("{}.name must consist of at most 63 letters, digits, '_', '-' or '.', not {}",
+                                      reader.path(), describe(*reader.find("name"))));
   }
   if (!reader.missing("type", "write Uprobe, USDT or Kernel")) {
     if (auto word = reader.word("type", kTypes)) function.type = kTypes[*word];

@@ -26,8 +26,8 @@ void check_key(MapReader& reader, const YamlNode& at, std::string_view where) {
 
 void check_value(MapReader& reader, const YamlNode& at, std::string_view where) {
   if (is_label_value(at.text)) return;
-  reader.problems().add(at, fmt::format("{}: {} is not a label value; write at most 63 letters, digits, '-', "
-                                        "'_' and '.', starting and ending with a letter or digit",
+  reader.problems().add(at, fmt::format("{}: {} is not a label value; write at most 63 letters, digits, '-', '_' and "
+                                        "'.', starting and ending with a letter or digit",
                                         where, describe(at)));
 }
 
@@ -92,9 +92,10 @@ void read_containers(MapReader& spec, Policy& policy) {
   containers->allow(kFields);
   for (const YamlNode* item : containers->items("names", kMostEntries)) {
     if (!is_container_name(item->text)) {
-      containers->problems().add(*item, fmt::format("spec.containers.names: {} is not a container name; "
-                                                    "write at most 63 lower-case letters, digits and '-'",
-                                                    describe(*item)));
+      containers->problems().add(*item,
+                                 fmt::format("spec.containers.names: {} is not a container name; write at most 63 "
+                                             "lower-case letters, digits and '-'",
+                                             describe(*item)));
     }
     policy.container_names.push_back(item->text);
   }
@@ -121,9 +122,10 @@ void read_local(MapReader& spec, Policy& policy) {
   for (const YamlNode* item : spec.items("commands", kMostEntries)) {
     // The kernel cuts names; a longer pattern without star could never match.
     if (item->text.size() > kCommLength && item->text.find('*') == std::string::npos) {
-      spec.problems().add(*item, fmt::format("spec.commands: the kernel keeps only {} characters of a command name, "
-                                             "write '{}' instead of {}",
-                                             kCommLength, item->text.substr(0, kCommLength), describe(*item)));
+      spec.problems().add(*item,
+                          fmt::format("spec.commands: the kernel keeps only {} characters of a command name, write "
+                                      "'{}' instead of {}",
+                                      kCommLength, item->text.substr(0, kCommLength), describe(*item)));
     }
     policy.commands.push_back(item->text);
   }
@@ -137,8 +139,8 @@ void read_selectors(MapReader& spec, Policy& policy, bool namespaced) {
   policy.pod_selector = read_labels(spec, "podSelector");
   if (namespaced && policy.namespace_selector) {
     spec.problems().add(*spec.node().find("namespaceSelector"),
-                        "a MonitorPolicy only selects in its own namespace: "
-                        "remove spec.namespaceSelector or write kind: ClusterMonitorPolicy");
+                        "a MonitorPolicy only selects in its own namespace: remove spec.namespaceSelector or write "
+                        "kind: ClusterMonitorPolicy");
   }
   read_containers(spec, policy);
   read_local(spec, policy);

@@ -23,7 +23,7 @@ struct ExporterStats {
   uint64_t halved = 0;           // rejected requests that were split and sent again
   uint64_t scrapers = 0;         // clients that scrape /metrics repeatedly
   uint64_t ended_unscraped = 0;  // series of /metrics removed before every scraper had their last value
-  uint64_t bytes_sent = 0;  // of requests, before gRPC's compression; over HTTP after gzip
+  uint64_t bytes_sent = 0;       // of requests, before gRPC's compression; over HTTP after gzip
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;
   std::map<std::string, uint64_t> failures;  // by code: UNAVAILABLE, http_503, tls, …

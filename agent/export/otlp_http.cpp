@@ -36,14 +36,7 @@ class HttpSender final : public OtlpSender {
 
   SendResult send(const std::shared_ptr<const std::string>& request) override {
     if (cancelled_)
-      return {.verdict = SendResult::Verdict::Retry,
-              .code = "CANCELLED",
-              .message =
-                  "t"
-                  "h"
-                  "e"
-                  " "
-                  "agent is stopping"};
+      return {.verdict = SendResult::Verdict::Retry, .code = "CANCELLED", .message = "the agent is stopping"};
     HttpRequest post;
     post.url = options_.http_url();
     post.headers = options_.headers;

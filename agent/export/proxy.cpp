@@ -135,9 +135,7 @@ Result<std::optional<Proxy>> parse(const Found& found) {
   std::string_view rest = found.value;
   if (const size_t scheme = rest.find("://"); scheme != std::string_view::npos) {
     if (lower(rest.substr(0, scheme)) != "http")
-      return wrong(
-          "is not an http:// proxy, and no other kind is "
-          "supported");
+      return wrong("is not an http:// proxy, and no other kind is supported");
     rest.remove_prefix(scheme + 3);
   }
   rest = rest.substr(0, rest.find('/'));

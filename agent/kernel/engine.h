@@ -163,10 +163,10 @@ class Engine {
   std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
   std::function<std::string(std::string_view)> fault_;
-  ModuleFlags gained_{};    // by module: flags that a slot did not have before, since the last sync_programs()
-  std::vector<bool> held_;  // by slot
+  ModuleFlags gained_{};         // by module: flags that a slot did not have before, since the last sync_programs()
+  std::vector<bool> held_;       // by slot
   std::vector<uint32_t> older_;  // by slot: bit per module that was asked for something after the cgroup was born
-  std::string core_failure_;  // of the last attach_core(); empty: none
+  std::string core_failure_;     // of the last attach_core(); empty: none
   ring_buffer* doorbell_ = nullptr;
 };
 

@@ -33,8 +33,8 @@ struct ProgramReport {
   std::string name;
   std::string hook;
   ProgramState state = ProgramState::Idle;
-  std::string reason;  // of Failed
-  std::string gap;     // what is not measured because of it
+  std::string reason;       // of Failed
+  std::string gap;          // what is not measured because of it
   uint32_t times_lost = 0;  // somebody else detached it that often
 };
 
@@ -131,7 +131,7 @@ class ModuleObject {
   Rows rows_;
   std::vector<Program> programs_;
   std::map<const ProgramSpec*, std::string> blind_;  // programs that are not loaded because of what they would not see
-  uint8_t asked_ = 0;  // flags of the last attach()
+  uint8_t asked_ = 0;                                // flags of the last attach()
   ModuleHealth loaded_health_ = ModuleHealth::Ok;
   std::vector<std::string> loaded_reasons_;
   std::string begin_failure_;

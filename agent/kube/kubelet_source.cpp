@@ -144,8 +144,8 @@ std::string KubeletSource::refusal(const HttpResponse& response) const {
     case 401:
       if (sends_token())
         return "the kubelet does not accept the token (401): does it have authentication.webhook enabled?";
-      return "the kubelet requires a token (401), and none was sent because kubelet.tls is insecure: "
-             "set kubelet.caFile or kubelet.pinFile, or kubelet.sendTokenUnverified";
+      return "the kubelet requires a token (401), and none was sent because kubelet.tls is insecure: set "
+             "kubelet.caFile or kubelet.pinFile, or kubelet.sendTokenUnverified";
     case 403:
       return "the kubelet forbids it (403): grant `get` of nodes/pods (kubelets before 1.33 only support "
              "nodes/proxy, which the agent does not use: use apiServer there)";

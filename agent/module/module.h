@@ -150,7 +150,8 @@ class Module {
   virtual Result<void> refresh(bpf_object* object) const;
   // Called after refresh(): adds what the kernel side cannot know about subjects older than their selection. An unknown
   // gauge is SONDE_NO_GAUGE: the series is then missing.
-  virtual Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects, const HostTree& machine) const;
+  virtual Result<void> settle(bpf_object* object, std::span<const StateSubject> subjects,
+                              const HostTree& machine) const;
   // Values that only user space can read (cpu.stat, *.pressure, cpufreq), before each collection for each subject with
   // a series of Source::Read, except processes with their own slots. values[SeriesSpec::index]: the total since
   // any time (the engine computes differences; one that decreased starts over) or, for gauges, the current value, an int64.

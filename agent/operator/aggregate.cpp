@@ -122,9 +122,7 @@ class Aggregation {
     if (evidence_.without_room && status_.applied == 0 && status_.outdated == 0) return add_not_reported();
     if (status_.desired == 0) {
       if (!evidence_.patience_over && !still_ready())
-        return add("Ready", false, "Waiting",
-                   "n"
-                   "o agent has reported yet");
+        return add("Ready", false, "Waiting", "no agent has reported yet");
       return add("Ready", true, "NothingSelected", "it selects nothing on any node with an agent");
     }
     if (status_.applied == 0 && status_.outdated == 0)

@@ -66,9 +66,8 @@ struct Reported {
 
 // What is known about one policy.
 struct Evidence {
-  uint32_t nodes = 0;  // with an agent and selected by nodeSelector; not used for namespaced policies
-  uint32_t without_room =
-      0;  // selected by nodeSelector, whose agents had no room to report this policy
+  uint32_t nodes = 0;         // with an agent and selected by nodeSelector; not used for namespaced policies
+  uint32_t without_room = 0;  // selected by nodeSelector, whose agents had no room to report this policy
   std::vector<Reported> reported;
   bool patience_over = false;  // agents have had enough time for this generation
 };

@@ -90,8 +90,8 @@ std::optional<Obstacle> BootGuard::obstacle() const {
   if (note.reboots < kReboots) return {};
   return Obstacle{
       "NodeRebootedAfterAttach",
-      fmt::format("the node went down {} times in a row within five minutes after the agent attached. "
-                  "If the agent was not the cause, delete {}; a new version of agent or kernel is tried automatically",
+      fmt::format("the node went down {} times in a row within five minutes after the agent attached. If the agent "
+                  "was not the cause, delete {}; a new version of agent or kernel is tried automatically",
                   note.reboots, path())};
 }
 

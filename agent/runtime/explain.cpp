@@ -163,18 +163,7 @@ std::string why_not_selected(const Policy& policy, const Subject& subject, std::
   if (policy.pod_selector && !policy.pod_selector->matches(subject.pod_labels))
     return "podSelector does not match the pod's labels";
   if (!policy.container_names.empty() || !policy.container_types.empty())
-    return "c"
-           "o"
-           "n"
-           "t"
-           "a"
-           "i"
-           "n"
-           "e"
-           "r"
-           "s"
-           " "
-           "selects other containers of the pod";
+    return "containers selects other containers of the pod";
   return "it selects by cgroups or commands, which do not match";
 }
 

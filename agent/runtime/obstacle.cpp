@@ -34,9 +34,9 @@ std::string core_remedy(bool may_load, std::string_view finding) {
   if (!may_load || finding.find("Operation not permitted") == std::string_view::npos) {
     return "without it no probe works; fix the problems listed above";
   }
-  return "the capabilities are present, so something else denies bpf(): in a container its seccomp profile, "
-         "which must allow bpf and perf_event_open (seccompProfile: {type: "
-         "Unconfined}), or its user namespace (hostUsers: true)";
+  return "the capabilities are present, so something else denies bpf(): in a container its seccomp profile, which "
+         "must allow bpf and perf_event_open (seccompProfile: {type: Unconfined}), or its user namespace (hostUsers: "
+         "true)";
 }
 
 std::optional<Obstacle> find_obstacle(const Config& config) {

@@ -80,7 +80,8 @@ class NetworkModule final : public Module {
   CellSeries decode_keyed(uint32_t key) const override { return network::dns_series(key); }
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
-    set_read_only(object, "network_by_segment", network::sees_only_its_own(features) && !network::iterates_over_maps(features));
+    set_read_only(object, "network_by_segment",
+                  network::sees_only_its_own(features) && !network::iterates_over_maps(features));
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
     set_read_only(object, "network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);

@@ -222,8 +222,11 @@ TEST(Health, PathsQueriesAndShutdown) {
             "[+]data ok\n[-]probes failed: 3 of 9 programs are attached\n[+]shutdown ok\nreadyz check failed\n");
   EXPECT_EQ(body_of(get(port, "/readyz?exclude=probes")), "ok");
   EXPECT_EQ(body_of(get(port, "/readyz?verbose&exclude=probes&exclude=x")),
-            "[+]data ok\n[+]probes excluded: ok\n[+]shutdown ok\nwarn: there is no check to exclude named "
-            "\"x\"\nreadyz check passed\n");
+            "[+]data ok\n"
+            "[+]probes excluded: ok\n"
+            "[+]shutdown ok\n"
+            "warn: there is no check to exclude named \"x\"\n"
+            "readyz check passed\n");
   EXPECT_EQ(status_of(get(port, "/readyz/probes")), "500");
   EXPECT_EQ(body_of(get(port, "/livez/data")), "ok");
   EXPECT_EQ(status_of(get(port, "/livez/probes")), "404");

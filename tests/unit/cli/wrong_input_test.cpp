@@ -148,8 +148,8 @@ TEST_F(WrongInput, Values) {
   agent("proc-root", directory_, "procRoot (--proc-root): " + directory_ + " is not a /proc file system");
   agent("otlp-ca", "/etc/hostname", "export.otlp.tls.ca (--otlp-ca): /etc/hostname contains no PEM data");
   agent("http-local", "0.0.0.0:18081",
-        "listen.httpLocal (--http-local) exposes all tenants and only opens on loopback, not on 0.0.0.0:18081: "
-        "write 127.0.0.1");
+        "listen.httpLocal (--http-local) exposes all tenants and only opens on loopback, not on 0.0.0.0:18081: write "
+        "127.0.0.1");
   agent("http-local", "[::]:18081", "only opens on loopback, not on [::]:18081");
   agent("grpc", "node-1:19090", "listen.grpc (--grpc) exposes all tenants and only opens on loopback");
   refused({"agent", "--check-config", "--target-pid", "1", "--target-comm", "init"}, "mutually exclusive");

@@ -47,15 +47,17 @@ TEST(PolicyCheck, SaysWhatAPolicyWouldDo) {
   const std::string output = std::regex_replace(check.output, std::regex("memory [0-9]+[.][0-9] MiB"), "memory N MiB");
   const std::string path = kFixtures + "machine.yaml";
   EXPECT_EQ(output, "note: " + path +
-                        ":2: batch: selects by cgroups and commands: for files only, the API server rejects "
-                        "it\nnote: " +
+                        ":2: batch: selects by cgroups and commands: for files only, the API server rejects it\n"
+                        "note: " +
                         path + ":12: quiet: selects by cgroups: for files only, the API server rejects it\n" + path +
-                        ": good, 2 policies\n  batch: disk Standard; per container, every 30s, KeepRecent\n    probe "
-                        "      level         series per subject  histograms  ns per operation\n    disk        "
-                        "Standard                      3+           1               218\n    at most 3 series and 1 "
-                        "histograms per subject; +: plus one per type of error or operation that occurs\n    kernel "
-                        "memory N MiB for 4096 subjects and 16384 histograms (the agent's limits)\n  quiet: "
-                        "what it selects is never watched\n");
+                        ": good, 2 policies\n"
+                        "  batch: disk Standard; per container, every 30s, KeepRecent\n"
+                        "    probe       level         series per subject  histograms  ns per operation\n"
+                        "    disk        Standard                      3+           1               218\n"
+                        "    at most 3 series and 1 histograms per subject; +: plus one per type of error or "
+                        "operation that occurs\n"
+                        "    kernel memory N MiB for 4096 subjects and 16384 histograms (the agent's limits)\n"
+                        "  quiet: what it selects is never watched\n");
 }
 
 TEST(PolicyCheck, WrongFilesExitWithTwo) {

@@ -36,23 +36,23 @@ TEST(PolicyLabels, AreThoseOfKubernetes) {
 TEST(PolicyLabels, WhatCanNeverSelectIsRefused) {
   const std::pair<const char*, const char*> cases[] = {
       {"{podSelector: {matchLabels: {a b: c}}}",
-       "p.yaml:4:36: spec.podSelector.matchLabels: 'a b' is not a label key; "
-       "write letters, digits, '-', '_' and '.', optionally after a domain and '/', like app.kubernetes.io/name"},
+       "p.yaml:4:36: spec.podSelector.matchLabels: 'a b' is not a label key; write letters, digits, '-', '_' and "
+       "'.', optionally after a domain and '/', like app.kubernetes.io/name"},
       {"{namespaceSelector: {matchLabels: {a: c d}}}",
-       "p.yaml:4:45: spec.namespaceSelector.matchLabels.a: 'c d' is not a label value; "
-       "write at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"},
+       "p.yaml:4:45: spec.namespaceSelector.matchLabels.a: 'c d' is not a label value; write at most 63 letters, "
+       "digits, '-', '_' and '.', starting and ending with a letter or digit"},
       {"{nodeSelector: {matchExpressions: [{key: -a, operator: Exists}]}}",
-       "p.yaml:4:48: spec.nodeSelector.matchExpressions[0].key: '-a' is not a label key; "
-       "write letters, digits, '-', '_' and '.', optionally after a domain and '/', like app.kubernetes.io/name"},
+       "p.yaml:4:48: spec.nodeSelector.matchExpressions[0].key: '-a' is not a label key; write letters, digits, '-', "
+       "'_' and '.', optionally after a domain and '/', like app.kubernetes.io/name"},
       {"{podSelector: {matchExpressions: [{key: a, operator: In, values: [b, c/d]}]}}",
-       "p.yaml:4:76: spec.podSelector.matchExpressions[0].values: 'c/d' is not a label value; "
-       "write at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"},
+       "p.yaml:4:76: spec.podSelector.matchExpressions[0].values: 'c/d' is not a label value; write at most 63 "
+       "letters, digits, '-', '_' and '.', starting and ending with a letter or digit"},
       {"{containers: {names: [Web]}}",
-       "p.yaml:4:29: spec.containers.names: 'Web' is not a container name; "
-       "write at most 63 lower-case letters, digits and '-'"},
+       "p.yaml:4:29: spec.containers.names: 'Web' is not a container name; write at most 63 lower-case letters, "
+       "digits and '-'"},
       {"{attributes: {podLabels: [app*]}}",
-       "p.yaml:4:32: spec.attributes.podLabels: 'app*' is not a label key; "
-       "write one, like app.kubernetes.io/name (patterns are not supported)"},
+       "p.yaml:4:32: spec.attributes.podLabels: 'app*' is not a label key; write one, like app.kubernetes.io/name "
+       "(patterns are not supported)"},
   };
   for (const auto& [spec, sentence] : cases) {
     EXPECT_EQ(parse(spec).problems, std::vector<std::string>{sentence}) << spec;

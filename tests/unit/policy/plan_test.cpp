@@ -53,8 +53,9 @@ TEST(Plan, UnionOfFlagsShortestPeriodStrictestCleanup) {
   EXPECT_EQ(plan.probes[kDisk].cleanup, CleanupStrategy::ClearAfterRead);
   // Only disk is asked by b, so cpu stays as a wants it.
   EXPECT_EQ(plan.probes[kCpu].cleanup, CleanupStrategy::KeepRecent);
-  EXPECT_EQ(plan.overridden, std::vector<std::string>{"a: cleanup KeepRecent of disk is overridden by ClearAfterRead, "
-                                                      "the strictest on this node"});
+  EXPECT_EQ(plan.overridden,
+            std::vector<std::string>{"a: cleanup KeepRecent of disk is overridden by ClearAfterRead, the "
+                                     "strictest on this node"});
 }
 
 TEST(Plan, ProvisionalFlagsCoverWhoeverMightBeSelected) {

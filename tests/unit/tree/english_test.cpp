@@ -72,7 +72,8 @@ bool is_checked(const SourceFile& file) {
   if (file.path == "CONTRIBUTING.md" || file.path == "CHANGELOG.md") return false;
   if (file.path.ends_with("_test.cpp")) return false;
   if (file.kind() == "md") return !file.under("tests/");
-  if (file.under("agent/") || file.under("bpf/")) return file.kind() == "cpp" || file.kind() == "h" || file.kind() == "c";
+  if (file.under("agent/") || file.under("bpf/"))
+    return file.kind() == "cpp" || file.kind() == "h" || file.kind() == "c";
   return file.under("charts/") || file.under("crds/") || file.under("docs/") || file.under("manifests/") ||
          file.under("proto/");
 }
