@@ -142,7 +142,7 @@ class Readers(Case):
         Workload(group, "io", self.file_for_work(), 1000, BYTES, 0, 0, 0).finish()
         fresh = self.otlp_agent(endpoint, group, "--state-directory", str(state), name="fresh")
         Workload(group, "io", self.file_for_work(), 2000, BYTES, 0, 0, 0).finish()
-        self.assertIn("another agent on this machine exports", fresh.get("/statusz", local=True)[1])
+        self.assertIn("another agent on this machine is exporting", fresh.get("/statusz", local=True)[1])
         self.assertNotIn("sonde_file_io_bytes", fresh.get("/metrics", local=True)[1])
         self.assertEqual(fresh.exporter()["points_sent"], 0)
         self.assertEqual(old.stop(), 0, old.log())

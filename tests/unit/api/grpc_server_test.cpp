@@ -285,7 +285,7 @@ TEST_F(GrpcServerTest, UnixSocket) {
   server->stop();
   EXPECT_NE(::stat(path.c_str(), &info), 0);
   std::ofstream(path) << "not a socket";
-  EXPECT_NE(second.start().error().message().find("no socket"), std::string::npos);
+  EXPECT_NE(second.start().error().message().find("not a socket"), std::string::npos);
 }
 
 TEST_F(GrpcServerTest, FailuresSayWhatToDo) {

@@ -49,7 +49,7 @@ TEST(MemoryPlan, ListsEveryModuleAndLevel) {
     EXPECT_LE(plan.levels[i].bytes, kKernelMemoryLimit) << plan_text(plan);
   }
   const std::string text = plan_text(plan);
-  for (const char* word : {"core", "network", "storage*", "Minimal", "Detailed", "assumed", "it fits"}) {
+  for (const char* word : {"core", "network", "storage*", "Minimal", "Detailed", "estimate", "it fits"}) {
     EXPECT_NE(text.find(word), std::string::npos) << word;
   }
 }
@@ -74,7 +74,7 @@ TEST(MemoryPlan, LimitsThatTakeAQuarterOfTheMachineAreRefused) {
   const auto refused = check_fits(large, kCpus, 4 * kGiB);
   ASSERT_FALSE(refused);
   const std::string& said = refused.error().message();
-  EXPECT_EQ(said.find("limits.subjects 1000000, limits.histograms 4000000 and limits.processes 2048 take "), 0U)
+  EXPECT_EQ(said.find("limits.subjects 1000000, limits.histograms 4000000 and limits.processes 2048 need "), 0U)
       << said;
   EXPECT_NE(said.find("a quarter of this machine's 4.0 GiB"), std::string::npos) << said;
   EXPECT_TRUE(check_fits(large, kCpus, 1024 * kGiB));

@@ -52,7 +52,7 @@ Json text_schema(const Setting& setting) {
   Json schema = typed("string");
   if (setting.name == "export.otlp.endpoint") {
     schema["not"] = {{"pattern", "^(https?://)?[^/]*:" + kNoPort + "(/.*)?$"}};
-  } else if (setting.range.starts_with("host:port of the machine's loopback")) {
+  } else if (setting.range.starts_with("host:port on loopback")) {
     schema["pattern"] = "^(off|(127(\\.[0-9]{1,3}){3}|localhost|\\[::1\\])?:" + kPort + ")$";
   } else if (setting.range.starts_with("host:port, :port")) {
     schema["pattern"] = "^(off|(\\[[^ \\]]*\\]|[^:/ \\[\\]]*):" + kPort + ")$";

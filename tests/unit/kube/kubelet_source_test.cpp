@@ -80,7 +80,7 @@ TEST_F(Kubelet, EachTroubleIsASentence) {
   EXPECT_TRUE(has(answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"), "grant `get` of nodes/pods"));
   EXPECT_TRUE(has(answer("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"), "answered 500"));
   EXPECT_TRUE(has(answer(ok("garbage")), "makes no sense: the answer is not JSON"));
-  EXPECT_TRUE(has(answer(ok(R"({"kind":"NodeList","items":[]})")), "no list of pods"));
+  EXPECT_TRUE(has(answer(ok(R"({"kind":"NodeList","items":[]})")), "not a list of pods"));
   EXPECT_TRUE(has(answer("garbage\r\n\r\n"), "does not speak HTTP"));
   EXPECT_TRUE(has(answer("HTTP/1.1 200 OK\r\nContent-Length: 99000000\r\n\r\n"), "too large"));
   EXPECT_TRUE(has(answer(""), "closed the connection"));
