@@ -102,7 +102,7 @@ TEST_F(QuotaLivesTest, ThrottlingIsCountedFromZeroInEachLife) {
     auto life = std::make_unique<Cgroup>(path());
     std::ofstream(life->directory() + "/cpu.max") << "10000 100000" << std::flush;
     if (figure(*life, "nr_throttled") < 0) GTEST_SKIP() << "this kernel has no cpu controller in its v2 tree";
-    begin(*life, {{"sched", SCHED_FLAG_WAIT}});
+    begin(*life, {{"sched", SCHED_FLAG_THREAD}});
     collect();
     life->run([&] { burn_ms(burnt_ms); });
     collect();
