@@ -9,7 +9,7 @@ import time
 from support import agent, machine, otlp
 from support.case import Case
 from support.machine import Workload, wait_for
-from support.receivers import Collector, Prometheus
+from support.receivers import Collector, Prometheus, VictoriaMetrics
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 WRITTEN = 'sonde_file_io_bytes_total{disk_io_direction="write"}'
@@ -81,6 +81,26 @@ class Readers(Case):
         self.agent("--export", "otlp", "--otlp-endpoint", prometheus.otlp(), "--interval", "1s", "--promote",
                    policies=policies, env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
         self.assert_increase(prometheus, self.lives(parent))
+
+    def test_short_lives_in_victoria_metrics(self):
+        """Which needs no `anchored`: its increase() is what lies between two samples."""
+        total = f"sum(increase({WRITTEN}[10m]))"
+        for way in ("scrape", "otlp"):
+            with self.subTest(way):
+                parent = self.cgroup(way)
+                if way == "scrape":
+                    sonde = self.pulled(parent, name="pulled")
+                    victoria = self.start(VictoriaMetrics(self.directory, sonde.http))
+                    wait_for(lambda: victoria.query("sonde_agent_export_scrapers > 0") or None, 60, "it is known as a scraper")
+                else:
+                    victoria = self.start(VictoriaMetrics(self.directory))
+                    self.agent("--export", "otlp", "--otlp-endpoint", victoria.otlp(), "--interval", "1s", name="pushes",
+                               policies=agent.policy_directory(self.directory, parent.path + "/*"),
+                               env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
+                truth = self.lives(parent)
+                wait_for(lambda: victoria.number(total) >= truth, 60, f"{way}: all {truth} bytes are counted")
+                time.sleep(3)  # and nothing is counted twice
+                self.assertEqual(victoria.number(total), truth, way)
 
     def test_short_lives_through_cumulative_to_delta(self):
         """A Collector that makes differences: their sum is the truth."""

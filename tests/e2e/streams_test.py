@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What readers without feature flags make of lives, pods and labels that change: a Prometheus that scrapes, one that gets OTLP, and
-a Collector that makes differences. The truth is what the work itself did."""
+"""What readers without feature flags make of lives, pods and labels that change: a Prometheus that scrapes, one that gets OTLP,
+VictoriaMetrics both ways, and a Collector that makes differences. The truth is what the work itself did."""
 
 import pathlib
 import signal
@@ -10,7 +10,7 @@ import time
 from support import machine, node, otlp
 from support.in_cluster import FakePod, InCluster, policy
 from support.machine import wait_for
-from support.receivers import Collector, Prometheus
+from support.receivers import Collector, Prometheus, VictoriaMetrics
 
 ROUNDS = 50
 READ = 'sonde_file_io_bytes_total{disk_io_direction="read",instance=~"%s"}'
@@ -26,6 +26,7 @@ class Streams(InCluster):
                                       "--otlp-protocol", "http/protobuf", "--otlp-histograms", "explicit_bucket_histogram")
         scraping = self.start(Prometheus(self.directory, self.sonde.http, native=False, name="scraping"))
         self.readers = {"OTLP": pushed, "scrape": scraping}
+        self.victoria = self.start(VictoriaMetrics(self.directory, self.sonde.http))
         self.cluster.apply(policy("all", {"podSelector": {"matchLabels": {"app": "streams"}}, "collection": {"periodSeconds": 1},
                                           "attributes": {"podLabels": ["team"]}}))
         self.cluster.apply(policy("churn", {"podSelector": {"matchLabels": {"app": "churn"}},
@@ -51,6 +52,11 @@ class Streams(InCluster):
             increase = prometheus.number(f"sum(increase({series}[10m]))")
             self.assertGreaterEqual(increase, truth * 0.99, name)
             self.assertLessEqual(increase, truth * 1.5, f"{name}: more than docs/ops/prometheus.md says of its extrapolation")
+        risen = f"sum(increase({series}[10m]))"  # which VictoriaMetrics does not extrapolate
+        wait_for(lambda: self.victoria.number(risen) == truth, 60, f"VictoriaMetrics scrapes: {series} rises by {truth}")
+        pushed = self.start(VictoriaMetrics(self.directory))
+        self.start(Collector(self.directory, lines=self.file, forward=pushed.otlp())).start().service.stop()
+        self.assertEqual(pushed.number(risen.replace("instance=", "service_instance_id=")), truth, "VictoriaMetrics by OTLP")
 
     def assert_deltas(self, metric, truth, **attributes):
         """The file's differences, as a Collector makes them, add up to this."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenTelemetry Collector, Prometheus, and the receiver that answers as told."""
+"""OpenTelemetry Collector, Prometheus, VictoriaMetrics, and the receiver that answers as told."""
 
 import json
 import pathlib
@@ -18,10 +18,11 @@ receivers:
   json_lines: {{path: "{lines}"}}
 exporters:
   file: {{path: "{file}", flush_interval: 200ms, append: true}}
+  otlphttp: {{endpoint: "{forward}", sending_queue: {{enabled: false}}}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
   pipelines:
-    metrics: {{receivers: [{receivers}], {processors}exporters: [file]}}
+    metrics: {{receivers: [{receivers}], {processors}exporters: [{exporters}]}}
 """
 
 TO_DELTA = """
@@ -34,8 +35,9 @@ class Collector:
     """A real Collector that writes what arrives into `file`."""
 
     def __init__(self, directory, certificate=None, key=None, client_ca=None, max_mib=None, address="127.0.0.1", ports=None,
-                 to_delta=False, lines=None):
-        """to_delta: through cumulativetodelta. lines: a file of OTLP/JSON lines that it reads as well."""
+                 to_delta=False, lines=None, forward=None):
+        """to_delta: through cumulativetodelta. lines: a file of OTLP/JSON lines that it reads as well, whole, while it starts.
+        forward: an OTLP address where it sends what it has, instead of the file."""
         self.directory = pathlib.Path(directory)
         self.grpc, self.http = ports or (machine.free_port(), machine.free_port())
         self.file = self.directory / "received.jsonl"
@@ -46,14 +48,16 @@ class Collector:
         limit = f", max_recv_msg_size_mib: {max_mib}" if max_mib else ""
         self.config = self.directory / "collector.yaml"
         config = COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit,
-                                  lines=lines or "", receivers="otlp, json_lines" if lines else "otlp",
+                                  lines=lines or "", forward=forward or "http://127.0.0.1:1",
+                                  exporters="otlphttp" if forward else "file", receivers="otlp, json_lines" if lines else "otlp",
                                   processors="processors: [cumulativetodelta], " if to_delta else "")
         self.config.write_text(config + (TO_DELTA if to_delta else ""))
         self.service = None
 
     def start(self):
         self.service = machine.Service(self.directory, "collector", [machine.tool("collector"), f"--config={self.config}"])
-        self.service.wait_until(lambda: machine.listens(self.grpc) and machine.listens(self.http), 90, "the Collector listens")
+        # Its ports are open before its receivers have all started, which for `lines` means: before they are read.
+        self.service.wait_until(lambda: "Everything is ready" in self.service.log(), 90, "the Collector is ready")
         return self
 
     def metrics(self):
@@ -94,31 +98,16 @@ scrape_configs:
 """
 
 
-class Prometheus:
-    def __init__(self, directory, target=1, native=True, interval="1s", name="prometheus", features=()):
-        self.port = machine.free_port()
-        directory = pathlib.Path(directory)
-        config = directory / f"{name}.yaml"
-        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower(), interval=interval))
-        self.service = machine.Service(directory, name, [
-            machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / (name + '-tsdb')}",
-            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver",
-            *(f"--enable-feature={feature}" for feature in features)])
-        self.service.wait_until(self._ready, 120, "Prometheus is ready")
+class Queried:
+    """What answers Prometheus's query API at `port`."""
 
     def _get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return answer.read()
 
-    def _ready(self):
-        try:
-            return b"Ready" in self._get("/-/ready")
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def query(self, expression):
+    def query(self, expression, **arguments):
         """[(labels, value)]"""
-        answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression})))
+        answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression, **arguments})))
         assert answer["status"] == "success", answer
         return [(r["metric"], r["value"][1] if "value" in r else r["histogram"][1]) for r in answer["data"]["result"]]
 
@@ -133,11 +122,61 @@ class Prometheus:
         assert len(found) < 2, found
         return float(found[0][1]) if found else 0.0
 
+    def stop(self):
+        self.service.kill()
+
+
+class Prometheus(Queried):
+    def __init__(self, directory, target=1, native=True, interval="1s", name="prometheus", features=()):
+        self.port = machine.free_port()
+        directory = pathlib.Path(directory)
+        config = directory / f"{name}.yaml"
+        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower(), interval=interval))
+        self.service = machine.Service(directory, name, [
+            machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / (name + '-tsdb')}",
+            f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver",
+            *(f"--enable-feature={feature}" for feature in features)])
+        self.service.wait_until(self._ready, 120, "Prometheus is ready")
+
+    def _ready(self):
+        try:
+            return b"Ready" in self._get("/-/ready")
+        except (urllib.error.URLError, OSError):
+            return False
+
     def targets(self):
         return json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
 
     def otlp(self):
         return f"http://127.0.0.1:{self.port}/api/v1/otlp"
 
-    def stop(self):
-        self.service.kill()
+
+VICTORIA = """
+scrape_configs:
+  - job_name: sonde
+    honor_labels: true
+    scrape_interval: 1s
+    static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+"""
+
+
+class VictoriaMetrics(Queried):
+    def __init__(self, directory, target=None):
+        """target: the port that it scrapes."""
+        self.port = machine.free_port()
+        directory = pathlib.Path(directory)
+        argv = [machine.tool("victoria-metrics"), f"-storageDataPath={directory / f'victoria-metrics-{self.port}'}",
+                f"-httpListenAddr=127.0.0.1:{self.port}", "-search.latencyOffset=0s", "-opentelemetry.usePrometheusNaming"]
+        if target:
+            config = directory / "victoria-metrics.yaml"
+            config.write_text(VICTORIA.format(target=target))
+            argv.append(f"-promscrape.config={config}")
+        self.service = machine.Service(directory, "victoria-metrics", argv)
+        self.service.wait_until(lambda: machine.listens(self.port), 60, "VictoriaMetrics listens")
+
+    def query(self, expression, **arguments):
+        self._get("/internal/force_flush")  # what has arrived can be asked for
+        return super().query(expression, nocache=1, **arguments)
+
+    def otlp(self):
+        return f"http://127.0.0.1:{self.port}/opentelemetry"
