@@ -144,6 +144,9 @@ void StreamTable::sweep(Now now) {
     std::erase(stream->groups, nullptr);
   }
   std::erase_if(streams_, [&](const auto& stream) { return stream->done; });
+  if (resources_.size() > 2 * (streams_.size() + kManyEnded)) {
+    std::erase_if(resources_, [](const auto& entry) { return entry.second.expired(); });
+  }
   if (ended_.size() < kManyEnded) return;
   std::erase_if(ended_, [&](const auto& entry) { return now.boot_ns > entry.second.at_ns + kRememberEnded; });
 }

@@ -201,13 +201,12 @@ Stream* StreamTable::begin(Place& place, const DecisionPtr& decision, uint64_t s
 
 // The same Resource has the same number, also after its end.
 ResourcePtr StreamTable::resource_for(Resource resource) {
-  for (const auto& stream : streams_) {
-    if (stream->resource->attributes == resource.attributes) return stream->resource;
-  }
-  const auto ended = ended_.find(instance_of(resource));
-  if (ended != ended_.end() && ended->second.resource->attributes == resource.attributes) return ended->second.resource;
+  std::weak_ptr<const Resource>& known = resources_[instance_of(resource)];
+  if (ResourcePtr same = known.lock(); same && same->attributes == resource.attributes) return same;
   resource.id = next_resource_id_++;
-  return std::make_shared<Resource>(std::move(resource));
+  auto made = std::make_shared<const Resource>(std::move(resource));
+  known = made;
+  return made;
 }
 
 // One stream too many: it goes on under the labels it has.

@@ -126,6 +126,8 @@ class StreamTable {
   std::unordered_map<std::string, Stream*> current_;  // by key: live, ending and parked ones
   std::unordered_map<std::string, std::unique_ptr<Family>> families_;
   std::unordered_map<std::string, Ended> ended_;  // by service.instance.id, of the last minutes
+  std::unordered_map<std::string, std::weak_ptr<const Resource>>
+      resources_;  // by service.instance.id: of streams and ended_
   uint64_t labels_held_ = 0;
   uint64_t round_ = 0;
   uint64_t next_resource_id_ = 1;
