@@ -28,6 +28,19 @@ void for_each_point(const Batch& batch, BatchCursor from, const BatchCursor& to,
   }
 }
 
+// Behind the next `points` points that are written, from `at` on.
+inline BatchCursor behind(const Batch& batch, BatchCursor at, uint32_t points) {
+  for (; at.resource < batch.resources.size(); at.resource++, at.point = 0) {
+    const ResourcePoints& range = batch.resources[at.resource];
+    for (; at.point < range.length; at.point++) {
+      if (batch.points[range.begin + at.point].metric == nullptr) continue;
+      if (points == 0) return at;
+      points--;
+    }
+  }
+  return at;
+}
+
 // Writes points from `at` on until everything is written or one more would make the request longer than `max_bytes`,
 // and moves `at`. At least one point is written, whatever its size. Points without a metric are passed over.
 // Returns how many were written; 0: there was nothing left.

@@ -2,6 +2,7 @@
 #include "agent/export/otlp_delta.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace sonde {
 
@@ -54,16 +55,29 @@ bool DeltaConverter::subtract(Batch& out, Point& point, const Last* last) {
   return true;
 }
 
+// Does this batch hold a value of the series of point `at`, before it? Points of a metric are adjacent.
+bool DeltaConverter::told_before(const Batch& source, const ResourcePoints& range, uint32_t at) {
+  const Point& point = source.points[at];
+  while (at-- > range.begin && source.points[at].metric == point.metric) {
+    const Point& earlier = source.points[at];
+    if (!earlier.begins && !earlier.no_recorded_value && *earlier.attributes == *point.attributes) return true;
+  }
+  return false;
+}
+
 BatchPtr DeltaConverter::convert(const Batch& source) const {
   auto out = std::make_shared<Batch>(source);
   Table begun;  // series that come back with what they had: the next point is the difference to that
+  std::unordered_set<StreamKey, StreamKeyHash>
+      untold;  // a mark without a value before it: what it ended was not told yet
   for (const ResourcePoints& range : out->resources) {
     for (uint32_t i = range.begin; i < range.begin + range.length; i++) {
       Point& point = out->points[i];
       if (!is_delta(point)) continue;
       const StreamKey key = stream_of(*range.resource, point);
+      if (point.no_recorded_value && !told_before(source, range, i)) untold.insert(key);
       if (point.begins) {
-        if (!is_zero(point)) begun[key] = remembered(source, point);
+        if (!is_zero(point) && !untold.contains(key)) begun[key] = remembered(source, point);
         point.metric = nullptr;
         continue;
       }

@@ -148,14 +148,16 @@ void OtlpExporter::answered() {
 // The first request is delivered or given up.
 void OtlpExporter::settled() {
   answered();
+  const uint32_t points = requests_.front().points;
   requests_.pop_front();
-  if (!requests_.empty()) return;
   if (from_disk_) {
-    disk_->pop();
-  } else {
-    if (converts_) delta_.commit(*sending_->source, sending_->done, sending_->next);
-    sending_->done = sending_->next;
+    if (requests_.empty()) disk_->pop();
+    return;
   }
+  // Of a request in parts the first is done, whatever becomes of the others.
+  const BatchCursor done = requests_.empty() ? sending_->next : behind(*sending_->batch, sending_->done, points);
+  if (converts_) delta_.commit(*sending_->source, sending_->done, done);
+  sending_->done = done;
 }
 
 void OtlpExporter::drop(uint32_t points) {

@@ -32,9 +32,8 @@ void Aggregator::histogram(uint32_t slot, SeriesId id, const HistogramDelta& del
   if (series) series->add(delta);
 }
 
-void Aggregator::end_collection(Now now) { impl_->end_collection(now); }
+void Aggregator::end_collection(Now now, bool everything) { impl_->end_collection(now, everything); }
 const std::vector<uint32_t>& Aggregator::flushed_slots() const { return impl_->flushed_slots(); }
-void Aggregator::start_anew(Now now) { impl_->start_anew(now); }
 BatchPtr Aggregator::emit(Now now) { return impl_->emit(now, false); }
 BatchPtr Aggregator::emit_all(Now now) { return impl_->emit(now, true); }
 uint64_t Aggregator::next_due(uint64_t boot_ns) const { return impl_->next_due(boot_ns); }

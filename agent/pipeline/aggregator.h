@@ -33,7 +33,8 @@ class SelfMetrics;
 struct AggregatorOptions {
   std::span<const ModuleEntry> modules;  // sonde::modules(); must outlive the aggregator and its batches
   ResourceOptions resource;
-  uint64_t attached_ns = 0;  // CLOCK_BOOTTIME since when new containers are counted from their first instruction
+  uint64_t attached_ns = 0;    // CLOCK_BOOTTIME since when new containers are counted from their first instruction
+  uint64_t not_before_ns = 0;  // CLOCK_BOOTTIME; what was before another agent has exported: no stream starts earlier
   uint32_t node_period_ms = 30'000;  // of what is on the node's Resource
   uint64_t phase_ns = 0;             // shifts all periods, so that nodes do not send at once
   uint32_t max_slots = 1 << 16;
@@ -63,12 +64,10 @@ class Aggregator final : public SampleSink {
   void gauge(uint32_t slot, SeriesId id, int64_t value) override;
   void histogram(uint32_t slot, SeriesId id, const HistogramDelta& delta) override;
 
-  void end_collection(Now now);
+  // everything: false if only what ended was read, so that more may come of subjects that are no longer selected.
+  void end_collection(Now now, bool everything = true);
   // Slots whose owner had ended before the last collection began: nothing more comes from them, they may be given back.
   const std::vector<uint32_t>& flushed_slots() const;
-
-  // What was counted so far, another agent has told. All streams start now, from zero. Before the first emission only.
-  void start_anew(Now now);
 
   // The points of the subjects that are due: those whose period has passed, and those that ended. Null: nothing is.
   BatchPtr emit(Now now);

@@ -23,7 +23,9 @@ Aggregator::Impl::Impl(AggregatorOptions options, SelfMetrics* self)
       self_(self),
       catalog_(options_.modules),
       rules_(options_.resource),
-      table_(catalog_, rules_, {options_.max_slots, options_.attached_ns, options_.phase_ns, options_.may_return}) {
+      table_(
+          catalog_, rules_,
+          {options_.max_slots, options_.attached_ns, options_.not_before_ns, options_.phase_ns, options_.may_return}) {
   auto resource = std::make_shared<Resource>(rules_.of_node());
   resource->id = table_.next_resource_id();
   node_.resource = unattributed_.resource = resource;
@@ -40,7 +42,8 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
   ++collection_;
   limited_.clear();
   if (node_.start_ns == 0) {
-    node_.start_ns = unattributed_.start_ns = now.real_of(options_.attached_ns ? options_.attached_ns : now.boot_ns);
+    const uint64_t since = std::max(options_.attached_ns, options_.not_before_ns);
+    node_.start_ns = unattributed_.start_ns = now.real_of(since ? since : now.boot_ns);
     node_.sent_boot_ns = now.boot_ns;
   }
   if (identity && policy && (identity != identity_ || policy != policy_)) {
@@ -55,9 +58,9 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
   ended_ = table_.ended_slots();
 }
 
-void Aggregator::Impl::end_collection(Now now) {
+void Aggregator::Impl::end_collection(Now now, bool everything) {
   flushed_ = ended_;
-  table_.settle();
+  if (everything) table_.settle();
   table_.end_unused(now);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (++it->second.collections < options_.pending_collections) {

@@ -22,7 +22,7 @@ class Aggregator::Impl {
 
   void begin_collection(std::shared_ptr<const IdentitySnapshot> identity, std::shared_ptr<const PolicySnapshot> policy,
                         Now now);
-  void end_collection(Now now);
+  void end_collection(Now now, bool everything);
   const std::vector<uint32_t>& flushed_slots() const { return flushed_; }
 
   void received(uint64_t amount) {
@@ -41,7 +41,6 @@ class Aggregator::Impl {
   Accumulator* route(uint32_t number, SeriesId id, Source source, uint64_t amount);
   void gauge(uint32_t slot, SeriesId id, int64_t value);
 
-  void start_anew(Now now);
   BatchPtr emit(Now now, bool all);
   uint64_t next_due(uint64_t boot_ns) const;
   AggregatorStats stats() const;

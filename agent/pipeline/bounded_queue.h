@@ -16,7 +16,7 @@
 namespace sonde {
 
 // Memory that a batch holds alone (its Resources and attribute sets are shared with the aggregator).
-inline uint64_t batch_bytes(const Batch& batch) {
+inline uint64_t batch_memory(const Batch& batch) {
   return sizeof(Batch) + batch.resources.capacity() * sizeof(ResourcePoints) + batch.points.capacity() * sizeof(Point) +
          batch.buckets.capacity() * sizeof(uint64_t);
 }

@@ -120,22 +120,4 @@ void Aggregator::Impl::leave_books(Stream& stream) {
   }
 }
 
-void Aggregator::Impl::start_anew(Now now) {
-  const auto reset = [&](Stream& stream) {
-    stream.start_ns = now.real_ns;
-    for (auto& group : stream.groups) {
-      if (group->start_ns) group->start_ns = now.real_ns;
-      for (Accumulator& series : group->series()) {
-        if (is_state(*catalog_[series.ordinal].metric, catalog_[series.ordinal].source)) continue;
-        series.value = 0;
-        if (series.histogram) *series.histogram = {};
-      }
-    }
-  };
-  for (auto& stream : table_.streams()) reset(*stream);
-  reset(node_);
-  reset(unattributed_);
-  pending_.clear();
-}
-
 }  // namespace sonde

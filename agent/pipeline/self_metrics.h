@@ -118,6 +118,8 @@ class SelfMetrics {
 
   // `started` is the start time of all series: they count since the start of the agent.
   explicit SelfMetrics(Now started);
+  // Before the first append(): until now another agent exported under the same Resource, so nothing may start earlier.
+  void start_at(Now now) { start_ns_ = now.real_ns; }
 
   // Called on the agent's loop at each emission: it must not block and must be safe against its owner's threads.
   void add_source(Source source);
@@ -140,7 +142,7 @@ class SelfMetrics {
     AttributeSetPtr attributes;
   };
 
-  const uint64_t start_ns_;
+  uint64_t start_ns_;
   std::mutex mutex_;  // sources_
   std::vector<Source> sources_;
   std::vector<Known> known_;  // sorted by metric and attributes

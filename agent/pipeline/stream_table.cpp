@@ -108,8 +108,7 @@ void StreamTable::place(uint32_t number, const SlotOwner& owner, const Round& ro
                     slot.stream->scope == StreamScope::Container &&
                     (!slot.group || slot.group->tgid() == 0 || slot.group->comm() == owner.comm);
   if (same) {
-    slot.decision = *decision;
-    slot.stream->decision = *decision;
+    follow_policy(*slot.stream, *decision);
   } else {
     join(slot, owner, *decision, round, fresh);
   }
@@ -154,6 +153,7 @@ void StreamTable::join(Slot& slot, const SlotOwner& owner, const DecisionPtr& de
   if (fresh && subject.started_ns && options_.attached_ns && subject.started_ns >= options_.attached_ns) {
     start = round.now.real_of(subject.started_ns);
   }
+  if (options_.not_before_ns) start = std::max(start, round.now.real_of(options_.not_before_ns));
   if (Stream* before = slot.stream; before && before != stream) {
     const bool whole = before->family == place.family || before->family->subject->cgroup_id == subject.cgroup_id;
     // Until something of it was sent, a stream may still change its name.
@@ -287,7 +287,7 @@ void StreamTable::follow_policy(Stream& stream, const DecisionPtr& decision) {
 }
 
 void StreamTable::set_plan(Stream& stream, const SeriesPlanPtr& plan) {
-  if (stream.plan == plan) return;
+  if (stream.plan == plan || (stream.plan && stream.plan->asked == plan->asked)) return;
   stream.plan = plan;
   for (auto& group : stream.groups) {
     for (Accumulator& series : group->series()) {

@@ -37,9 +37,10 @@ struct Slot {
 
 struct StreamTableOptions {
   uint32_t max_slots = 0;
-  uint64_t attached_ns = 0;
+  uint64_t attached_ns = 0;  // see AggregatorOptions
+  uint64_t not_before_ns = 0;
   uint64_t phase_ns = 0;
-  std::function<bool(const Subject&, StreamScope)> may_return;  // see AggregatorOptions
+  std::function<bool(const Subject&, StreamScope)> may_return;
 };
 
 class StreamTable {
@@ -48,7 +49,7 @@ class StreamTable {
       : rules_(rules), plans_(catalog), options_(std::move(options)) {}
 
   void apply(const IdentitySnapshot& identity, const PolicySnapshot& policy, Now now);
-  // After a collection: what was deselected takes no more samples.
+  // After a collection of everything: what was deselected takes no more samples.
   void settle();
   // Ends streams that nothing counts into and that wait for nobody.
   void end_unused(Now now);

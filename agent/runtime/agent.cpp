@@ -70,6 +70,7 @@ AggregatorOptions Agent::aggregator_options(const std::string& host) const {
   options.resource.cluster_name = config_.cluster_name;
   for (const auto& [key, value] : config_.resource_attributes) add_attribute(options.resource.extra, key, value);
   options.attached_ns = started_ns_;
+  options.not_before_ns = boottime_ns();
   options.node_period_ms = static_cast<uint32_t>(config_.interval_ns / kMillisecond);
   // Nodes that start together must not send together. Short intervals are for people, who want no surprise.
   if (config_.interval_ns >= 10 * kSecond) options.phase_ns = std::random_device{}() % config_.interval_ns;
@@ -121,6 +122,7 @@ Result<void> Agent::begin() {
   auto outputs = Outputs::open(config_, &self_->export_duration);
   if (!outputs) return outputs.error();
   outputs_ = std::move(*outputs);
+  counting_.follow(boottime_ns());
   aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
   failures_ = std::make_unique<Failures>(sonde::modules().size(), options_.backoff);
   overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
@@ -130,7 +132,6 @@ Result<void> Agent::begin() {
   functions_ = std::make_unique<Functions>(*engine_, std::move(functions));
   control_ = std::make_unique<Control>(*engine_, std::move(control));
   add_self_metrics();
-  counting_.follow(boottime_ns());
   writing_.follow(boottime_ns());
   follow_policies(true);
   functions_->update(control_->identity(), control_->decisions());

@@ -21,7 +21,7 @@ void Agent::collect_released() {
   aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
   control_->give_back();
   engine_->collect_released(*aggregator_, clear_mask());
-  aggregator_->end_collection(Now::read());
+  aggregator_->end_collection(Now::read(), false);
   settle();
 }
 
@@ -41,6 +41,7 @@ void Agent::follow_turns(uint64_t now) {
     aggregator_->end_collection(Now::read());
     settle();
     aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+    self_->start_at(Now::read());
   }
   writing_.follow(now);
   if (could == may_write()) return;

@@ -83,7 +83,7 @@ Outputs::~Outputs() {
 
 void Outputs::push(BatchPtr batch) {
   newest_.push(batch);  // at once: what a reader sees must not wait for a slow disk
-  const uint64_t bytes = batch_bytes(*batch);
+  const uint64_t bytes = batch_memory(*batch);
   queue_.push(std::move(batch), bytes);
 }
 

@@ -126,7 +126,7 @@ class Bench {
         fmt::print(stderr, "wrong number of points: {}\n", batch ? batch->points.size() : 0);
         std::exit(1);
       }
-      figures.batch_bytes = static_cast<double>(batch_bytes(*batch)) / static_cast<double>(subjects_);
+      figures.batch_bytes = static_cast<double>(batch_memory(*batch)) / static_cast<double>(subjects_);
 
       started = clock_ns(CLOCK_THREAD_CPUTIME_ID);
       uint64_t wire = 0;

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "tests/unit/export/otlp_server.h"
 
@@ -116,6 +118,35 @@ TEST(OtlpExporterTest, HalvingIsBoundedWhereAllIsRefused) {
   exporter->push(many_sums(64, 1, 2, kStart + 2 * kPeriod));  // the next interval may try as often
   exporter->flush(20 * kSecondNs);
   EXPECT_EQ(exporter->stats().halved, 2 * 6U);
+}
+
+// One half has arrived, the other one waits for the next batch: no difference is told twice.
+TEST(OtlpExporterTest, TheHalfThatArrivedIsDone) {
+  std::atomic<bool> down{true};
+  OtlpServer server([&](size_t, const auto& request, auto*) {
+    std::set<std::string> pods;
+    for (const std::string& text : number_points(request)) pods.insert(text.substr(0, text.find(' ')));
+    if (!down) return grpc::Status::OK;
+    if (pods.size() > 1) return grpc::Status(grpc::INVALID_ARGUMENT, "one of them is bad");
+    return pods.contains("pod-1") ? grpc::Status(grpc::UNAVAILABLE, "not now") : grpc::Status::OK;
+  });
+  OtlpOptions options = quick(server.url());
+  options.temporality = OtlpTemporality::Delta;
+  options.retry.max_elapsed_ns = 50 * kMs;
+  auto exporter = make(options);
+  exporter->push(many_sums(2, 1, 5));
+  const auto until = Clock::now() + std::chrono::seconds(20);
+  while (exporter->stats().retries < 8 && Clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(server.accepted(), std::vector<std::string>{one_text(5)});
+  exporter->push(many_sums(2, 1, 9, kStart + 2 * kPeriod));
+  down = false;
+  exporter->flush(20 * kSecondNs);
+  std::map<std::string, int> told;
+  for (const std::string& text : server.accepted()) {
+    told[text.substr(0, text.find(' '))] += std::stoi(text.substr(text.rfind(' ')));
+  }
+  EXPECT_EQ(told, (std::map<std::string, int>{{"pod-0", 9}, {"pod-1", 9}}));
 }
 
 TEST(OtlpExporterTest, WaitsAsLongAsRetryInfoSays) {

@@ -237,6 +237,36 @@ TEST_F(DeltaTest, ASeriesThatComesBackGoesOnFromWhatItHad) {
   EXPECT_EQ(only(step(sums(kT3 + kPeriod, 60))).integer, 3);
 }
 
+// The mark waited with what came after it, and took the place of a value that was never told.
+TEST_F(DeltaTest, WhatWasNotToldBeforeAMarkIsInTheNextDifference) {
+  const auto waited = [&](int64_t value, uint64_t time, int64_t next) {
+    const auto older =
+        BatchBuilder(time).on(resource(1)).sum(kOperations, read_set(), value).end(kOperations, read_set()).build();
+    const auto newer = BatchBuilder(time + kPeriod)
+                           .on(resource(1))
+                           .begins(kOperations, read_set(), value, time + 2)
+                           .sum(kOperations, read_set(), next)
+                           .build();
+    int64_t told = 0;
+    for (const Point& point : step(merge_batches(older, newer).batch)->points) {
+      if (point.metric) told += point.integer;
+    }
+    return told;
+  };
+  EXPECT_EQ(waited(150, kT1, 157), 157) << "it was new";
+  EXPECT_EQ(waited(200, kT3, 207), 50);
+  // A value before the mark that is told in the same batch is no part of the next difference.
+  const auto all = BatchBuilder(kT3 + 3 * kPeriod)
+                       .on(resource(1))
+                       .sum(kOperations, read_set(), 300)
+                       .end(kOperations, read_set())
+                       .begins(kOperations, read_set(), 300, kT3 + 2 * kPeriod)
+                       .build();
+  int64_t told = 0;
+  for (const Point& point : step(all)->points) told += point.metric ? point.integer : 0;
+  EXPECT_EQ(told, 93);
+}
+
 TEST_F(DeltaTest, AFallingTotalMakesNoSpike) {
   step(sums(kT1, 50));
   EXPECT_EQ(only(step(sums(kT2, 20))).metric, nullptr);

@@ -3,6 +3,7 @@
 // labels that are edited and Jobs that last a moment.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -443,28 +444,72 @@ TEST(Streams, WithoutAnOwnerAWorkloadIsItsContainer) {
   EXPECT_TRUE(attribute(*resource, "service.instance.id").starts_with("shop.web.app."));
 }
 
-// Another agent told what was counted until now.
-TEST(Streams, StartsAnew) {
-  World world;
-  world.add(5, World::container(50), World::decision(Level::Detailed));
+// Both agents counted for a while, and what was before the turn the other one has exported.
+TEST(Streams, NothingStartsBeforeTheEarlierAgentHasEnded) {
+  AggregatorOptions options;
+  options.attached_ns = 900 * kSecond;
+  options.not_before_ns = 990 * kSecond;
+  World world(options);
+  const uint64_t turn = world.now.real_of(options.not_before_ns);
+  world.add(5, World::container(50, "old", 100 * kSecond));
+  world.add(6, World::container(60, "began-while-both-counted", 950 * kSecond));
+  world.add(7, World::container(70, "began-later", 995 * kSecond));
   world.collect([&] {
-    world.aggregator.counter(5, id(kRead), 100);
-    world.aggregator.histogram(5, id(kWaitWakeup), histogram_of(3, 7000, {{40, 3}}));
-    world.aggregator.gauge(5, id(kOpen), 4);
-    world.aggregator.counter(0, id(kRead), 50);
+    for (const uint32_t slot : {0, 5, 6, 7}) world.aggregator.counter(slot, id(kRead), 3);
+    world.aggregator.counter(SONDE_SLOT_NODE, id(kNode), 1);
   });
-  world.pass(5 * kSecond);
-  world.aggregator.start_anew(world.now);
-  const uint64_t anew = world.now.real_ns;
-  world.collect([&] { world.aggregator.counter(5, id(kRead), 3); });
   world.emit_due();
   check_structure(*world.batch);
-  const Point* read = point(world.batch, "t.io", "direction=read");
-  EXPECT_EQ(read->integer, 3);
-  EXPECT_EQ(read->start_ns, anew);
-  EXPECT_EQ(beginning(world.batch, "t.io", "direction=read")->time_ns, anew + 1'000'000);
-  EXPECT_EQ(point(world.batch, "t.wait", "cause=wakeup")->count, 0u);
-  EXPECT_EQ(point(world.batch, "t.open")->integer, 4) << "a state is what it is";
+  ASSERT_GE(world.batch->resources.size(), 4U);
+  for (const Point& each : world.batch->points) {
+    EXPECT_GE(each.start_ns, turn) << each.metric->name;
+    EXPECT_GT(each.time_ns, turn) << each.metric->name;
+  }
+  const auto later = values(points(world.batch, "t.io", "direction=read"));
+  EXPECT_TRUE(std::ranges::any_of(later, [&](const Point* p) { return p->start_ns == turn + 5 * kSecond; }));
+}
+
+// Two policies take a process of a container each; another process of the second one takes nothing from the first.
+TEST(Streams, AnotherProcessLeavesWhatTheOthersAsk) {
+  World world;
+  Decision much = World::decision(Level::Detailed), little = World::decision(Level::Minimal);
+  much.granularity = little.granularity = Granularity::Process;
+  const Subject app = World::container(50);
+  world.add(5, app, much);
+  world.put(6, app, 101, "nginx");
+  world.decide(6, much);
+  world.put(7, app, 102, "java");
+  world.decide(7, little);
+  world.collect([&] { world.aggregator.counter(6, id(kTime), 1000); });
+  world.emit_due();
+  world.put(8, app, 103, "java");
+  world.decide(8, little);
+  world.collect([&] {
+    world.aggregator.counter(6, id(kTime), 500);
+    world.aggregator.counter(8, id(kRead), 7);
+  });
+  world.emit_due();
+  const auto time = points(world.batch, "t.time", "process.executable.name=nginx process.pid=101");
+  ASSERT_EQ(time.size(), 1U);
+  EXPECT_FALSE(time[0]->no_recorded_value);
+  EXPECT_DOUBLE_EQ(time[0]->real, 1500e-9);
+  EXPECT_EQ(world.aggregator.stats().discards[static_cast<std::size_t>(Discard::NotAsked)].samples, 0U);
+}
+
+// Between two collections of everything only what has ended is read: the others' last counts are still to come.
+TEST(Streams, WhoIsDeselectedIsReadOnceMoreThoughOthersEndedFirst) {
+  World world;
+  world.add(5, World::container(50));
+  world.collect([&] { world.aggregator.counter(5, id(kRead), 100); });
+  world.emit_due();
+  world.undecide(5);
+  world.publish();
+  world.begin();
+  world.aggregator.end_collection(world.now, false);
+  world.collect([&] { world.aggregator.counter(5, id(kRead), 7); });
+  world.emit_due();
+  EXPECT_EQ(values(points(world.batch, "t.io", "direction=read")).at(0)->integer, 107);
+  EXPECT_EQ(world.aggregator.stats().discards[static_cast<std::size_t>(Discard::NotSelected)].samples, 0U);
 }
 
 }  // namespace
