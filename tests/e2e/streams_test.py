@@ -54,9 +54,13 @@ class Streams(InCluster):
             self.assertLessEqual(increase, truth * 1.5, f"{name}: more than docs/ops/prometheus.md says of its extrapolation")
         risen = f"sum(increase({series}[10m]))"  # which VictoriaMetrics does not extrapolate
         wait_for(lambda: self.victoria.number(risen) == truth, 60, f"VictoriaMetrics scrapes: {series} rises by {truth}")
+        self.assertEqual(self.replayed().number(risen.replace("instance=", "service_instance_id=")), truth, "VictoriaMetrics by OTLP")
+
+    def replayed(self):
+        """A VictoriaMetrics that got all that was exported so far by OTLP."""
         pushed = self.start(VictoriaMetrics(self.directory))
         self.start(Collector(self.directory, lines=self.file, forward=pushed.otlp())).start().service.stop()
-        self.assertEqual(pushed.number(risen.replace("instance=", "service_instance_id=")), truth, "VictoriaMetrics by OTLP")
+        return pushed
 
     def assert_deltas(self, metric, truth, **attributes):
         """The file's differences, as a Collector makes them, add up to this."""
@@ -99,6 +103,24 @@ class Streams(InCluster):
         everything = '{__name__=~"sonde_.*",instance=~"%s"}'
         wait_for(lambda: set(self.shown("default.loop.main.*", everything).values()) == {0}, 60,
                  f"no more: each of its series ends, buckets as well ({self.shown('default.loop.main.*', everything)})")
+
+        victoria = everything % "default.loop.main.*"
+        wait_for(lambda: not self.victoria.query(victoria), 60, "nor in VictoriaMetrics")
+        pushed = self.replayed()
+        self.assertEqual(pushed.query(victoria.replace("instance=", "service_instance_id=")), [])
+
+    def test_seven_lives_in_a_row(self):
+        """One after the other, 0.2 s apart."""
+        pod = self.pod("brief")
+        for life in range(7):
+            if life:
+                pod.start_again()
+            pod.tell()
+            pod.work(ROUNDS)
+            time.sleep(0.2)
+        self.expect("brief", 7 * ROUNDS, "all of them")
+        self.assert_increase(READ % "default.brief.main.*", 7 * ROUNDS * 4096)
+        self.assert_deltas("sonde.file.io", 7 * ROUNDS * 4096, disk__io__direction="read")
 
     def test_four_oom_kills(self):
         """Each life ends with the one kill that there is."""
@@ -161,6 +183,7 @@ class Streams(InCluster):
         new.work(ROUNDS)
         self.expect("db-0", 2 * ROUNDS, "both together")
         self.assert_increase(READ % "default.db-0.main.*", 2 * ROUNDS * 4096)
+        self.assert_deltas("sonde.file.io", 2 * ROUNDS * 4096, disk__io__direction="read")
         self.assert_shown("default.db-0.main.*", 1, "one of them is shown")
         uids = {dict(r)["k8s.pod.uid"] for r in otlp.Metrics.read(self.file).resources() if "db-0" in dict(r).values()}
         self.assertEqual(uids, {old.uid, new.uid})

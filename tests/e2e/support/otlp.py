@@ -26,6 +26,7 @@ class Metrics:
         self.ended = set()    # those of them whose end was told
         self.metrics = {}     # name -> the metric's other fields, of its last appearance
         self.decreases = []   # cumulative streams that went down without a new start
+        self.overlaps = []    # those that start anew before their last point
         self.requests = 0
         self.points = 0
 
@@ -77,6 +78,8 @@ class Metrics:
         if kind == "sum" and not data.get("isMonotonic"):
             return
         same_start = before.get("startTimeUnixNano") == point.get("startTimeUnixNano")
+        if not same_start and int(point.get("startTimeUnixNano", 0)) <= int(before["timeUnixNano"]):
+            self.overlaps.append((key, before, point))
         if same_start and number(point) < number(before):
             self.decreases.append((key, number(before), number(point)))
 

@@ -135,6 +135,21 @@ TEST(Selects, CgroupPathsAndCommands) {
   EXPECT_TRUE(chosen(policy, made_up::cgroup("/db1"), {"bash", "postgres: io"}));
 }
 
+// The patterns of docs/ops/pods.md.
+TEST(Selects, NestedMachinesByOnePattern) {
+  Policy policy = made_up::policy("p");
+  policy.cgroups = {"/lxc.*.web*", "/machine.slice/*@web.service*"};
+  for (const char* path : {"/lxc.payload.web", "/lxc.payload.web/system.slice/nginx.service", "/lxc.monitor.web",
+                           "/machine.slice/systemd-nspawn@web.service/payload/init.scope",
+                           "/machine.slice/systemd-nspawn@web.service/supervisor"}) {
+    EXPECT_TRUE(chosen(policy, made_up::cgroup(path))) << path;
+  }
+  for (const char* path :
+       {"/lxc.payload.db", "/machine.slice/systemd-nspawn@db.service/payload", "/system.slice/web.service"}) {
+    EXPECT_FALSE(chosen(policy, made_up::cgroup(path))) << path;
+  }
+}
+
 TEST(Expired, CountsFromTheLastChange) {
   Policy policy = made_up::policy("p");
   policy.created_ns = 5'000'000'000;
