@@ -284,5 +284,48 @@ TEST(Lifecycle, ManyShortContainersLeaveNothingBehind) {
   EXPECT_EQ(world.aggregator.stats().series, 0u);
 }
 
+// Two policies take a process of a container each; another process of the second one takes nothing from the first.
+TEST(Lifecycle, AnotherProcessLeavesWhatTheOthersAsk) {
+  World world;
+  Decision much = World::decision(Level::Detailed), little = World::decision(Level::Minimal);
+  much.granularity = little.granularity = Granularity::Process;
+  const Subject app = World::container(50);
+  world.add(5, app, much);
+  world.put(6, app, 101, "nginx");
+  world.decide(6, much);
+  world.put(7, app, 102, "java");
+  world.decide(7, little);
+  world.collect([&] { world.aggregator.counter(6, id(kTime), 1000); });
+  world.emit_due();
+  world.put(8, app, 103, "java");
+  world.decide(8, little);
+  world.collect([&] {
+    world.aggregator.counter(6, id(kTime), 500);
+    world.aggregator.counter(8, id(kRead), 7);
+  });
+  world.emit_due();
+  const auto time = points(world.batch, "t.time", "process.executable.name=nginx process.pid=101");
+  ASSERT_EQ(time.size(), 1U);
+  EXPECT_FALSE(time[0]->no_recorded_value);
+  EXPECT_DOUBLE_EQ(time[0]->real, 1500e-9);
+  EXPECT_EQ(world.aggregator.stats().discards[static_cast<std::size_t>(Discard::NotAsked)].samples, 0U);
+}
+
+// Between two collections of everything only what has ended is read: the others' last counts are still to come.
+TEST(Lifecycle, WhoIsDeselectedIsReadOnceMoreThoughOthersEndedFirst) {
+  World world;
+  world.add(5, World::container(50));
+  world.collect([&] { world.aggregator.counter(5, id(kRead), 100); });
+  world.emit_due();
+  world.undecide(5);
+  world.publish();
+  world.begin();
+  world.aggregator.end_collection(world.now, false);
+  world.collect([&] { world.aggregator.counter(5, id(kRead), 7); });
+  world.emit_due();
+  EXPECT_EQ(values(points(world.batch, "t.io", "direction=read")).at(0)->integer, 107);
+  EXPECT_EQ(world.aggregator.stats().discards[static_cast<std::size_t>(Discard::NotSelected)].samples, 0U);
+}
+
 }  // namespace
 }  // namespace sonde
