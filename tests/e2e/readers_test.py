@@ -95,13 +95,18 @@ class Readers(Case):
                     wait_for(lambda: victoria.query("sonde_agent_export_scrapers > 0") or None, 60, "it is known as a scraper")
                 else:
                     victoria = self.start(VictoriaMetrics(self.directory))
-                    self.agent("--export", "otlp", "--otlp-endpoint", victoria.otlp(), "--interval", "1s", name="pushes",
+                    self.agent("--export", "otlp", "--otlp-endpoint", victoria.otlp(), "--interval", "1s",
+                               "--otlp-histograms", "explicit_bucket_histogram", name="pushes",
                                policies=agent.policy_directory(self.directory, parent.path + "/*"),
                                env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
                 truth = self.lives(parent)
                 wait_for(lambda: victoria.number(total) >= truth, 60, f"{way}: all {truth} bytes are counted")
                 time.sleep(3)  # and nothing is counted twice
                 self.assertEqual(victoria.number(total), truth, way)
+                if way == "otlp":
+                    lives = '{__name__=~"sonde_.*",sonde_cgroup_path=~".*/life.*"}'
+                    self.assertGreater(victoria.number(f"count(last_over_time({lives}[10m]))"), LIVES)
+                    wait_for(lambda: not victoria.query(lives), 60, "what ended is gone")
 
     def test_short_lives_through_cumulative_to_delta(self):
         """A Collector that makes differences: their sum is the truth."""
