@@ -15,6 +15,7 @@
 #include "agent/api/http_pool.h"
 #include "agent/base/fd.h"
 #include "tests/support/loopback.h"
+#include "tests/support/proxies.h"
 
 namespace sonde::kube {
 namespace {
@@ -93,6 +94,15 @@ TEST(ApiClient, AWatchThatIsEndedClosesItsConnection) {
     EXPECT_EQ(lines, 2);
     EXPECT_TRUE(eventually([&] { return server.connected() == 0; })) << "the server can still send";
   }
+}
+
+TEST(ApiClient, AsksWithoutAProxy) {
+  Server server("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "");
+  const test::Proxies proxies;
+  ApiClient client({.url = server.url()});
+  const ApiAnswer answer = client.get("/pods", kLong);
+  EXPECT_TRUE(answer.ok()) << answer.error;
+  EXPECT_EQ(answer.body, "{}");
 }
 
 TEST(ApiClient, AnEventWithoutEndIsGivenUp) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "tests/support/proxies.h"
 #include "tests/unit/api/peer_support.h"
 #include "tests/unit/kube/told.h"
 
@@ -88,6 +89,11 @@ TEST_F(Kubelet, EachTroubleIsASentence) {
   nobody.url = "https://127.0.0.1:" + std::to_string(api_test::unused_port());
   nobody.ca_file = ca_.path;
   EXPECT_TRUE(has(first(nobody), "nothing listens"));
+}
+
+TEST_F(Kubelet, IsAskedWithoutAProxy) {
+  const test::Proxies proxies;
+  EXPECT_EQ(answer(ok(kPods)), "1 pods");
 }
 
 TEST_F(Kubelet, ASilentOneIsGivenUp) {
