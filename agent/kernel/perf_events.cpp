@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "agent/base/clock.h"
+#include "agent/module/perf_paranoid.h"
 
 namespace sonde {
 namespace {
@@ -95,6 +96,7 @@ Result<CpuEvents> CpuEvents::attach(const bpf_program* program, const PerfEvent&
     if (error == ENODEV) error = 0;
   }
   if (!error && !events.empty()) return events;
+  if (const std::string why = perf_refusal(error); !why.empty()) return Error("cannot open the perf event: " + why);
   return Error::system("cannot open the perf event on each CPU", error ? error : ENODEV);
 }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CPU that goes offline and comes back: what is counted of it goes on, or its loss is. In virtual machines: on another machine
 // somebody may need that CPU.
+#include <algorithm>
 #include <fstream>
 
+#include "agent/module/perf_paranoid.h"
 #include "bpf/modules/cpu_pmu/cpu_pmu.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 namespace {
@@ -23,6 +26,16 @@ class CpuHotplugTest : public MemoryTest {
   void SetUp() override {
     if (!std::getenv("SONDE_TEST_VM")) GTEST_SKIP() << "takes a CPU offline: in virtual machines only";
     MemoryTest::SetUp();
+  }
+  // Debian's kernels open perf events only to SYS_ADMIN, which a pod has not, unless the sysctl is set to 2: a named gap.
+  bool closed_to_the_pod(const std::string& module) {
+    if (!Pod::wanted() || perf_event_paranoid() <= 2) return false;
+    const ModuleReport report = engine().modules()[module_id(module)];
+    EXPECT_NE(report.health, ModuleHealth::Ok);
+    EXPECT_TRUE(std::ranges::any_of(report.reasons, [](const std::string& reason) {
+      return reason.find("kernel.perf_event_paranoid") != std::string::npos;
+    }));
+    return true;
   }
   static void take_away_and_bring_back() {
     ASSERT_TRUE(set_online(false)) << "this CPU cannot be taken offline";
@@ -46,7 +59,8 @@ TEST_F(CpuHotplugTest, FaultsAreCountedThereAsBefore) {
   box.run(work);
   collect();
   EXPECT_GE(faults(box, "minor"), kPages);
-  EXPECT_GE(timed(), kPages);
+  const bool closed = closed_to_the_pod("memory");  // then the kernel's own counters are left
+  EXPECT_GE(timed(), closed ? 0 : kPages);
   EXPECT_EQ(losses("memory"), 0U);
 
   take_away_and_bring_back();
@@ -55,15 +69,16 @@ TEST_F(CpuHotplugTest, FaultsAreCountedThereAsBefore) {
   box.run(work);  // before anybody has looked
   collect();
   EXPECT_GE(faults(box, "minor") - counted, kPages);
-  EXPECT_EQ(losses("memory", SONDE_LOSS_UNMEASURED), 3U) << "three events of one CPU had to be opened anew";
+  const uint64_t anew = closed ? 0 : 3;
+  EXPECT_EQ(losses("memory", SONDE_LOSS_UNMEASURED), anew) << "three events of one CPU had to be opened anew";
 
   counted = faults(box, "minor");
   const uint64_t before = timed();
   box.run(work);
   collect();
   EXPECT_GE(faults(box, "minor") - counted, kPages);
-  EXPECT_GE(timed() - before, kPages) << "they have durations again";
-  EXPECT_EQ(losses("memory", SONDE_LOSS_UNMEASURED), 3U);
+  EXPECT_GE(timed() - before, closed ? 0 : kPages) << "they have durations again";
+  EXPECT_EQ(losses("memory", SONDE_LOSS_UNMEASURED), anew);
   EXPECT_EQ(everything(other), 0U);
 }
 
@@ -92,7 +107,9 @@ TEST_F(PmuHotplugTest, CountersGoOnFromTheNextCollection) {
     return total(box, "sonde.cpu.cycles");
   };
   process.step(0);
-  EXPECT_GE(cycles(), 40'000'000);
+  const int64_t first = cycles();
+  if (closed_to_the_pod("cpu_pmu")) return;
+  EXPECT_GE(first, 40'000'000);
   take_away_and_bring_back();
   const uint64_t lost = losses("cpu_pmu");
   process.step(0);

@@ -19,6 +19,7 @@
 #include "agent/base/fd.h"
 #include "agent/module/bpf_run.h"
 #include "agent/module/module.h"
+#include "agent/module/perf_paranoid.h"
 #include "agent/module/read_only.h"
 
 namespace sonde {
@@ -127,7 +128,10 @@ std::string why_no_pmu(const Features&) {
     return "NoPMU: this machine has no hardware counters, as is usual in virtual machines whose host does not pass "
            "them through";
   }
-  return Error::system("NoPMU: hardware counters cannot be opened; CAP_PERFMON is needed", errno).message();
+  const int error = errno;
+  if (const std::string why = perf_refusal(error); !why.empty())
+    return "NoPMU: hardware counters cannot be opened: " + why;
+  return Error::system("NoPMU: hardware counters cannot be opened; CAP_PERFMON is needed", error).message();
 }
 
 std::string why_not_software(const Features&) {
@@ -174,9 +178,7 @@ class CpuPmuModule final : public Module {
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
     if (!set_read_only(object, "cpu_pmu_cpus", cpus))
-      return Error(
-          "the BPF object has no constant for the number of "
-          "CPUs");
+      return Error("the BPF object has no constant for the number of CPUs");
     bpf_map* events = bpf_object__find_map_by_name(object, "cpu_pmu_perf");
     if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS)) return Error("cannot size the event table");
     return {};
@@ -200,6 +202,7 @@ class CpuPmuModule final : public Module {
           error = errno;  // CPUs that are offline do not matter while one works
         }
       }
+      if (const std::string why = perf_refusal(error); !why.empty()) return Error("counters cannot be opened: " + why);
       if (error) missing += std::string(missing.empty() ? "" : ", ") + events[event].name;
     }
     if (!missing.empty()) return Error("this machine's hardware does not count " + missing);
