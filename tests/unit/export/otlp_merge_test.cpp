@@ -239,6 +239,11 @@ TEST_F(DeltaTest, ASeriesThatComesBackGoesOnFromWhatItHad) {
 
 // The mark waited with what came after it, and took the place of a value that was never told.
 TEST_F(DeltaTest, WhatWasNotToldBeforeAMarkIsInTheNextDifference) {
+  const auto told = [](const BatchPtr& batch) {
+    int64_t sum = 0;
+    for (const Point& point : batch->points) sum += point.metric ? point.integer : 0;
+    return sum;
+  };
   const auto waited = [&](int64_t value, uint64_t time, int64_t next) {
     const auto older =
         BatchBuilder(time).on(resource(1)).sum(kOperations, read_set(), value).end(kOperations, read_set()).build();
@@ -247,11 +252,7 @@ TEST_F(DeltaTest, WhatWasNotToldBeforeAMarkIsInTheNextDifference) {
                            .begins(kOperations, read_set(), value, time + 2)
                            .sum(kOperations, read_set(), next)
                            .build();
-    int64_t told = 0;
-    for (const Point& point : step(merge_batches(older, newer).batch)->points) {
-      if (point.metric) told += point.integer;
-    }
-    return told;
+    return told(step(merge_batches(older, newer).batch));
   };
   EXPECT_EQ(waited(150, kT1, 157), 157) << "it was new";
   EXPECT_EQ(waited(200, kT3, 207), 50);
@@ -262,9 +263,7 @@ TEST_F(DeltaTest, WhatWasNotToldBeforeAMarkIsInTheNextDifference) {
                        .end(kOperations, read_set())
                        .begins(kOperations, read_set(), 300, kT3 + 2 * kPeriod)
                        .build();
-  int64_t told = 0;
-  for (const Point& point : step(all)->points) told += point.metric ? point.integer : 0;
-  EXPECT_EQ(told, 93);
+  EXPECT_EQ(told(step(all)), 93);
 }
 
 TEST_F(DeltaTest, AFallingTotalMakesNoSpike) {
