@@ -112,6 +112,18 @@ class InCluster(in_cluster.InCluster):
                 took.append(time.monotonic() - begin)
             self.assertLessEqual(min(took), 2 * PATIENCE, f"{labels}: {took}")
 
+    def test_labels_of_the_default_policy(self):
+        """Without a policy of anybody's: the labels that people filter by are there."""
+        pod = FakePod(self, "shown", {"app": "web", "app.kubernetes.io/name": "shop", "team": "red"})
+        pod.tell()
+        sonde = self.start_agent("--default-policy", "true")
+        wait_for(lambda: "shown" in sonde.get("/pods", local=True)[1], 30, "the pod is known")
+        pod.work(10)
+        self.expect("shown", 10, "it is counted")
+        resource = otlp.Metrics.read(self.file).resource("shown")
+        self.assertEqual({key: value for key, value in resource.items() if key.startswith("k8s.pod.label.")},
+                         {"k8s.pod.label.app": "web", "k8s.pod.label.app.kubernetes.io/name": "shop"})
+
     def test_reports_can_be_switched_off_alone(self):
         """kubernetes.report: false: no SondeNode is written, one of before goes, policies are followed all the same."""
         for report, written in (("false", False), ("true", True)):
