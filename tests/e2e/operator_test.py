@@ -174,6 +174,10 @@ class Status(in_cluster.InCluster):
         mine = [p for p in self.explain(sonde, "default/pod-a")[0]["policies"] if p["name"] == "default/mine"][0]
         self.assertEqual({r["probe"] for r in mine["refused"]}, {"function/f", "sched"})
 
+        self.cluster.apply(policy("deep", {"preset": "Detailed"}, "MonitorPolicy", "default"))
+        overridden = self.wait_condition("deep", "Overridden", "True", 20, "mpol", "default")
+        self.assertIn("exceeds the ceiling for namespaced policies, Standard", overridden["message"])
+
     def assert_exclusions(self, pod):
         """What a policy of higher precedence excludes is not measured, whoever asks; mode Exclude beats all. Status says so."""
         pod.work(10)
