@@ -21,6 +21,11 @@ def yaml_blocks(page):
     return [block for block in documents.blocks(page) if block.language == "yaml"]
 
 
+def policies():
+    """The examples of policies on every page."""
+    return [block for page in documents.PAGES for block in yaml_blocks(page) if "MonitorPolicy" in block.text]
+
+
 class Known(Case):
     def test_every_command_is_run_or_excused(self):
         found = {command.text: command for page in documents.PAGES for command in documents.commands(page)}
@@ -110,7 +115,7 @@ class Binary(Case):
 
     def test_examples_of_policies(self):
         """`policy check` takes them all, and says which are for files."""
-        for block in yaml_blocks(POLICIES):
+        for block in policies():
             path = pathlib.Path(self.directory) / "p.yaml"
             path.write_text(block.text)
             run = self.shell.run(f"sonde policy check {path}")
@@ -137,7 +142,7 @@ class Cluster(Case):
         return run.stdout
 
     def test_policies_in_a_new_cluster(self):
-        """The commands of docs/ops/policies.md in their order, then its examples and those of crds/."""
+        """The commands of docs/ops/policies.md in their order, then the examples of all pages and those of crds/."""
         commands = documents.commands_for(documents.API, [POLICIES])
         self.assertGreater(len(commands), 4)
         for command in commands:
@@ -145,7 +150,8 @@ class Cluster(Case):
                 self.follows_the_api_server(command.text)
             else:
                 self.succeeds(command.text)
-        blocks = yaml_blocks(POLICIES)
+        blocks = policies()
+        self.assertGreater({block.page for block in blocks}, {POLICIES})
         self.assertEqual({only_in_files(block) for block in blocks}, {True, False})
         for block in blocks:
             run = self.cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=block.text, check=False)
