@@ -12,7 +12,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, build/sonde (the default)
-	@cmake/build.sh release sonde bpf
+	@cmake/build.sh release sonde
 
 run: build ## what every container of this machine does, live
 	@if [ "$$(id -u)" = 0 ]; then exec build/sonde top; else exec sudo build/sonde top; fi

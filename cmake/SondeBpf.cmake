@@ -41,6 +41,9 @@ function(sonde_bpf_object name source id)
       DEPENDS ${own} ${SONDE_BPF_HEADERS} ${CMAKE_SOURCE_DIR}/bpf/vmlinux/${arch}/vmlinux.h
       COMMENT "BPF ${arch} ${name}" VERBATIM)
     set_property(GLOBAL APPEND PROPERTY SONDE_BPF_OBJECTS ${object})
+    if(arch STREQUAL SONDE_BPF_ARCH)
+      set_property(GLOBAL APPEND PROPERTY SONDE_BPF_NATIVE ${object})
+    endif()
   endforeach()
   add_custom_command(
     OUTPUT ${SONDE_GENERATED}/${name}.skel.h
@@ -71,6 +74,9 @@ endif()
 get_property(objects GLOBAL PROPERTY SONDE_BPF_OBJECTS)
 get_property(skeletons GLOBAL PROPERTY SONDE_SKELETONS)
 add_custom_target(bpf ALL DEPENDS ${objects} ${skeletons})
+# What the binary and its tests need; the other architecture's objects are for the virtual machines.
+get_property(native GLOBAL PROPERTY SONDE_BPF_NATIVE)
+add_custom_target(bpf_native DEPENDS ${native} ${skeletons})
 
 # bpf/modules/*/<name>.cpp and the generated table, as library sonde_modules.
 function(sonde_modules)
@@ -80,7 +86,7 @@ function(sonde_modules)
     list(APPEND sources ${CMAKE_SOURCE_DIR}/bpf/modules/${name}/${name}.cpp)
   endforeach()
   add_library(sonde_modules STATIC ${sources} ${skeletons})
-  add_dependencies(sonde_modules bpf)
+  add_dependencies(sonde_modules bpf_native)
   # The generated skeletons are not written for our warnings.
   set_source_files_properties(${SONDE_GENERATED}/module_table.cpp PROPERTIES COMPILE_OPTIONS "-w")
   target_link_libraries(sonde_modules PUBLIC sonde_module PkgConfig::libbpf)
@@ -90,6 +96,6 @@ function(sonde_modules)
   # They need each other; a binary that asks neither for much needs a third turn of the linker.
   set_target_properties(sonde_module sonde_modules PROPERTIES LINK_INTERFACE_MULTIPLICITY 3)
   if(TARGET sonde_kernel)
-    add_dependencies(sonde_kernel bpf)
+    add_dependencies(sonde_kernel bpf_native)
   endif()
 endfunction()
