@@ -143,7 +143,7 @@ class InCluster(in_cluster.InCluster):
         self.cluster.apply(MAY_DELETE)
         sonde = self.start_agent("--node-report", "false")
         wait_for(lambda: not self.cluster.get("sondenodes")["items"], 30, "it is removed")
-        wait_for(lambda: f"SondeNode {NODE} is removed" in sonde.log(), 10, "the agent says so")
+        wait_for(lambda: f"SondeNode {NODE} has been deleted" in sonde.log(), 10, "the agent says so")
 
     def test_work_before_the_name_is_known(self):
         """A container that ran and ended before its pod's status named it: counted and named. Another is not selected."""
