@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Why a kernel refuses perf events to whom PERFMON should suffice. Above 2, kernel.perf_event_paranoid is a distribution's own
-// (Debian's default is 3) and requires SYS_ADMIN.
+// Why a kernel refuses perf events though the agent has PERFMON: values of kernel.perf_event_paranoid above 2 are a
+// distribution's own (Debian's default is 3) and require SYS_ADMIN.
 #pragma once
 
 #include <string>
