@@ -3,9 +3,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "tests/kernel/support/io_test.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 namespace {
@@ -28,6 +30,14 @@ TEST_F(IoObjectsTest, OpenFilesAreThoseOfAllProcesses) {
   Cgroup& idle = selected("idle", IO_OPEN_COUNT);
   Cgroup& other = cgroup("other");
   select(other, {});
+  const auto reasons = engine().modules()[module_id("io")].reasons;
+  if (Pod::wanted() && std::ranges::any_of(reasons, [](const std::string& reason) {
+        return reason.find("hides the files of other namespaces") != std::string::npos;
+      })) {
+    collect(true);
+    EXPECT_EQ(everything(box), 0U) << "a missing series";
+    GTEST_SKIP() << "this kernel hides the files of other PID namespaces: named as a gap";
+  }
   int ready[2], end[2];
   ASSERT_EQ(pipe(ready), 0);
   ASSERT_EQ(pipe(end), 0);
