@@ -27,3 +27,13 @@ last_counts() {
 
 # elapsed SECONDS_AT_START → "1m 05s"
 elapsed() { printf '%dm %02ds' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
+
+# failed_tests NAME FILE: `failed: NAME: TEST` for each gtest test in it that failed and did not pass on a second try.
+failed_tests() {
+  awk -v where="$1" '
+    { sub(/\r$/, "") }
+    /^as the chart.s pod$/ { run = ", as the pod" }
+    /^\[  FAILED  \] .*\([0-9]+ ms\)/ { sub(/,$/, "", $4); failed[$4 run] = 1 }
+    /^\[       OK \] .*\([0-9]+ ms\)/ { passed[$4 run] = 1 }
+    END { for (name in failed) if (!(name in passed)) print "failed: " where ": " name }' "$2" | sort
+}

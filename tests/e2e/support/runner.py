@@ -120,6 +120,9 @@ def run(folder, prepare, jobs=1, left_out=()):
     if 0 < len(failed) <= MOST_AGAIN:  # they share the machine with other work; what needed a second try is named
         print("second try:", " ".join(failed), flush=True)
         outcomes = [outcome for outcome in outcomes if not outcome.failed] + perform_all(failed, 1)
+    for outcome in outcomes:
+        if outcome.failed:
+            print("failed: e2e:", outcome.name)
     passed, failed = (sum(outcome.word == word for outcome in outcomes) for word in ("ok", "FAILED"))
     print(f"{passed} passed, {failed} failed, {len(outcomes) - passed - failed} skipped")
     return 1 if failed else 0
