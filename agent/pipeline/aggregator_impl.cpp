@@ -261,7 +261,7 @@ void Aggregator::Impl::gauge(uint32_t number, SeriesId id, int64_t value) {
   } else if (catalog_[ordinal].metric->node) {
     return;
   } else if (slot && slot->stream && slot->kind == SlotKind::Selected && slot->stream->state == StreamState::Live) {
-    series = credit(*slot->stream, *slot->group, located, 0, 0);
+    series = state_of(*slot, located);
   }
   if (!series) return;
   const int64_t before = series->stamp == collection_ ? std::bit_cast<int64_t>(series->value) : 0;

@@ -67,6 +67,7 @@ class Aggregator::Impl {
   void start_from_zero(Stream& stream);
   void end_life(Group& group);
   void end_gauges();
+  Accumulator* state_of(const Slot& slot, const Located& located);
   void merge(Stream& into, Stream& from, Now now);
   void reopen(Stream& into, const Stream& from, Now now);
   void say_returning(Now now);

@@ -28,6 +28,19 @@ void Aggregator::Impl::end_gauges() {
   }
 }
 
+// It goes on with the first sample of the next life, also where its end mark is still to be sent.
+Accumulator* Aggregator::Impl::state_of(const Slot& slot, const Located& located) {
+  Accumulator* known = slot.group->find_key(located.key);
+  if (known && known->state == SeriesState::Live) return known;
+  const bool asked = !slot.stream->plan || slot.stream->plan->asked[located.ordinal];
+  const bool ends = known && (known->state == SeriesState::Ending || known->state == SeriesState::Marking);
+  if (ends && asked && !slot.ended && !slot.group->ending) {
+    known->state = SeriesState::Live;
+    return known;
+  }
+  return credit(*slot.stream, *slot.group, located, 0, 0);
+}
+
 // Before anything is added to series whose last value is out, they have to come back with that value.
 void Aggregator::Impl::reopen(Stream& into, const Stream& from, Now now) {
   for (const auto& group : from.groups) {

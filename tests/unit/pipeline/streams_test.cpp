@@ -1,156 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// One identity, one Resource: what a receiver that knows values only makes of containers that start again, pods made anew,
-// labels that are edited and Jobs that last a moment.
+// One identity, one Resource: what a receiver that knows values only makes of pods made anew, labels that are edited and
+// Jobs that last a moment. The lives of one container are in lives_test.cpp.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 #include <set>
 
-#include "tests/unit/pipeline/support.h"
+#include "tests/unit/pipeline/last_values.h"
 
 namespace sonde {
 namespace {
 
 using namespace sonde::testing;
-
-// increase() over everything, as Prometheus works it out, without its extrapolation: what points of one instance and
-// one set of labels rise by; a fall is a reset; the first point is where it began.
-class LastValues {
- public:
-  void take(const BatchPtr& batch) {
-    if (!batch) return;
-    check_structure(*batch);
-    for (const ResourcePoints& part : batch->resources) {
-      const std::string instance = attribute(*part.resource, "service.instance.id");
-      const std::string all = text(part.resource->attributes);
-      EXPECT_EQ(resources_.try_emplace(instance, all).first->second, all) << "one id stands for one Resource, for ever";
-      for (std::size_t i = part.begin; i < part.begin + part.length; ++i) take(instance, batch->points[i]);
-    }
-  }
-  uint64_t increase(const std::string& metric) const {
-    uint64_t sum = 0;
-    for (const auto& [key, series] : series_) sum += key.second.starts_with(metric + "{") ? series.increase : 0;
-    return sum;
-  }
-  // Series that are still shown, of instances whose id has this in it.
-  std::size_t shown(const std::string& instance) const {
-    std::size_t count = 0;
-    for (const auto& [key, series] : series_) count += !series.ended && key.first.find(instance) != std::string::npos;
-    return count;
-  }
-  std::set<std::string> instances(const std::string& metric) const {
-    std::set<std::string> found;
-    for (const auto& [key, series] : series_) {
-      if (key.second.starts_with(metric + "{")) found.insert(key.first);
-    }
-    return found;
-  }
-
- private:
-  struct Series {
-    uint64_t time = 0, start = 0, value = 0, increase = 0;
-    bool ended = false;
-  };
-  void take(const std::string& instance, const Point& point) {
-    const std::string name = std::string(point.metric->name) + "{" + text(*point.attributes) + "}";
-    auto [entry, fresh] = series_.try_emplace({instance, name});
-    Series& series = entry->second;
-    EXPECT_GT(point.time_ns, series.time) << name << ": Prometheus refuses the whole request";
-    EXPECT_GT(point.time_ns, point.start_ns) << name;
-    if (!fresh && point.start_ns != series.start) {
-      EXPECT_GT(point.start_ns, series.time) << name << " starts at or before its last point";
-    }
-    const bool same_life = !fresh && point.start_ns == series.start;
-    series.time = point.time_ns;
-    series.start = point.start_ns;
-    series.ended = point.no_recorded_value;
-    if (point.no_recorded_value) return;
-    const uint64_t value = point.metric->instrument == Instrument::Histogram ? point.count
-                           : point.metric->integer                           ? static_cast<uint64_t>(point.integer)
-                                                                             : static_cast<uint64_t>(point.real);
-    const bool falls =
-        point.metric->instrument == Instrument::Counter || point.metric->instrument == Instrument::Histogram;
-    if (same_life && falls) {
-      EXPECT_GE(value, series.value) << name << " fell while its start stayed";
-    }
-    if (!fresh) series.increase += value >= series.value ? value - series.value : value;
-    series.value = value;
-  }
-  std::map<std::pair<std::string, std::string>, Series> series_;
-  std::map<std::string, std::string> resources_;
-};
-
-// A pod of which the kubelet says what may be started again.
-struct Cluster {
-  std::set<std::string> over;  // container names that are not started again
-  AggregatorOptions options() {
-    AggregatorOptions options;
-    options.attached_ns = 900 * kSecond;
-    options.may_return = [this](const Subject& subject, StreamScope) {
-      return !over.contains(subject.container_name) && !over.contains(subject.pod_uid);
-    };
-    return options;
-  }
-};
-
-// One life of the container in this slot: it counts, ends, and its slot is given back.
-void live(World& world, uint32_t slot, Subject subject, uint16_t series, uint64_t amount, uint64_t ns) {
-  world.add(slot, std::move(subject));
-  world.collect();
-  world.pass(ns);
-  world.end(slot);
-  world.collect([&] { world.aggregator.counter(slot, id(series), amount); });
-  world.remove(slot);
-  world.collect();
-}
-
-TEST(Streams, FiveEqualLivesOfACrashingContainerAreAllSeen) {
-  Cluster cluster;
-  World world(cluster.options());
-  LastValues reader;
-  for (uint64_t life = 0; life < 5; ++life) {
-    live(world, 5, World::container(50 + life, "app", world.now.boot_ns), kRead, 1000, 3 * kSecond);
-    reader.take(world.emit());
-    world.pass(10 * kSecond);
-    world.collect();
-    reader.take(world.emit());  // it waits to be started again: the last value is repeated
-  }
-  EXPECT_EQ(reader.increase("t.io"), 5000u);
-  EXPECT_EQ(reader.instances("t.io").size(), 1u);
-  const Point* read = point(world.batch, "t.io", "direction=read");
-  ASSERT_TRUE(read);
-  EXPECT_EQ(read->integer, 5000);
-  EXPECT_EQ(read->start_ns, 1'700'000'000 * kSecond) << "of the first life";
-}
-
-TEST(Streams, FourOomKillsAreFour) {
-  Cluster cluster;
-  World world(cluster.options());
-  LastValues reader;
-  for (uint64_t life = 0; life < 4; ++life) {
-    live(world, 5, World::container(50 + life, "app", world.now.boot_ns), kKills, 1, kSecond);
-    reader.take(world.emit_due());
-  }
-  EXPECT_EQ(reader.increase("t.kills"), 4u);
-}
-
-TEST(Streams, SevenLivesWithinAnIntervalAreOneTotal) {
-  Cluster cluster;
-  World world(cluster.options());
-  LastValues reader;
-  uint64_t truth = 0;
-  for (uint64_t life = 0; life < 7; ++life) {
-    live(world, 5 + static_cast<uint32_t>(life % 3), World::container(50 + life, "app", world.now.boot_ns), kRead,
-         4 + life, kSecond / 5);
-    truth += 4 + life;
-  }
-  reader.take(world.emit_due());
-  world.collect();
-  reader.take(world.emit_due());
-  EXPECT_EQ(truth, 49u);
-  EXPECT_EQ(reader.increase("t.io"), truth);
-}
 
 TEST(Streams, TwentyJobsThatLastAMomentAreAllSeen) {
   Cluster cluster;
@@ -171,26 +32,6 @@ TEST(Streams, TwentyJobsThatLastAMomentAreAllSeen) {
   EXPECT_EQ(world.aggregator.stats().streams, 0u);
 }
 
-TEST(Streams, WhatIsNotStartedAgainEnds) {
-  Cluster cluster;
-  World world(cluster.options());
-  LastValues reader;
-  live(world, 5, World::container(50, "init", world.now.boot_ns), kRead, 7, kSecond);
-  reader.take(world.emit_due());
-  EXPECT_GT(reader.shown("init"), 0u);
-  cluster.over.insert("init");  // told of between two snapshots
-  world.collect();
-  reader.take(world.emit_due());
-  EXPECT_EQ(reader.shown("init"), 0u);
-  EXPECT_EQ(reader.increase("t.io"), 7u);
-  EXPECT_EQ(world.aggregator.stats().streams, 0u);
-  // Once more after all (its sandbox was made anew): not before the last point of the same id.
-  cluster.over.clear();
-  live(world, 5, World::container(51, "init", world.now.boot_ns), kRead, 5, kSecond);
-  reader.take(world.emit_due());
-  EXPECT_EQ(reader.increase("t.io"), 12u);
-}
-
 TEST(Streams, ADeselectedContainerIsNotWaitedFor) {
   Cluster cluster;
   World world(cluster.options());
@@ -202,22 +43,6 @@ TEST(Streams, ADeselectedContainerIsNotWaitedFor) {
   world.collect();
   reader.take(world.emit_due());
   EXPECT_EQ(reader.shown("app"), 0u);
-}
-
-TEST(Streams, UpDownCountersAreZeroBetweenLives) {
-  Cluster cluster;
-  World world(cluster.options());
-  world.add(5, World::container(50), World::decision(Level::Detailed));
-  world.collect([&] { world.aggregator.gauge(5, id(kOpen), 4); });
-  EXPECT_EQ(point(world.emit_due(), "t.open")->integer, 4);
-  world.end(5);
-  world.collect();
-  world.remove(5);
-  world.collect();
-  EXPECT_EQ(point(world.emit_due(), "t.open")->integer, 0);
-  world.add(6, World::container(60), World::decision(Level::Detailed));
-  world.collect([&] { world.aggregator.gauge(6, id(kOpen), 2); });
-  EXPECT_EQ(point(world.emit_due(), "t.open")->integer, 2);
 }
 
 // A pod of a StatefulSet that is made anew: the name stays, all else is another's.

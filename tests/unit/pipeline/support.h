@@ -24,7 +24,7 @@ enum Series : uint16_t {
   kErrors,  // cells
   kKills,   // from zero
   kTime,    // ns, exported in s
-  kOpen,    // gauge
+  kOpen,    // up-down counter
   kNode,    // of the node
   kRare,    // opt-in
   kMany,    // first of kManySeries with an attribute each
@@ -32,6 +32,7 @@ enum Series : uint16_t {
 inline constexpr int kManySeries = 40;
 inline constexpr uint16_t kDisk = kMany + kManySeries;  // at all levels below Detailed …
 inline constexpr uint16_t kDiskKeyed = kDisk + 1;       // … where this one takes its place
+inline constexpr uint16_t kLimit = kDisk + 2;           // gauge
 
 const std::vector<ModuleEntry>& test_modules();
 

@@ -26,6 +26,7 @@ constexpr MetricSpec kMetrics[] = {
     {.name = "t.rare", .unit = "{event}", .level = Level::OptIn},
     {.name = "t.many", .unit = "{event}", .level = Level::Standard, .attributes = kNumber},
     {.name = "t.disk", .unit = "s", .instrument = Instrument::Histogram, .attributes = kDevice},
+    {.name = "t.limit", .unit = "1", .instrument = Instrument::Gauge, .level = Level::Detailed},
 };
 
 std::vector<SeriesSpec> make_series() {
@@ -47,6 +48,7 @@ std::vector<SeriesSpec> make_series() {
   for (int i = 0; i < kManySeries; ++i) series.push_back({.metric = 8, .values = {numbers[i]}});
   series.push_back({.metric = 9, .source = Source::Histogram, .flag = 1, .scale = 1e-9});
   series.push_back({.metric = 9, .source = Source::KeyedHistogram, .level = Level::Detailed, .flag = 2, .scale = 1e-9});
+  series.push_back({.metric = 10, .source = Source::Gauge, .level = Level::Detailed});
   return series;
 }
 
