@@ -176,6 +176,49 @@ TEST(PodTable, ASandboxThatWasMadeAnewIsNoContainer) {
   }
 }
 
+// RestartAllContainers: one UID, and each container has another id than before, the init container and the sandbox too.
+TEST(PodTable, AllContainersOfAPodStartedAgainTogetherKeepTheirNames) {
+  PodTable table({.namespaces = false});
+  Pod pod = pod_with(id('b'));
+  PodContainer init = pod.containers[0];
+  init.name = "init";
+  init.type = ContainerType::Init;
+  init.id = id('1');
+  pod.containers.push_back(init);
+  named(table, container('a', 10));
+  table.put(pod, 1);
+  const Subject first_init = named(table, container('1', 11)), first = named(table, container('b', 12));
+  pod.containers[1].finished = true;
+  table.put(pod, 2);
+  EXPECT_FALSE(table.may_return(first_init));
+
+  // None of them runs for a moment.
+  for (PodContainer& one : pod.containers) {
+    one.previous_id = one.id;
+    one.id.clear();
+    one.restart_count = 1;
+    one.finished = false;
+  }
+  table.put(pod, 3);
+  EXPECT_TRUE(table.may_return(first));
+  EXPECT_TRUE(table.may_return(first_init));
+
+  named(table, container('f', 20));
+  pod.containers[1].id = id('2');
+  table.put(pod, 4);
+  const Subject again_init = named(table, container('2', 21));
+  pod.containers[0].id = id('c');
+  table.put(pod, 5);
+  const Subject again = named(table, container('c', 22));
+  EXPECT_EQ(again_init.container_name, "init");
+  EXPECT_EQ(again_init.type, ContainerType::Init);
+  EXPECT_EQ(again.container_name, "main");
+  EXPECT_EQ(again.restart_count, 1);
+  EXPECT_EQ(again.pod_uid, first.pod_uid);
+  EXPECT_EQ(named(table, container('f', 20)).type, ContainerType::Sandbox);
+  EXPECT_TRUE(table.may_return(again));
+}
+
 TEST(PodTable, AThousandStartsLeaveNothingBehind) {
   PodTable table({.namespaces = false});
   const auto numbered = [](int n) {

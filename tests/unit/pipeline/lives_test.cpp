@@ -175,5 +175,100 @@ TEST(Lives, AGaugeThatTheNextLifeDoesNotHaveEnds) {
   EXPECT_TRUE(pod.emit().empty());
 }
 
+// All containers of a pod and its sandbox at once, each under an id of its own.
+class WholePod {
+ public:
+  // One life of the pod: each container counts so much.
+  void live(uint64_t ids, uint64_t amount) {
+    Subject sandbox = World::container(ids, "", world.now.boot_ns);
+    sandbox.type = ContainerType::Sandbox;
+    const std::vector<Subject> all = {sandbox, of("init", ids + 1), of("app", ids + 2), of("side", ids + 3)};
+    for (uint32_t i = 0; i < all.size(); ++i) world.add(10 + i, all[i]);
+    count(amount);
+    for (uint32_t i = 0; i < all.size(); ++i) world.end(10 + i);
+    count(1);
+    for (uint32_t i = 0; i < all.size(); ++i) world.remove(10 + i);
+    collect();
+  }
+  void collect() {
+    world.collect();
+    reader.take(world.emit_due());
+  }
+  static constexpr uint64_t kParts = 4;
+
+  Cluster cluster;
+  World world{cluster.options()};
+  LastValues reader;
+
+ private:
+  Subject of(const std::string& name, uint64_t cgroup) { return World::container(cgroup, name, world.now.boot_ns); }
+  void count(uint64_t amount) {
+    world.collect([&] {
+      for (uint32_t i = 0; i < kParts; ++i) world.aggregator.counter(10 + i, id(kRead), amount);
+    });
+    reader.take(world.emit_due());
+  }
+};
+
+TEST(Lives, AllContainersOfAPodStartedAgainTogetherGoOn) {
+  WholePod pod;
+  uint64_t truth = 0;
+  for (uint64_t life = 0; life < 4; ++life) {
+    pod.live(100 * (life + 1), 1000);
+    truth += WholePod::kParts * 1001;
+    EXPECT_EQ(pod.reader.increase("t.io"), truth) << life;
+    pod.collect();  // longer than an interval until the next
+  }
+  EXPECT_EQ(pod.reader.instances("t.io").size(), WholePod::kParts) << "each has one stream";
+  for (const Point* each : points(pod.world.batch, "t.io", "direction=read")) {
+    EXPECT_EQ(each->start_ns, 1'700'000'000 * kSecond) << "of the first life";
+    EXPECT_EQ(each->integer, 4004);
+  }
+}
+
+// The init container had succeeded and was over before: its stream had ended, and goes on with a later start.
+TEST(Lives, AnInitContainerThatRunsOnceMoreWithItsPodIsAllThere) {
+  WholePod pod;
+  for (uint64_t life = 0; life < 3; ++life) {
+    pod.cluster.over.clear();
+    pod.live(100 * (life + 1), 1000);
+    pod.cluster.over.insert("init");
+    pod.collect();
+    EXPECT_EQ(pod.reader.shown("shop.web.init"), 0u);
+    EXPECT_GT(pod.reader.shown("shop.web.app"), 0u);
+  }
+  EXPECT_EQ(pod.reader.increase("t.io"), 3 * WholePod::kParts * 1001);
+  EXPECT_EQ(pod.reader.instances("t.io").size(), WholePod::kParts);
+}
+
+// Resized in place: of two containers the one whose resources say so is started again, the other one goes on.
+TEST(Lives, AResizeThatStartsOneContainerAgainIsOneStreamOfEach) {
+  Cluster cluster;
+  World world(cluster.options());
+  LastValues reader;
+  world.add(8, World::container(80, "side", world.now.boot_ns));
+  for (uint64_t life = 0; life < 3; ++life) {
+    Subject app = World::container(50 + life, "app", world.now.boot_ns);
+    app.restart_count = static_cast<int>(life);
+    world.add(5, app);
+    world.collect([&] {
+      world.aggregator.counter(5, id(kRead), 1000);
+      world.aggregator.counter(8, id(kRead), 7);
+    });
+    reader.take(world.emit_due());
+    world.end(5);
+    world.collect([&] { world.aggregator.counter(8, id(kRead), 7); });
+    world.remove(5);
+    reader.take(world.emit());
+  }
+  world.collect();
+  reader.take(world.emit_due());
+  EXPECT_EQ(reader.increase("t.io"), 3 * (1000 + 2 * 7));
+  EXPECT_EQ(reader.instances("t.io").size(), 2u);
+  const auto now = values(points(world.batch, "t.io", "direction=read"));
+  ASSERT_EQ(now.size(), 2u);
+  for (const Point* each : now) EXPECT_EQ(each->start_ns, 1'700'000'000 * kSecond);
+}
+
 }  // namespace
 }  // namespace sonde
