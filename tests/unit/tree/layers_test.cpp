@@ -13,7 +13,7 @@ namespace {
 
 using Names = std::set<std::string>;
 
-// base <- module <- {identity, policy, kernel, pipeline} <- {export, config, api, kube} <- runtime <- cli, main, and the
+// base <- {module, slots} <- {identity, policy, kernel, pipeline} <- {export, config, api, kube} <- runtime <- cli, main, and the
 // siblings that may see each other.
 const std::map<std::string, Names>& allowed_layers() {
   static const Names middle = {"base", "module", "identity", "policy", "kernel", "pipeline"};
@@ -25,16 +25,17 @@ const std::map<std::string, Names>& allowed_layers() {
       {"base", {"base"}},
       {"module", {"base", "module"}},
       {"symbols", {"base", "symbols"}},
+      {"slots", {"slots"}},
       {"identity", {"base", "module", "identity"}},
       {"policy", {"base", "module", "identity", "policy"}},
-      {"kernel", {"base", "module", "symbols", "kernel"}},
+      {"kernel", {"base", "module", "symbols", "slots", "kernel"}},
       {"pipeline", {"base", "module", "identity", "policy", "pipeline"}},
       {"export", with(middle, {"export"})},
       {"config", with(middle, {"config", "export"})},
       {"api", with(middle, {"api", "export"})},
       {"kube", with(middle, {"kube", "api", "export"})},
       {"functions", with(middle, {"symbols", "functions"})},
-      {"runtime", with(middle, {"symbols", "functions", "export", "config", "api", "kube", "runtime"})},
+      {"runtime", with(middle, {"symbols", "slots", "functions", "export", "config", "api", "kube", "runtime"})},
       {"operator", with(middle, {"config", "kube", "operator"})},
       {"cli", with(middle, {"export", "config", "api", "kube", "runtime", "operator", "cli"})},
       {"main", with(middle, {"export", "config", "api", "kube", "runtime", "operator", "cli"})},
