@@ -44,8 +44,8 @@ asan: ## unit tests under address and undefined-behaviour sanitizers
 tsan: ## unit tests under the thread sanitizer
 	@tests/run tsan
 
-soak: ## hours: everything in every way, outages of minutes, ten minutes of each fuzz target
-	@FUZZ_SECONDS=600 E2E_FULL=1 tests/run unit kernel vm apps e2e asan tsan fuzz
+soak: ## hours: everything in every way, outages of minutes, ten minutes of each fuzz target; PARTS="fuzz" runs some
+	@tests/soak $(PARTS)
 
 bench: ## what a probe costs; prints a table, writes JSON
 	@tests/run bench
