@@ -5,6 +5,35 @@
 #include <unordered_set>
 
 namespace sonde {
+namespace {
+
+// Which series of one metric of one Resource have had a value in the batch so far. Built only where an end mark asks.
+class ValuesSoFar {
+ public:
+  bool contain(const Batch& batch, const ResourcePoints& range, uint32_t at, const StreamKey& key) {
+    const Point* points = batch.points.data();
+    if (points[at].metric != metric_ || range.begin != range_begin_) {
+      metric_ = points[at].metric;
+      range_begin_ = range.begin;
+      series_.clear();
+      next_ = at;
+      while (next_ > range.begin && points[next_ - 1].metric == metric_) next_--;  // points of a metric are adjacent
+    }
+    for (; next_ < at; next_++) {
+      const Point& earlier = points[next_];
+      if (!earlier.begins && !earlier.no_recorded_value) series_.insert(stream_of(*range.resource, earlier));
+    }
+    return series_.contains(key);
+  }
+
+ private:
+  const MetricSpec* metric_ = nullptr;
+  uint32_t range_begin_ = 0;
+  uint32_t next_ = 0;
+  std::unordered_set<StreamKey, StreamKeyHash> series_;
+};
+
+}  // namespace
 
 bool DeltaConverter::is_delta(const Point& point) const {
   if (point.metric == nullptr) return false;
@@ -55,27 +84,18 @@ bool DeltaConverter::subtract(Batch& out, Point& point, const Last* last) {
   return true;
 }
 
-// Does this batch hold a value of the series of point `at`, before it? Points of a metric are adjacent.
-bool DeltaConverter::told_before(const Batch& source, const ResourcePoints& range, uint32_t at) {
-  const Point& point = source.points[at];
-  while (at-- > range.begin && source.points[at].metric == point.metric) {
-    const Point& earlier = source.points[at];
-    if (!earlier.begins && !earlier.no_recorded_value && *earlier.attributes == *point.attributes) return true;
-  }
-  return false;
-}
-
 BatchPtr DeltaConverter::convert(const Batch& source) const {
   auto out = std::make_shared<Batch>(source);
   Table begun;  // series that come back with what they had: the next point is the difference to that
   std::unordered_set<StreamKey, StreamKeyHash>
       untold;  // a mark without a value before it: what it ended was not told yet
+  ValuesSoFar told;
   for (const ResourcePoints& range : out->resources) {
     for (uint32_t i = range.begin; i < range.begin + range.length; i++) {
       Point& point = out->points[i];
       if (!is_delta(point)) continue;
       const StreamKey key = stream_of(*range.resource, point);
-      if (point.no_recorded_value && !told_before(source, range, i)) untold.insert(key);
+      if (point.no_recorded_value && !told.contain(source, range, i, key)) untold.insert(key);
       if (point.begins) {
         if (!is_zero(point) && !untold.contains(key)) begun[key] = remembered(source, point);
         point.metric = nullptr;

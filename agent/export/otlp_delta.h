@@ -43,7 +43,6 @@ class DeltaConverter {
 
   bool is_delta(const Point& point) const;
   static bool is_zero(const Point& point);
-  static bool told_before(const Batch& source, const ResourcePoints& range, uint32_t at);
   static Last remembered(const Batch& source, const Point& point);
   // Makes `point` (a copy in `out`) the difference to `last`, which may be null. False: nothing to tell.
   static bool subtract(Batch& out, Point& point, const Last* last);

@@ -123,6 +123,7 @@ Result<void> Agent::begin() {
   if (!outputs) return outputs.error();
   outputs_ = std::move(*outputs);
   counting_.follow(boottime_ns());
+  self_->start_at(Now::read());
   aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
   failures_ = std::make_unique<Failures>(sonde::modules().size(), options_.backoff);
   overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
