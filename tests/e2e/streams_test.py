@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from support import machine, node, otlp
-from support.in_cluster import FakePod, InCluster, policy
+from support.in_cluster import NODE, FakePod, InCluster, policy
 from support.machine import wait_for
 from support.receivers import Collector, Prometheus, VictoriaMetrics
 
@@ -18,26 +18,43 @@ FSYNCS = 'sonde_file_operation_duration_seconds_count{sonde_file_operation="fsyn
 KILLS = 'sonde_memory_oom_kills_total{sonde_memory_oom_scope="memcg",instance=~"%s"}'
 
 
-class Streams(InCluster):
+class WithReaders(InCluster):
+    """What the scenarios share; no scenario itself."""
+    nodes = (NODE,)
+
     def setUp(self):
         super().setUp()
+        for name in self.nodes[1:]:
+            self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
         pushed = self.start(Prometheus(self.directory))
-        self.sonde = self.start_agent("--export", "otlp,file,prometheus", "--otlp-endpoint", pushed.otlp(), "--promote",
-                                      "--otlp-protocol", "http/protobuf", "--otlp-histograms", "explicit_bucket_histogram")
-        scraping = self.start(Prometheus(self.directory, self.sonde.http, native=False, name="scraping"))
+        agents = [self.start_agent("--export", "otlp,file,prometheus", "--otlp-endpoint", pushed.otlp(), "--promote",
+                                   "--otlp-protocol", "http/protobuf", "--otlp-histograms", "explicit_bucket_histogram", node=node)
+                  for node in self.nodes]
+        ports = [sonde.http for sonde in agents]
+        scraping = self.start(Prometheus(self.directory, ports, native=False, name="scraping"))
         self.readers = {"OTLP": pushed, "scrape": scraping}
-        self.victoria = self.start(VictoriaMetrics(self.directory, self.sonde.http))
+        self.victoria = self.start(VictoriaMetrics(self.directory, ports))
         self.cluster.apply(policy("all", {"podSelector": {"matchLabels": {"app": "streams"}}, "collection": {"periodSeconds": 1},
                                           "attributes": {"podLabels": ["team"]}}))
         self.cluster.apply(policy("churn", {"podSelector": {"matchLabels": {"app": "churn"}},
                                             "collection": {"periodSeconds": 1, "granularity": "Workload"}}))
-        self.in_force(self.sonde, "all", "churn")
-        wait_for(lambda: scraping.query("sonde_agent_export_scrapers") or None, 60, "the scraper is known")
+        for sonde in agents:
+            self.in_force(sonde, "all", "churn")
+        wait_for(lambda: len(scraping.query("sonde_agent_export_scrapers")) == len(agents), 60, "the scraper is known")
 
-    def pod(self, name, app="streams", owners=(), **labels):
-        pod = FakePod(self, name, {"app": app, **labels}, owners=owners)
+    def pod(self, name, app="streams", owners=(), node=NODE, **labels):
+        pod = FakePod(self, name, {"app": app, **labels}, owners=owners, node=node)
         pod.tell()
         return pod
+
+    def lines(self):
+        """A file of all that was exported so far."""
+        if len(self.nodes) == 1:
+            return self.file
+        files = [pathlib.Path(self.of_node("out.jsonl", node)).read_text() for node in self.nodes]
+        together = pathlib.Path(self.directory) / "together.jsonl"
+        together.write_text("".join(text[:text.rfind("\n") + 1] for text in files))  # the last line may be half written
+        return together
 
     def assert_increase(self, series, truth):
         """Each reader has all that was done, seen from the zero that each series begins with, and nothing twice."""
@@ -59,12 +76,12 @@ class Streams(InCluster):
     def replayed(self):
         """A VictoriaMetrics that got all that was exported so far by OTLP."""
         pushed = self.start(VictoriaMetrics(self.directory))
-        self.start(Collector(self.directory, lines=self.file, forward=pushed.otlp())).start().service.stop()
+        self.start(Collector(self.directory, lines=self.lines(), forward=pushed.otlp())).start().service.stop()
         return pushed
 
     def assert_deltas(self, metric, truth, **attributes):
         """The file's differences, as a Collector makes them, add up to this."""
-        collector = self.start(Collector(self.directory, to_delta=True, lines=self.file)).start()
+        collector = self.start(Collector(self.directory, to_delta=True, lines=self.lines())).start()
 
         def total():
             return sum(otlp.number(point) for _, point in otlp.points(collector.file, metric, **attributes))
@@ -78,6 +95,8 @@ class Streams(InCluster):
     def assert_shown(self, pattern, n, what, seconds=60):
         wait_for(lambda: set(self.shown(pattern).values()) == {n}, seconds, f"{what} ({self.shown(pattern)})")
 
+
+class Streams(WithReaders):
     def test_five_equal_lives(self):
         """A crash loop: each life does the same."""
         pod = self.pod("loop")
@@ -205,6 +224,44 @@ class Streams(InCluster):
         self.assertEqual(len(names), 2, names)
         self.assert_shown("default.web.main.*", 1, "one of them is shown")
         self.assertEqual(otlp.Metrics.read(self.file).decreases, [])
+
+
+class TwoNodes(WithReaders):
+    """Each has an agent, to which the readers listen both."""
+    nodes = (NODE, "node-2")
+
+    def test_a_pod_made_anew_on_another_node(self):
+        """The first node has not heard of it yet: its container goes on beside that of the new pod, and then ends."""
+        old = self.pod("db-0")
+        old.work(ROUNDS)
+        self.expect("db-0", ROUNDS, "the first")
+        self.cluster.kubectl("delete", "pod", "db-0", "--force", "--grace-period=0")
+        new = self.pod("db-0", node="node-2")
+        total = ROUNDS
+        for _ in range(5):
+            old.work(ROUNDS)
+            new.work(2 * ROUNDS)
+            total += 3 * ROUNDS
+            time.sleep(1)
+        old.end()
+        new.work(ROUNDS)
+        total += ROUNDS
+
+        def read(node, pod):
+            found = otlp.Metrics.read(self.of_node("out.jsonl", node)).total("sonde.file.io", pod.uid, disk__io__direction="read")
+            return found and found // 4096
+        wait_for(lambda: (read(NODE, old), read("node-2", new)) == (6 * ROUNDS, 11 * ROUNDS), 30,
+                 f"each node has its own ({read(NODE, old)}, {read('node-2', new)})")
+        self.assertEqual((read(NODE, new), read("node-2", old)), (None, None))
+        self.assert_increase(READ % "default.db-0.main.*", total * 4096)
+        self.assert_deltas("sonde.file.io", total * 4096, disk__io__direction="read")
+        self.assert_shown("default.db-0.main.*", 1, "one of them is shown")
+        for name, prometheus in self.readers.items():
+            seen = prometheus.query(f"last_over_time({READ % 'default.db-0.main.*'}[10m])")
+            self.assertEqual(len({labels["instance"] for labels, _ in seen}), 2, name)
+        nodes = {(dict(r)["k8s.pod.uid"], dict(r)["k8s.node.name"]) for r in otlp.Metrics.read(self.lines()).resources()
+                 if "db-0" in dict(r).values()}
+        self.assertEqual(nodes, {(old.uid, NODE), (new.uid, "node-2")})
 
 
 def pod_labels(file, name):

@@ -19,11 +19,11 @@ def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
 class FakePod:
     """An object at the API server, and a cgroup such as the kubelet makes (systemd driver, containerd)."""
 
-    def __init__(self, case, name, labels, namespace="default", container="main", owners=()):
+    def __init__(self, case, name, labels, namespace="default", container="main", owners=(), node=NODE):
         self.case, self.name, self.namespace = case, name, namespace
         self.uid = case.cluster.rest("POST", f"/api/v1/namespaces/{namespace}/pods", {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels, "ownerReferences": list(owners)},
-            "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]}})["metadata"]["uid"]
+            "spec": {"nodeName": node, "containers": [{"name": container, "image": "none"}]}})["metadata"]["uid"]
         self.container, self.restarts, self.previous = container, 0, None
         self.begin()
         case.ending(self, self.remove)
@@ -78,13 +78,17 @@ class InCluster(Case):
         self.cluster.install()
         self.cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"disk": "ssd"}}})
         self.token = self.cluster.token("sonde-agent", "sonde")
-        self.file = os.path.join(self.directory, "out.jsonl")
+        self.file = self.of_node("out.jsonl", NODE)
 
-    def start_agent(self, *flags):
-        return self.agent("--export", "file", "--file", self.file, "--interval", "1s", "--api-server", self.cluster.url,
-                          "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", NODE,
-                          "--default-policy", "false", "--policy-cache", os.path.join(self.directory, "cache.jsonl"),
-                          "--ceiling-namespaced-period", "1s", *flags)  # tests do not wait for ten seconds
+    def start_agent(self, *flags, node=NODE):
+        """That of a node; its files are of_node(…)."""
+        return self.agent("--export", "file", "--file", self.of_node("out.jsonl", node), "--interval", "1s", "--api-server", self.cluster.url,
+                          "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", node,
+                          "--default-policy", "false", "--policy-cache", self.of_node("cache.jsonl", node),
+                          "--ceiling-namespaced-period", "1s", *flags, name=f"agent-{node}")  # tests do not wait for ten seconds
+
+    def of_node(self, file, node):
+        return os.path.join(self.directory, file if node == NODE else f"{node}-{file}")
 
     def read_bytes(self, name):
         """Bytes read by this pod so far, by its name; None if it is nowhere."""

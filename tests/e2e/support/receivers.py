@@ -94,8 +94,13 @@ scrape_configs:
     honor_labels: true
     scrape_native_histograms: {native}
     always_scrape_classic_histograms: {native}
-    static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+    static_configs: [{{targets: [{targets}]}}]
 """
+
+
+def _targets(ports):
+    """One port or several, as YAML."""
+    return ", ".join(f'"127.0.0.1:{port}"' for port in ([ports] if isinstance(ports, int) else ports))
 
 
 class Queried:
@@ -128,10 +133,11 @@ class Queried:
 
 class Prometheus(Queried):
     def __init__(self, directory, target=1, native=True, interval="1s", name="prometheus", features=()):
+        """target: the port that it scrapes, or several."""
         self.port = machine.free_port()
         directory = pathlib.Path(directory)
         config = directory / f"{name}.yaml"
-        config.write_text(PROMETHEUS.format(target=target, native=str(native).lower(), interval=interval))
+        config.write_text(PROMETHEUS.format(targets=_targets(target), native=str(native).lower(), interval=interval))
         self.service = machine.Service(directory, name, [
             machine.tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / (name + '-tsdb')}",
             f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-otlp-receiver",
@@ -156,20 +162,20 @@ scrape_configs:
   - job_name: sonde
     honor_labels: true
     scrape_interval: 1s
-    static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
+    static_configs: [{{targets: [{targets}]}}]
 """
 
 
 class VictoriaMetrics(Queried):
     def __init__(self, directory, target=None):
-        """target: the port that it scrapes."""
+        """target: the port that it scrapes, or several."""
         self.port = machine.free_port()
         directory = pathlib.Path(directory)
         argv = [machine.tool("victoria-metrics"), f"-storageDataPath={directory / f'victoria-metrics-{self.port}'}",
                 f"-httpListenAddr=127.0.0.1:{self.port}", "-search.latencyOffset=0s", "-opentelemetry.usePrometheusNaming"]
         if target:
             config = directory / "victoria-metrics.yaml"
-            config.write_text(VICTORIA.format(target=target))
+            config.write_text(VICTORIA.format(targets=_targets(target)))
             argv.append(f"-promscrape.config={config}")
         self.service = machine.Service(directory, "victoria-metrics", argv)
         self.service.wait_until(lambda: machine.listens(self.port), 60, "VictoriaMetrics listens")
