@@ -13,6 +13,7 @@ from support.receivers import Collector, Prometheus, VictoriaMetrics
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 WRITTEN = 'sonde_file_io_bytes_total{disk_io_direction="write"}'
+READ = 'sonde_file_io_bytes_total{disk_io_direction="read"}'
 BYTES = 4096
 LIVES = 7
 
@@ -178,19 +179,62 @@ class Readers(Case):
         self.assertEqual(fresh.stop(), 0, fresh.log())
         collector.service.stop()
         # Each of the two starts of the stream has what was written while that agent had its turn.
-        totals = totals_by_start(collector.file, group.path)
+        totals = otlp.totals_by_start(collector.file, "sonde.file.io", group.path, disk__io__direction="write")
         self.assertEqual(totals, [3000 * BYTES, 3000 * BYTES])
         self.assertEqual(otlp.Metrics.read(collector.file).overlaps, [], "the new agent's series start after the old one's end")
 
+    def test_work_goes_on_while_an_agent_replaces_another(self):
+        """OTLP loses what comes between the old agent's last look and the new one's first; a scraper also what had come since
+        the old agent was last scraped."""
+        group = self.cgroup()
+        state = pathlib.Path(self.directory) / "state"
+        state.mkdir()
+        pushed = self.start(Prometheus(self.directory, name="pushed"))
+        ports = [machine.free_port(), machine.free_port()]
+        scraping = self.start(Prometheus(self.directory, ports, name="scraping"))
+        victoria = self.start(VictoriaMetrics(self.directory, ports))
+        files = [pathlib.Path(self.directory) / f"{name}.jsonl" for name in ("old", "fresh")]
 
-def sum_of_deltas(file):
-    return sum(otlp.number(point) for _, point in otlp.points(file, "sonde.file.io", disk__io__direction="write"))
+        def start(n):
+            return self.agent("--export", "otlp,file,prometheus", "--file", files[n], "--otlp-endpoint", pushed.otlp(), "--promote",
+                              "--interval", "1s", "--state-directory", state, http=ports[n], name=files[n].stem,
+                              policies=agent.policy_directory(self.directory, group.path),
+                              env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
+        old = start(0)
+        wait_for(lambda: (scraping.number("sonde_agent_export_scrapers") == 2), 60, "both scrapers are known")
+        work = Workload(group, "ticks", self.file_for_work(), 10)
+        time.sleep(5)
+        fresh = start(1)
+        self.assertIn("another agent on this machine is exporting", fresh.get("/statusz", local=True)[1])
+        time.sleep(3)
+        self.assertEqual(old.stop(), 0, old.log())
+        time.sleep(5)
+        self.assertNotIn("another agent", fresh.get("/statusz", local=True)[1])
+        at = [us / 1e6 for us in work.stop()["at"]]
+
+        anchored, plain = f"sum(increase({READ}[10m] anchored))", f"sum(increase({READ}[10m]))"
+        readers = {"OTLP": (pushed, anchored), "scrape": (scraping, anchored), "VictoriaMetrics": (victoria, plain)}
+        counted = {name: machine.settled(lambda: reader.number(query)) / BYTES for name, (reader, query) in readers.items()}
+        self.assertEqual(fresh.stop(), 0, fresh.log())
+        together = pathlib.Path(self.directory) / "together.jsonl"
+        together.write_text("".join(file.read_text() for file in files))
+        collector = self.start(Collector(self.directory, to_delta=True, lines=together)).start()
+        wait_for(lambda: sum_of_deltas(collector.file, "read") >= counted["OTLP"] * BYTES, 60, "all differences are there")
+        collector.service.stop()
+        counted["differences"] = sum_of_deltas(collector.file, "read") / BYTES
+        lost = {name: len(at) - reads for name, reads in counted.items()}
+        self.result.note(f"lost of {len(at)} reads, one each 10 ms: {lost}")
+        # The old agent's period and the scrape interval are a second each.
+        gap = {name: agent.HANDOVER + (2 if name in ("scrape", "VictoriaMetrics") else 0) for name in lost}
+        for name, reads in lost.items():
+            self.assertGreaterEqual(reads, 0, f"{name}: nothing is counted twice")
+            self.assertLessEqual(reads, machine.most_within(at, gap[name] * machine.PATIENCE), name)
+        self.assertEqual(counted["differences"], counted["OTLP"])
+        totals = otlp.totals_by_start(together, "sonde.file.io", group.path, disk__io__direction="read")
+        self.assertEqual(len(totals), 2, "one of each agent")
+        self.assertEqual(sum(totals), counted["OTLP"] * BYTES)
+        self.assertEqual(otlp.Metrics.read(together).overlaps, [])
 
 
-def totals_by_start(file, path):
-    last = {}
-    for resource, point in otlp.points(file, "sonde.file.io", disk__io__direction="write"):
-        if resource.get("sonde.cgroup.path") == path:
-            start = int(point["startTimeUnixNano"])
-            last[start] = max(last.get(start, 0), otlp.number(point))
-    return [last[start] for start in sorted(last)]
+def sum_of_deltas(file, direction="write"):
+    return sum(otlp.number(point) for _, point in otlp.points(file, "sonde.file.io", disk__io__direction=direction))

@@ -11,6 +11,8 @@ from . import machine
 
 BINARY = os.environ.get("SONDE_BINARY") or str(machine.BUILD / "sonde")
 
+HANDOVER = 0.5  # seconds for which no agent counts while one replaces another, at most
+
 POLICY = """apiVersion: sonde.dev/v1alpha1
 kind: ClusterMonitorPolicy
 metadata: {{name: e2e}}
@@ -30,9 +32,9 @@ def policy_directory(directory, cgroups, preset="Detailed", collection=""):
 
 
 class Agent:
-    def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent", within=()):
-        """within: a command that runs the agent as its last words."""
-        self.http, self.local, self.grpc = (machine.free_port() for _ in range(3))
+    def __init__(self, directory, *flags, policies=None, settings=None, env=None, name="agent", within=(), http=None):
+        """within: a command that runs the agent as its last words. http: a port that somebody else knows already."""
+        self.http, self.local, self.grpc = http or machine.free_port(), machine.free_port(), machine.free_port()
         merged = {"listen.http": f"127.0.0.1:{self.http}", "listen.httpLocal": f"127.0.0.1:{self.local}",
                   "listen.grpc": f"127.0.0.1:{self.grpc}", "overhead.milliCpu": "0"}
         if policies:

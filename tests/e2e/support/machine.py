@@ -229,6 +229,26 @@ class Workload:
         return json.loads(out) if out else None
 
 
+def settled(value, seconds=5, most=60):
+    """What value() is once it has not changed for so long."""
+    seen, end = [value()], time.monotonic() + most * PATIENCE
+    while len(seen) <= seconds or len(set(seen[-seconds - 1:])) > 1:
+        assert time.monotonic() < end, f"it goes on: {seen}"
+        time.sleep(1)
+        seen.append(value())
+    return seen[-1]
+
+
+def most_within(times, seconds):
+    """How many of these ascending times are within any span of so many seconds at most."""
+    most = first = 0
+    for last, time_of_last in enumerate(times):
+        while times[first] < time_of_last - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
 def build_workload():
     source = REPOSITORY / "tests/e2e/workload.c"
     binary = BUILD / "e2e" / "workload"

@@ -129,6 +129,16 @@ def points(path, metric, **attributes):
                         yield resource, {**point, "kind": kind}
 
 
+def totals_by_start(path, metric, where, **attributes):
+    """The last total of each start of the cumulative streams of a Resource, the earliest first."""
+    last = {}
+    for resource, point in points(path, metric, **attributes):
+        if has(tuple(resource.items()), where):
+            start = int(point["startTimeUnixNano"])
+            last[start] = max(last.get(start, 0), number(point))
+    return [last[start] for start in sorted(last)]
+
+
 class Following:
     """A file that grows; each line of it is read once."""
 
