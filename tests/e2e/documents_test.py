@@ -26,6 +26,11 @@ def policies():
     return [block for page in documents.PAGES for block in yaml_blocks(page) if "MonitorPolicy" in block.text]
 
 
+def scrape_configs():
+    """The examples of Prometheus's configuration on every page."""
+    return [block for page in documents.PAGES for block in yaml_blocks(page) if block.text.startswith("scrape_configs:")]
+
+
 class Known(Case):
     def test_every_command_is_run_or_excused(self):
         found = {command.text: command for page in documents.PAGES for command in documents.commands(page)}
@@ -42,6 +47,23 @@ class Known(Case):
             if text.startswith("make "):
                 run = subprocess.run([*text.split(), "--dry-run"], cwd=machine.REPOSITORY, capture_output=True, text=True)
                 self.assertEqual(run.returncode, 0, run.stderr)
+
+
+    def test_every_example_is_used(self):
+        """Settings in unit_config, policies at an API server, queries in readers_test.py, Prometheus's configuration below."""
+        settings = yaml_blocks("docs/ops/configuration.md")
+        self.assertEqual(len(settings), 1)
+        for page in documents.PAGES:
+            for block in yaml_blocks(page):
+                self.assertTrue(block in [*settings, *policies(), *scrape_configs()], f"nothing uses {block}")
+
+    def test_prometheus_takes_its_configuration(self):
+        self.assertEqual(len(scrape_configs()), 1)
+        file = pathlib.Path(self.directory) / "prometheus.yml"
+        for text, taken in ((scrape_configs()[0].text, True), (scrape_configs()[0].text.replace("honor_labels", "honour_labels"), False)):
+            file.write_text(text)
+            run = subprocess.run([machine.tool("promtool"), "check", "config", file], capture_output=True, text=True)
+            self.assertEqual(run.returncode == 0, taken, f"{run.stdout}{run.stderr}")
 
 
 class Binary(Case):
