@@ -171,15 +171,16 @@ class Helm(Case):
         text = self.template("operator.enabled=false", "rbac.apiServerPods=false", "agent.stateDirectory=",
                              "agent.podsApiDirectory=", "rbac.aggregate=false", "agent.capabilities={SYSLOG}", "config.kubernetes.report=false",
                              "image.digest=sha256:" + "0" * 64, "global.imageRegistry=mirror.example/m")
-        for gone in ("sonde-operator", "/sys/kernel/tracing", "pods-api", "aggregate-to", "kind: ResourceQuota", "resources: [pods]", "path: /var/lib/sonde", "sondenodes/status"):
+        for gone in ("sonde-operator", "path: /sys/kernel,", "pods-api", "aggregate-to", "kind: ResourceQuota", "resources: [pods]", "path: /var/lib/sonde", "sondenodes/status"):
             self.assertNotIn(gone, text)
         self.assertRegex(text, r"resources: \[sondenodes\]\n +verbs: \[delete\]")
         self.assertIn('add: ["BPF","PERFMON","SYSLOG"]', text)
         self.assertIn('add: ["BPF","PERFMON"]', self.template("agent.capabilities=null"))
         self.assertRegex(text, r"policyCache: /var/lib/sonde/policies.jsonl\n +report: false")
         self.assertIn("image: mirror.example/m/ghcr.io/sonde/sonde@sha256:000", text)
-        self.assertIn("{path: /k/k.crt, type: File}", self.template("agent.kubeletCertificate=/k/k.crt"))
-        self.assertIn("mountPath: /sys/kernel/tracing, readOnly: true}", self.template("agent.tracefs=true"))
+        pinned = r"name: SONDE_KUBELET_PIN\n +value: /var/lib/kubelet/pki/k.crt\n"
+        self.assertRegex(self.template("agent.kubeletCertificate=/k/k.crt"), pinned)
+        self.assertNotRegex(self.template("agent.kubeletCertificate=/k/k.crt", "config.kubelet.pinFile=/p/k.crt"), pinned)
         self.assertIn("rollingUpdate: {maxSurge: 10%, maxUnavailable: 0}", self.template())
         self.assertIn("rollingUpdate: {maxSurge: 0, maxUnavailable: 10%}", text)  # without stateDirectory
         self.assertIn("type: OnDelete", self.template("agent.updateStrategy.type=OnDelete"))
@@ -189,10 +190,23 @@ class Helm(Case):
 
 
     def test_nothing_optional_keeps_a_pod_from_starting(self):
-        """Of the host only /proc and the cgroup tree must be there; what else is mounted is made where it is missing."""
-        volumes = re.findall(r"- name: (\S+)\n +hostPath: \{path: (\S+), type: (\w+)\}", self.template())
-        self.assertEqual({name for name, _, kind in volumes if kind != "DirectoryOrCreate"}, {"proc", "cgroup"})
-        self.assertEqual({name for name, _, kind in volumes if kind == "DirectoryOrCreate"}, {"state", "pods-api"})
+        """Of the host only /proc, /sys/kernel and the cgroup tree must be there, as on every node; what else is mounted is made where
+        it is missing. Files are not mounted: a kubelet finds it wrong if one is made."""
+        for sets, wanted in (([], {"state", "pods-api"}), (["agent.tracefs=true", "agent.kubeletCertificate=/k/k.crt"],
+                                                           {"state", "pods-api", "tracefs", "kubelet-certificate"})):
+            text = self.template(*sets)
+            volumes = {name: (path, kind) for name, path, kind in
+                       re.findall(r"- name: (\S+)\n +hostPath: \{path: (\S+), type: (\S+)\}", text)}
+            self.assertEqual(len(volumes), text.count("hostPath:"))
+            self.assertEqual(volumes.pop("proc"), ("/proc", "Directory"))
+            self.assertEqual(volumes.pop("cgroup"), ("/sys/fs/cgroup", "Directory"))
+            self.assertEqual(set(volumes), wanted)
+            # sysfs has it by itself. Nothing can be made there.
+            self.assertEqual(volumes.pop("tracefs", ("/sys/kernel", '""')), ("/sys/kernel", '""'))
+            self.assertEqual({kind for _, kind in volumes.values()}, {"DirectoryOrCreate"})
+        self.assertEqual(volumes["kubelet-certificate"][0], "/k")
+        self.assertIn("mountPath: /sys/kernel, readOnly: true, recursiveReadOnly: IfPossible}", text)
+        self.assertIn("mountPath: /var/lib/kubelet/pki, readOnly: true}", text)
 
     def notes(self, *sets, namespace="sonde"):
         argv = [word for one in sets for word in ("--set", one)]
