@@ -102,24 +102,6 @@ std::string lockdown() {
   return open == std::string::npos ? "none" : modes->substr(open + 1, modes->find(']') - open - 1);
 }
 
-void add_probes(const std::vector<ModuleReport>& modules, kube::NodeReport& report) {
-  for (const ModuleReport& module : modules) {
-    if (module.health == ModuleHealth::Ok) {
-      ++report.probes_ok;
-      continue;
-    }
-    const std::string why = join(module.reasons, "; ");
-    if (module.health == ModuleHealth::Disabled) {
-      report.probes.push_back({module.name, "Disabled", "Disabled", why});
-      continue;
-    }
-    ++report.probes_degraded;
-    const bool failed = module.health == ModuleHealth::Failed;
-    report.probes.push_back({module.name, failed ? "Failed" : "Degraded", failed ? "LoadFailed" : "HooksMissing", why});
-  }
-  std::ranges::stable_sort(report.probes, {}, [](const auto& probe) { return probe.state != "Failed"; });
-}
-
 }  // namespace
 
 std::vector<PolicyReport> policy_reports(const StatusSources& sources) {
@@ -149,6 +131,24 @@ kube::NodeReport report_of_machine() {
   report.btf = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
   report.lockdown = lockdown();
   return report;
+}
+
+void add_probes(const std::vector<ModuleReport>& modules, kube::NodeReport& report) {
+  for (const ModuleReport& module : modules) {
+    if (module.health == ModuleHealth::Ok) {
+      ++report.probes_ok;
+      continue;
+    }
+    const std::string why = join(module.reasons, "; ");
+    if (module.health == ModuleHealth::Disabled) {
+      report.probes.push_back({module.name, "Disabled", "Disabled", why});
+      continue;
+    }
+    ++report.probes_degraded;
+    const bool failed = module.health == ModuleHealth::Failed;
+    report.probes.push_back({module.name, failed ? "Failed" : "Degraded", failed ? "LoadFailed" : "HooksMissing", why});
+  }
+  std::ranges::stable_sort(report.probes, {}, [](const auto& probe) { return probe.state != "Failed"; });
 }
 
 std::vector<kube::PolicyEntry> refused_entries(const Policies& policies) {

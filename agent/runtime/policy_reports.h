@@ -33,6 +33,9 @@ std::vector<PolicyReport> policy_reports(const StatusSources& sources);
 // Of the machine, whatever the agent can do on it: kernel, BTF, lockdown; and the agent's version.
 kube::NodeReport report_of_machine();
 
+// Counts the probes that work, and lists the others with their reasons: failed ones first.
+void add_probes(const std::vector<ModuleReport>& modules, kube::NodeReport& report);
+
 // Policies that this agent cannot read.
 std::vector<kube::PolicyEntry> refused_entries(const Policies& policies);
 

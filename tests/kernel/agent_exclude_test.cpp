@@ -3,37 +3,13 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/held_objects.h"
 
 namespace sonde::test {
 namespace {
-
-namespace fs = std::filesystem;
-
-// What this process holds: programs by id, and the links that attach them.
-struct Held {
-  std::set<uint32_t> programs;
-  int links = 0;
-};
-
-Held held() {
-  Held all;
-  std::error_code gone;  // descriptors come and go meanwhile
-  for (const auto& entry : fs::directory_iterator("/proc/self/fd", gone)) {
-    const std::string name = fs::read_symlink(entry.path(), gone).string();
-    all.links += name.find("bpf_link") != std::string::npos || name.find("perf_event") != std::string::npos;
-    if (name.find("bpf-prog") == std::string::npos) continue;
-    std::ifstream info("/proc/self/fdinfo/" + entry.path().filename().string());
-    for (std::string line; std::getline(info, line);) {
-      if (line.starts_with("prog_id:")) all.programs.insert(static_cast<uint32_t>(std::stoul(line.substr(8))));
-    }
-  }
-  return all;
-}
 
 std::size_t still_in_the_kernel(const std::set<uint32_t>& programs) {
   std::size_t n = 0;
@@ -66,11 +42,11 @@ TEST_F(AgentExcludeTest, AnExcludeWithoutSelectorsLeavesNoProgram) {
   ASSERT_NO_FATAL_FAILURE(start());
   box.run([] { read_bytes(4096); });
   ASSERT_TRUE(await([&] { return bytes_read(box) == 4096; }));
-  const Held before = held();
+  const HeldObjects before = held_objects();
   ASSERT_GT(before.links, 3);
   ASSERT_GT(still_in_the_kernel(before.programs), 3U);
   policy("nothing", "mode: Exclude");
-  EXPECT_TRUE(await_promised([] { return held().links == 0; }, 2)) << held().links;
+  EXPECT_TRUE(await_promised([] { return held_objects().links == 0; }, 2)) << held_objects().links;
   EXPECT_TRUE(await([&] { return left(); }));
   EXPECT_EQ(agent().excluded_by(), "nothing");
   stop();
@@ -83,8 +59,8 @@ TEST_F(AgentExcludeTest, WhereEverythingIsExcludedNothingIsLoaded) {
   policy("nothing", "mode: Exclude");
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_TRUE(await([&] { return left(); }));
-  EXPECT_EQ(held().links, 0);
-  EXPECT_TRUE(held().programs.empty());
+  EXPECT_EQ(held_objects().links, 0);
+  EXPECT_TRUE(held_objects().programs.empty());
 }
 
 TEST_F(AgentExcludeTest, AnExcludeThatSelectsSomeLeavesTheOthers) {

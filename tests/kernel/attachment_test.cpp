@@ -6,11 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 
 #include "agent/base/clock.h"
 #include "tests/kernel/support/cgroup_verdict.h"
+#include "tests/kernel/support/held_objects.h"
 #include "tests/kernel/support/network_test.h"
 
 namespace sonde::test {
@@ -28,22 +27,6 @@ void exchange_datagrams() {
     NET_MUST(sendto(client, &byte, 1, 0, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == 1);
     NET_MUST(recv(server, &byte, 1, 0) == 1);
   }
-}
-
-// Descriptors of this process's cgroup links, opened by their ids as another program would.
-std::vector<Fd> cgroup_links() {
-  std::vector<Fd> links;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
-    std::ifstream file(entry.path());
-    uint32_t id = 0;
-    bool cgroup = false;
-    for (std::string key, value; file >> key >> value;) {
-      if (key == "link_type:") cgroup = value == "cgroup";
-      if (key == "link_id:") id = static_cast<uint32_t>(std::stoul(value));
-    }
-    if (cgroup) links.emplace_back(bpf_link_get_fd_by_id(id));
-  }
-  return links;
 }
 
 class AttachmentTest : public NetworkTest {
