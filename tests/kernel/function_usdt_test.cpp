@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // USDT probes of this very binary, with a semaphore and without, written as sys/sdt.h does: a nop, and a note that says where it
 // is and where its arguments are.
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
 
 #include "tests/kernel/support/function_test.h"
 
@@ -143,6 +149,71 @@ TEST_F(FunctionTest, UsdtWithoutAPathIsFoundInWhicheverFileHasIt) {
   collect();
   EXPECT_EQ(total(box, "sonde.function.calls", {"anywhere"}), 40);
   EXPECT_EQ(everything(other), 0U);
+}
+
+// The code of `pass_plain` in another file that carries this program: mapped as the loader would. Null if it cannot be.
+using PassPlain = void (*)(int, unsigned long);
+PassPlain pass_plain_of(const std::string& file) {
+  const PassPlain volatile own = pass_plain;
+  PassPlain wanted = own;
+  uintptr_t address = 0;
+  std::memcpy(&address, &wanted, sizeof(address));
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    unsigned long offset = 0;
+    char access[5] = {};
+    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s %lx", &begin, &end, access, &offset) != 4) continue;
+    if (address < begin || address >= end) continue;
+    const Fd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    void* code = mmap(nullptr, end - begin, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd.get(), static_cast<off_t>(offset));
+    if (code == MAP_FAILED) return nullptr;
+    address = reinterpret_cast<uintptr_t>(code) + (address - begin);
+    std::memcpy(&wanted, &address, sizeof(address));
+    return wanted;
+  }
+  return nullptr;
+}
+
+TEST_F(FunctionTest, UsdtWithoutAPathCountsInEachFileThatHasIt) {
+  TemporaryFiles files;
+  const std::string copy = files.directory() + "/copy";
+  ASSERT_TRUE(std::filesystem::copy_file(own_path(), copy));
+  auto& box = cgroup("box");
+  auto& other = cgroup("other");
+  PassPlain copied = nullptr;
+  const auto map = [&] {
+    copied = pass_plain_of(copy);
+    if (!copied) _exit(3);
+  };
+  const auto own = [] {
+    for (int i = 0; i < 40; ++i) pass_plain(2, 7);
+  };
+  const auto others = [&] {
+    for (int i = 0; i < 25; ++i) copied(3, 7);
+  };
+  HeldProcess process(box, {map, own, others});
+  HeldProcess unasked(other, {map, own, others});
+  process.step(0);
+  unasked.step(0);
+  FunctionRequest anywhere = usdt("anywhere", "sondetest:plain", {"Calls", "Bytes"}, 1);
+  anywhere.path.clear();
+  ask(box, {anywhere});
+  ASSERT_TRUE(eventually([&] { return functions().attached() == 2; })) << functions().attached() << "\n" << problems();
+  process.step(1);
+  unasked.step(1);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"anywhere"}), 40);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"anywhere"}), 40 * 2);
+  process.step(2);
+  unasked.step(2);
+  collect();
+  EXPECT_EQ(total(box, "sonde.function.calls", {"anywhere"}), 40 + 25);
+  EXPECT_EQ(total(box, "sonde.function.bytes", {"anywhere"}), 40 * 2 + 25 * 3);
+  EXPECT_EQ(everything(other), 0U);
+  EXPECT_EQ(losses("function"), 0U);
+  ask(box, {});
+  EXPECT_TRUE(eventually([&] { return functions().attached() == 0; }));
 }
 
 TEST_F(FunctionTest, AUsdtSemaphoreIsRaisedWhileSomebodyAsksAndNoLonger) {
