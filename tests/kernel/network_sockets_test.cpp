@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "agent/base/clock.h"
 #include "tests/kernel/support/cgroup_verdict.h"
 #include "tests/kernel/support/network_test.h"
+#include "tests/kernel/support/paths.h"
 
 namespace sonde::test {
 namespace {
@@ -78,6 +80,73 @@ TEST_F(NetworkTest, AConnectionOverSeveralPathsIsOneAndItsPayloadIsCountedOnce) 
   EXPECT_EQ(connects(client), 1U);
   EXPECT_EQ(errors(client) + errors(server), 0);
   EXPECT_GT(total(client, "sonde.tcp.segments", {"transmit"}), 3);
+}
+
+TEST_F(NetworkTest, WhatIsSentAgainOnOneOfTwoPathsIsPayloadOnce) {
+  const Fd probe(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
+  if (!probe) GTEST_SKIP() << "this kernel has no Multipath TCP";
+  OwnNetwork network;
+  ASSERT_TRUE(network.ok());
+  const char* second = "127.0.0.2";
+  ASSERT_TRUE(add_path_from(second));
+  auto& server = selected("server", kNetworkDetailed);
+  auto& client = selected("client", kNetworkDetailed);
+  const LossyPath lossy(server, second);
+  ASSERT_TRUE(lossy.ok()) << std::strerror(errno);
+  const pid_t server_child = server.start([&] {
+    const int listener = bound_to(loopback(AF_INET, kPort), SOCK_STREAM, IPPROTO_MPTCP);
+    NET_MUST(listen(listener, 8) == 0);
+    steps().reach(0, 1);
+    const int peer = accept(listener, nullptr, nullptr);
+    NET_MUST(receive(peer, 1000) == 1000);
+    send_all(peer, 100, 100);
+    steps().figures[0] = static_cast<int64_t>(1000 + receive(peer, UINT64_MAX));
+  });
+  const pid_t client_child = client.start([&] {
+    steps().await(0, 1);
+    const int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+    const auto to = loopback(AF_INET, kPort);
+    NET_MUST(connect(fd, plain(to), length_of(to)) == 0);
+    send_all(fd, 1000, 1000);
+    NET_MUST(receive(fd, 100) == 100);
+    NET_MUST(eventually([&] { return further_paths(fd) == 1; }));
+    steps().reach(1, 1);
+    steps().await(0, 2);
+    int64_t sent = 1000;
+    for (; !steps().has_reached(0, 3); usleep(1000)) {  // the kernel chooses the path
+      send_all(fd, 64'000, 64'000);
+      sent += 64'000;
+    }
+    steps().figures[1] = sent;
+    close(fd);
+  });
+  ASSERT_TRUE(steps().wait(1, 1));
+  collect(true);
+  EXPECT_EQ(active_connections(client), blind() ? -1 : 1);
+  EXPECT_EQ(active_connections(server), blind() ? -1 : 1);
+  lossy.drop(3);
+  steps().reach(0, 2);
+  EXPECT_TRUE(eventually([&] { return lossy.left() == 0; })) << lossy.left();
+  steps().reach(0, 3);
+  finish(client_child);
+  finish(server_child);
+  EXPECT_TRUE(eventually([&] {  // the paths are closed by a thread of the kernel
+    collect(true);
+    return active_connections(server) == 0 && active_connections(client) == 0;
+  }));
+  const int64_t payload = steps().figures[1];
+  EXPECT_EQ(steps().figures[0], payload);
+  EXPECT_EQ(tcp(client, "transmit"), payload);
+  EXPECT_EQ(tcp(server, "receive"), payload);
+  EXPECT_EQ(tcp(server, "transmit"), 100);
+  EXPECT_EQ(tcp(client, "receive"), 100);
+  EXPECT_EQ(opened(client, "client"), 1);
+  EXPECT_EQ(opened(server, "server"), 1);
+  EXPECT_EQ(connects(client), 1U);
+  EXPECT_EQ(errors(client) + errors(server), 0);
+  const int64_t again = network_statistic("Tcp", "RetransSegs");
+  EXPECT_GE(again, 1);
+  EXPECT_EQ(total(client, "sonde.tcp.retransmits") + total(server, "sonde.tcp.retransmits"), again);
 }
 
 TEST_F(NetworkTest, AServerForSeveralPathsHasPlainClientsToo) {

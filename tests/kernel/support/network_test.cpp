@@ -53,7 +53,7 @@ int64_t network_statistic(const std::string& group, const std::string& name) {
 
 bool Steps::wait(int line, int step) const {
   for (int i = 0; i < 60'000; ++i) {
-    if (__atomic_load_n(&reached[line], __ATOMIC_ACQUIRE) >= step) return true;
+    if (has_reached(line, step)) return true;
     usleep(1000);
   }
   return false;

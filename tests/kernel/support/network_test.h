@@ -55,6 +55,7 @@ struct Steps {
   int reached[8];
   int64_t figures[16];
   void reach(int line, int step) { __atomic_store_n(&reached[line], step, __ATOMIC_RELEASE); }
+  bool has_reached(int line, int step) const { return __atomic_load_n(&reached[line], __ATOMIC_ACQUIRE) >= step; }
   bool wait(int line, int step) const;  // false after a minute
   // For children: else the process ends with 96.
   void await(int line, int step) const {
