@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "tests/kernel/support/function_test.h"
+#include "tests/kernel/support/loop_disk.h"
 #include "tests/unit/symbols/elf_builder.h"
 
 namespace sonde::test {
@@ -133,6 +134,68 @@ TEST_F(FunctionFilesTest, FilesThatLookAlikeOnTwoFileSystemsAreTwo) {
   collect();
   EXPECT_EQ(calls(first), 1000);
   EXPECT_EQ(calls(second), 700);
+  EXPECT_EQ(losses("function"), 0U);
+}
+
+// Two disks with the same bytes: the files differ in nothing but the device, and each disk is mounted by its container alone.
+class FunctionDisksTest : public FunctionFilesTest {
+ protected:
+  void SetUp() override {
+    FunctionFilesTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    const std::string content = directory("content"), first = files_.directory() + "/first.img";
+    std::ofstream(content + "/app", std::ios::binary) << program();
+    if (!run_command("mkfs.ext4 -q -F -O ^has_journal -d " + content + " " + first + " 8M"))
+      GTEST_SKIP() << "there is no mkfs.ext4";
+    const std::string second = files_.directory() + "/second.img";
+    ASSERT_TRUE(std::filesystem::copy_file(first, second));
+    root_ = directory("root");
+    for (const std::string& image : {first, second}) disks_.push_back(std::make_unique<LoopDisk>(image));
+    if (!disk(0).ok() || !disk(1).ok()) GTEST_SKIP() << "there are no loop devices";
+  }
+  LoopDisk& disk(std::size_t number) const { return *disks_[number]; }
+  std::string target() const { return root_ + "/app"; }
+  void enter(std::size_t number) {
+    own_mounts();
+    if (mount(disk(number).path().c_str(), root_.c_str(), "ext4", MS_RDONLY, nullptr) != 0) _exit(6);
+    caller_.map(target());
+  }
+
+  Caller caller_;
+
+ private:
+  std::vector<std::unique_ptr<LoopDisk>> disks_;
+  std::string root_;
+};
+
+TEST_F(FunctionDisksTest, FilesOfCopiedDisksAreTwoAndTheDiskOfAnEndedContainerIsFree) {
+  auto& first = cgroup("first");
+  auto& second = cgroup("second");
+  const std::vector<std::function<void()>> steps = {[&] { enter(0); }, [&] { caller_.call(1000); }};
+  auto one = std::make_unique<HeldProcess>(first, steps);
+  HeldProcess two(second, {[&] { enter(1); }, [&] { caller_.call(700); }, [&] { caller_.call(300); }});
+  one->step(0);
+  two.step(0);
+  ask(first, {work_in(target())});
+  ASSERT_TRUE(attached(first, 1)) << problems();
+  ask(second, {work_in(target())});
+  ASSERT_TRUE(attached(second, 1)) << problems();
+  EXPECT_EQ(functions().attached(), 2U);
+  one->step(1);
+  two.step(1);
+  collect();
+  EXPECT_EQ(calls(first), 1000);
+  EXPECT_EQ(calls(second), 700);
+  EXPECT_FALSE(disk(0).is_free()) << "the test's own: it is mounted";
+  one.reset();  // the cgroup stays
+  EXPECT_TRUE(eventually([&] { return disk(0).is_free(); })) << "the probe keeps the ended container's disk";
+  EXPECT_TRUE(disk(0).clear());
+  EXPECT_TRUE(eventually([&] { return disk(0).is_cleared(); }));
+  EXPECT_FALSE(disk(1).is_free());
+  two.step(2);
+  collect();
+  EXPECT_EQ(calls(second), 700 + 300);
+  EXPECT_EQ(calls(first), 1000);
   EXPECT_EQ(losses("function"), 0U);
 }
 
