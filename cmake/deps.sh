@@ -49,6 +49,7 @@ run   | libyaml-cpp0.7           | yaml-cpp              | yaml-cpp
 run   | libzydis4.0              | zydis                 | zydis
 test  | procps                   | procps-ng             | procps
 test  | openssl                  | openssl               | openssl
+test  | xfsprogs                 | xfsprogs              | xfsprogs
 vm    | xz-utils                 | xz                    | xz
 vm    | e2fsprogs                | e2fsprogs             | e2fsprogs
 vm    | cpio                     | cpio                  | cpio
