@@ -210,6 +210,7 @@ Agent::End Agent::run() {
     overhead_->tick(now);
     obey_steps(now);
     watch_programs(now);
+    follow_periods(now);
     if (now >= next_collect_ns_) {
       collect(false);
       if (++collections_ == 2) let_go_of_code_pages();  // the first was sent: all that a start needs has run

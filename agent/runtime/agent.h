@@ -99,6 +99,7 @@ class Agent {
   void collect(bool everything);
   bool may_write() const { return counting_.ours() && writing_.ours(); }
   void follow_turns(uint64_t now);
+  void follow_periods(uint64_t now);
   void warn_of_turns(std::vector<std::string>& warnings) const;
   void watch_programs(uint64_t now);
   void collect_released();
@@ -156,8 +157,9 @@ class Agent {
   mutable std::condition_variable status_ready_;
   uint64_t status_made_ns_ = 0;
   std::string status_ = "{}";
-  std::shared_ptr<const Served> served_;  // guarded by published_; the object itself is immutable
-  std::shared_ptr<const Rules> rules_;    // the loop's
+  std::shared_ptr<const Served> served_;         // guarded by published_; the object itself is immutable
+  std::shared_ptr<const Rules> rules_;           // the loop's
+  std::shared_ptr<const PolicySnapshot> timed_;  // whose periods next_collect_ns_ has regard to
   // Values from the start, also after a reload: servers read them.
   std::string cgroup_root_, proc_root_;
   const Enricher* names_ = nullptr;

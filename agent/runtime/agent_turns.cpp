@@ -41,6 +41,7 @@ void Agent::follow_turns(uint64_t now) {
     aggregator_->end_collection(Now::read());
     settle();
     aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+    timed_ = nullptr;
     self_->start_at(Now::read());
   }
   writing_.follow(now);
@@ -53,6 +54,17 @@ void Agent::follow_turns(uint64_t now) {
   } else {
     spdlog::info("the previous agent has ended: this one exports from now on");
     next_collect_ns_ = std::min(next_collect_ns_, aggregator_->next_due(now));
+  }
+}
+
+// Streams begin with a collection, and know only then when they are due: what is selected newly must not wait for the
+// longer periods of others.
+void Agent::follow_periods(uint64_t now) {
+  if (timed_ == control_->decisions()) return;
+  timed_ = control_->decisions();
+  for (const auto& [slot, decision] : timed_->slots) {
+    if (!decision || !decision->selected) continue;
+    next_collect_ns_ = std::min(next_collect_ns_, now + decision->period_ms * kMillisecond);
   }
 }
 

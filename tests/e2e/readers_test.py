@@ -197,11 +197,11 @@ class Readers(Case):
 
         def start(n):
             return self.agent("--export", "otlp,file,prometheus", "--file", files[n], "--otlp-endpoint", pushed.otlp(), "--promote",
-                              "--interval", "1s", "--state-directory", state, http=ports[n], name=files[n].stem,
+                              "--interval", "30s", "--state-directory", state, http=ports[n], name=files[n].stem,
                               policies=agent.policy_directory(self.directory, group.path),
                               env={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
         old = start(0)
-        wait_for(lambda: (scraping.number("sonde_agent_export_scrapers") == 2), 60, "both scrapers are known")
+        wait_for(lambda: scraping.number("sonde_agent_export_scrapers") == 2, 90, "both scrapers are known")
         work = Workload(group, "ticks", self.file_for_work(), 10)
         time.sleep(5)
         fresh = start(1)

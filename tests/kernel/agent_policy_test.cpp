@@ -74,6 +74,21 @@ TEST_F(AgentPolicyTest, FilesComeChangeBreakAndGoWithinTwoSeconds) {
   EXPECT_EQ(fallen(), std::vector<std::string>());
 }
 
+// The first values of what is selected later do not wait for the longer periods of others.
+TEST_F(AgentPolicyTest, AShortPeriodIsKeptWhereTheIntervalIsLong) {
+  const Cgroup& seldom = cgroup("seldom");
+  const Cgroup& often = cgroup("often");
+  policy("seldom", io_of(seldom.path()));
+  ASSERT_NO_FATAL_FAILURE(start({{"interval", "30m"}}));
+  ASSERT_TRUE(await([&] { return measured(seldom.path()); }));
+  policy("often", io_of(often.path(), "collection: {periodSeconds: 1}"));
+  ASSERT_TRUE(await([&] { return measured(often.path()); }));
+  seldom.run([] { read_bytes(3 * kBlock); });
+  often.run([] { read_bytes(5 * kBlock); });
+  EXPECT_TRUE(await([&] { return bytes_read(often) == 5 * kBlock; }, 20));
+  EXPECT_EQ(shown(seldom.path(), "sonde.file.io").series, 0U);
+}
+
 TEST_F(AgentPolicyTest, SelectedAgainWhileItsOldSlotIsStillClosing) {
   const Cgroup& box = cgroup("box");
   const std::string id(64, 'e');
