@@ -11,10 +11,10 @@ import subprocess
 import threading
 import time
 
-from support import documents, machine, node, otlp, sonde_image
+from support import agent, documents, machine, node, otlp, sonde_image
 from support.case import Case
 from support.in_cluster import policy
-from support.machine import wait_for
+from support.machine import ForeignCgroup, Workload, wait_for
 from support.network import Network
 from support.receivers import Collector
 from support.whole_cluster import NODE, WholeCluster
@@ -195,8 +195,9 @@ class Install(Case):
         self.assertRegex(self.exec("status"), r"(?m)^memory +ok")
         self.whole.kubectl("delete", "cmpol", "everything")
         before = self.component("agent")[0]["metadata"]["uid"]
-        with self.always_a_ready_agent():
-            self.helm("upgrade", "config.defaultPolicy.probes={io,sched}")
+        missing = pathlib.Path(self.directory) / "not/there/kubelet.crt"
+        with self.work_goes_on(), self.always_a_ready_agent():
+            self.helm("upgrade", "config.defaultPolicy.probes={io,sched}", "agent.tracefs=true", f"agent.kubeletCertificate={missing}")
             wait_for(lambda: len(self.component("agent")) == 1, 60, "the old pod is gone")
         agents = self.component("agent")
         self.assertEqual([self.ready(pod) for pod in agents], [True])
@@ -206,6 +207,30 @@ class Install(Case):
             return dict(re.findall(r"(?m)^(\w+) +ok +(?:[a-z_]+ +)?(\d+) ", self.exec("status")))
         wait_for(lambda: programs().get("memory") == "0", 30, f"only what is asked for is attached: {programs()}")
         self.assertGreater(int(programs()["io"]), 0)
+
+    @contextlib.contextmanager
+    def work_goes_on(self):
+        """In a container, a read each 10 ms: what comes between the old agent's last look and the new one's first is lost."""
+        pod = self.whole.pods("shop", "app=checkout")[0]
+        group = pathlib.Path(f"/proc/{self.whole.pid(pod)}/cgroup").read_text().split("::")[1].strip()
+        instance = ("shop", pod["metadata"]["name"], "main")
+
+        def reads():
+            totals = otlp.totals_by_start(self.collector.file, "sonde.file.io", instance, disk__io__direction="read")
+            return sum(totals) / SIZE, len(totals)
+        begin, _ = reads()
+        work = Workload(ForeignCgroup(machine.cgroup_root() / group[1:]), "ticks", os.path.join(self.directory, "ticks"), 10)
+        self.ending(work, work.process.kill)
+        wait_for(lambda: reads()[0] > begin, 30, "it is counted")
+        yield
+        time.sleep(3)
+        at = [us / 1e6 for us in work.stop()["at"]]
+        counted, starts = machine.settled(reads)
+        lost = len(at) - (counted - begin)
+        self.result.note(f"the upgrade lost {lost} of {len(at)} reads")
+        self.assertEqual(starts, 2, "one of each agent")
+        self.assertGreaterEqual(lost, 0, "nothing is counted twice")
+        self.assertLessEqual(lost, machine.most_within(at, agent.HANDOVER * machine.PATIENCE))
 
     @contextlib.contextmanager
     def always_a_ready_agent(self):
