@@ -22,6 +22,7 @@
 #include "sonde/histogram.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 
@@ -64,10 +65,16 @@ class FunctionTest : public KernelTest {
     options.cgroup_root = cgroup_root();
     options.most_per_second = most_per_second();
     options.hot_rest_ns = hot_rest_ns();
-    functions_ = std::make_unique<Functions>(engine(), options);
+    if (Pod::wanted()) {
+      options.cgroup_root = Pod::get().cgroup_root();
+      options.proc_root = Pod::get().proc_root();
+      process_ = std::make_unique<PodProcess>();  // its thread attaches, and lives as long as it does
+    }
+    in_its_process([&] { functions_ = std::make_unique<Functions>(engine(), options); });
   }
   void TearDown() override {
-    functions_.reset();
+    in_its_process([&] { functions_.reset(); });
+    process_.reset();
     KernelTest::TearDown();
   }
   virtual double most_per_second() const { return 1e9; }
@@ -157,6 +164,15 @@ class FunctionTest : public KernelTest {
                        std::make_shared<const PolicySnapshot>(decisions_));
   }
 
+  void in_its_process(const std::function<void()>& work) {
+    if (process_) {
+      process_->call(work);
+    } else {
+      work();
+    }
+  }
+
+  std::unique_ptr<PodProcess> process_;  // none outside the pod
   std::unique_ptr<Functions> functions_;
   std::vector<const Cgroup*> known_;
   IdentitySnapshot identity_;

@@ -137,4 +137,39 @@ void Pod::run(const std::function<void()>& work) {
   EXPECT_EQ(status, 0) << "what ran in the pod did not end well";
 }
 
+PodProcess::PodProcess() {
+  Pod& pod = Pod::get();  // by this thread: the pod ends with the thread that has made it
+  thread_ = std::thread([this, &pod] { pod.run([this] { serve(); }); });
+}
+
+PodProcess::~PodProcess() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void PodProcess::serve() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return work_ || ending_; });
+    if (!work_) return;
+    const auto* work = work_;
+    lock.unlock();
+    (*work)();
+    lock.lock();
+    work_ = nullptr;
+    changed_.notify_all();
+  }
+}
+
+void PodProcess::call(const std::function<void()>& work) {
+  std::unique_lock lock(mutex_);
+  work_ = &work;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return !work_; });
+}
+
 }  // namespace sonde::test

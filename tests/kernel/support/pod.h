@@ -3,14 +3,17 @@
 // cgroup namespace of its own, with the pod's capabilities and the machine's /proc and cgroups where the pod has them mounted.
 // The test itself and its workloads stay outside.
 //
-// Each call is made by a short-lived process that shares this one's memory and descriptors (as vfork's child does), so the engine
-// is an ordinary object of the test.
+// Each call is made by a process that shares this one's memory and descriptors (as vfork's child does), so the engine is an
+// ordinary object of the test. Pod::run() has a process for one call; what starts threads needs a PodProcess.
 #pragma once
 
 #include <sys/types.h>
 
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "agent/base/fd.h"
 
@@ -37,10 +40,31 @@ class Pod {
   static int enter(void* call);
 
   std::string directory_;  // what is mounted is below it, inside only
-  pid_t maker_;  // a child that leaves by exit() ends nothing
+  pid_t maker_;            // a child that leaves by exit() ends nothing
   pid_t first_ = -1;
   Fd outside_;  // this process's own PID namespace
   Fd pid_, mount_, network_, cgroup_;
+};
+
+// A process of the pod that stays: threads started in its calls are the pod's and live on until it ends.
+class PodProcess {
+ public:
+  PodProcess();
+  ~PodProcess();  // by then those threads must have ended
+  PodProcess(const PodProcess&) = delete;
+  PodProcess& operator=(const PodProcess&) = delete;
+
+  // From one thread at a time; returns when `work` has.
+  void call(const std::function<void()>& work);
+
+ private:
+  void serve();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  const std::function<void()>* work_ = nullptr;  // to be done
+  bool ending_ = false;
+  std::thread thread_;  // of the test; waits until the process has ended
 };
 
 }  // namespace sonde::test
