@@ -94,6 +94,7 @@ void AgentTest::SetUp() {
 
 void AgentTest::TearDown() {
   stop();
+  process_.reset();
   cgroups_.clear();
   if (!directory_.empty()) fs::remove_all(directory_);
 }
@@ -106,24 +107,41 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
                           {"interval", "100ms"},
                           {"export", "file"},
                           {"file", directory_ + "/out.jsonl"}};
+  if (Pod::wanted()) options.inputs.flags["cgroup-root"] = cgroup_root();
   for (const auto& [flag, value] : more) (flag == "config" ? options.inputs.file : options.inputs.flags[flag]) = value;
-  auto loaded = load_config(options.inputs);
-  ASSERT_TRUE(loaded) << loaded.error().message();
-  options.loaded = std::move(*loaded);
+  if (Pod::wanted()) {
+    options.inputs.flags["proc-root"] = Pod::get().proc_root();
+    options.inputs.flags["cgroup-root"] = Pod::get().inside(options.inputs.flags["cgroup-root"]);
+    if (!process_) process_ = std::make_unique<PodProcess>();
+  }
   options.servers = false;
   options.greet = false;
   options.alternative = "tracepoints";  // every kernel has them, and they load soon
   options.break_program = break_program_;
+  if (!only_.empty()) options.disabled_modules = only(only_).disabled_modules;
   options.may_leave = may_leave_;
   options.fault = fault_;
   options.backoff.first_ns = 2'000'000'000;
-  auto agent = Agent::start(std::move(options));
-  ASSERT_TRUE(agent) << agent.error().message();
-  agent_ = std::move(*agent);
+  as_agent([&] {
+    auto loaded = load_config(options.inputs);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    options.loaded = std::move(*loaded);
+    auto agent = Agent::start(std::move(options));
+    ASSERT_TRUE(agent) << agent.error().message();
+    agent_ = std::move(*agent);
+  });
+}
+
+void AgentTest::as_agent(const std::function<void()>& work) {
+  if (process_) {
+    process_->call(work);
+  } else {
+    work();
+  }
 }
 
 void AgentTest::turn() {
-  loop_ = std::thread([this] { left_ = agent_->run() == Agent::End::Excluded; });
+  as_agent([this] { loop_ = std::thread([this] { left_ = agent_->run() == Agent::End::Excluded; }); });
 }
 
 void AgentTest::start(const std::map<std::string, std::string>& more) {
@@ -133,8 +151,10 @@ void AgentTest::start(const std::map<std::string, std::string>& more) {
 
 void AgentTest::stop() {
   if (agent_) agent_->stop();
-  if (loop_.joinable()) loop_.join();
-  agent_.reset();
+  as_agent([this] {
+    if (loop_.joinable()) loop_.join();
+    agent_.reset();
+  });
 }
 
 Cgroup& AgentTest::cgroup(const std::string& name) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tests of the whole agent stand on: an agent in a thread of this process that exports to a file, a directory of
-// policies, cgroups with workloads in them. The machine has other cgroups too, so policies select by path.
+// policies, cgroups with workloads in them. The machine has other cgroups too, so policies select by path. With
+// SONDE_TEST_AS_POD=1 the agent lives in the pod (pod.h).
 //
 //   policy("mine", "cgroups: [" + box.path() + "]\n  probes: [{name: io, level: Standard}]");
 //   start();
@@ -23,6 +24,7 @@
 #include "agent/base/json.h"
 #include "agent/runtime/agent.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 
@@ -47,7 +49,7 @@ class AgentTest : public ::testing::Test {
   void SetUp() override;
   void TearDown() override;
 
-  // Starts an agent in a thread of its own; flags as on the command line, without dashes.
+  // Starts an agent in a thread of its own; flags as on the command line, without dashes; paths of cgroups as they are outside.
   void start(const std::map<std::string, std::string>& more = {});
   // Loads and decides, but the loop does not turn before turn().
   void load(const std::map<std::string, std::string>& more = {});
@@ -56,6 +58,7 @@ class AgentTest : public ::testing::Test {
   void stop();
   Agent& agent() { return *agent_; }
   std::string break_program_;
+  std::string only_;        // a probe whose module alone is loaded, which takes a tenth of the time; empty: all
   bool may_leave_ = false;  // see AgentOptions
   // How the loop ended, once it has.
   bool left() const { return left_; }
@@ -99,6 +102,10 @@ class AgentTest : public ::testing::Test {
   std::string directory_;  // of this test: policies/ and out.jsonl are in it
 
  private:
+  // Where the agent runs: here, or in the pod.
+  void as_agent(const std::function<void()>& work);
+
+  std::unique_ptr<PodProcess> process_;  // none outside the pod
   std::unique_ptr<Agent> agent_;
   std::atomic<bool> left_{false};
   std::thread loop_;
