@@ -16,6 +16,7 @@
 #include "tests/kernel/support/cgroup_verdict.h"
 #include "tests/kernel/support/network_test.h"
 #include "tests/kernel/support/paths.h"
+#include "tests/kernel/support/pod.h"
 
 namespace sonde::test {
 namespace {
@@ -122,8 +123,10 @@ TEST_F(NetworkTest, WhatIsSentAgainOnOneOfTwoPathsIsPayloadOnce) {
   });
   ASSERT_TRUE(steps().wait(1, 1));
   collect(true);
-  EXPECT_EQ(active_connections(client), blind() ? -1 : 1);
-  EXPECT_EQ(active_connections(server), blind() ? -1 : 1);
+  // In the pod CurrEstab, which has each path, shows more than is known: then the series is missing, and status says so.
+  const bool missing = Pod::wanted() && says("sonde.tcp.active_connections is missing");
+  EXPECT_EQ(active_connections(client), missing ? -1 : 1);
+  EXPECT_EQ(active_connections(server), missing ? -1 : 1);
   lossy.drop(3);
   steps().reach(0, 2);
   EXPECT_TRUE(eventually([&] { return lossy.left() == 0; })) << lossy.left();
