@@ -33,6 +33,7 @@ class Nested {
 
 class AgentPathsTest : public AgentTest {
  protected:
+  AgentPathsTest() { only_ = "io"; }
   // Ids of this test alone, since other cgroups of the machine are not ours.
   static std::string id(char digit) {
     std::string text = std::to_string(getpid());
@@ -41,6 +42,33 @@ class AgentPathsTest : public AgentTest {
   void measure_containers(const std::string& below) {
     policy("mine", io_of(below + "/*"));
     ASSERT_NO_FATAL_FAILURE(start());
+  }
+  // The agent's root is a container's directory, as in kind: what it sees begins below it.
+  void measure_in_a_node(bool outside_containers) {
+    const Cgroup& top = cgroup("top");
+    const Cgroup node(top.path() + "/docker-" + id('a') + ".scope");
+    policy("mine", "preset: None\n  probes: [{name: io, level: Standard}]");
+    ASSERT_NO_FATAL_FAILURE(
+        start({{"cgroup-root", node.directory()}, {"outside-containers", outside_containers ? "true" : "false"}}));
+    const std::string path = "/system.slice/x.service";
+    const Nested service(node.path() + path);
+    const Nested pod(node.path() + "/kubepods/pod" + kUid);
+    const Cgroup container(pod.innermost().path() + "/" + id('b'));
+    read_in(service.innermost(), 3);
+    read_in(container, 5);
+    EXPECT_TRUE(await([&] { return bytes_read(id('b')) == 5 * kBlock; })) << bytes_read(id('b'));
+    const int64_t expected = outside_containers ? 3 * kBlock : 0;
+    EXPECT_TRUE(await([&] { return bytes_read(path) == expected; })) << bytes_read(path);
+    EXPECT_TRUE(await([&] { return measured(path); }))
+        << "the subject has this path, whether a policy selects it or not";
+    stop();
+    int64_t of_the_service = 0;
+    for (const Written& point : written()) {
+      EXPECT_NE(point.subject, id('a')) << "the node's container is not visible: " << point.metric;
+      if (point.subject == path && point.metric == "sonde.file.io" && !point.ended)
+        of_the_service = std::max(of_the_service, point.value);
+    }
+    EXPECT_EQ(of_the_service, expected);
   }
   static void read_in(const Cgroup& box, int64_t blocks) {
     box.run([&] { read_bytes(static_cast<uint64_t>(blocks * kBlock)); });
@@ -114,6 +142,10 @@ TEST_F(AgentPathsTest, APodInAContainerThatWasThereBefore) {
   read_in(later, 4);
   EXPECT_TRUE(await([&] { return bytes_read(id('c')) == 4 * kBlock; })) << bytes_read(id('c'));
 }
+
+TEST_F(AgentPathsTest, AServiceThatComesLaterInANodeContainerHasItsOwnPath) { measure_in_a_node(true); }
+
+TEST_F(AgentPathsTest, AServiceThatComesLaterInANodeContainerIsNotTakenForTheNode) { measure_in_a_node(false); }
 
 TEST_F(AgentPathsTest, ServersSeeOneStateWhileTheConfigurationIsReplaced) {
   const Cgroup& top = cgroup("top");
