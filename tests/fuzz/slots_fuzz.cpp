@@ -26,7 +26,10 @@ class World {
   }
 
   void play(fuzz::Input& input) {
-    while (!input.empty()) step(input.byte(), input.byte() % kSlots);
+    while (!input.empty()) {
+      const uint8_t what = input.byte();
+      step(what, input.byte() % kSlots);
+    }
     wind_up();
   }
 
