@@ -13,6 +13,7 @@ namespace {
 
 class AgentAttachmentTest : public AgentTest {
  protected:
+  AgentAttachmentTest() { only_ = "network"; }
   nlohmann::json network() const {
     nlohmann::json modules = status()["modules"];
     const auto found = std::ranges::find_if(modules, [](const auto& module) { return module["name"] == "network"; });

@@ -13,9 +13,12 @@ namespace {
 
 std::string container_id(char digit) { return std::string(64, digit); }
 
-class AgentCountsTest : public AgentTest {};
+class AgentCountsTest : public AgentTest {
+ protected:
+  AgentCountsTest() { only_ = "io"; }
+};
 
-class AgentCleanupTest : public AgentTest, public ::testing::WithParamInterface<const char*> {};
+class AgentCleanupTest : public AgentCountsTest, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(AgentCleanupTest, KnownReadsAreExact) {
   const Cgroup& box = cgroup("box");

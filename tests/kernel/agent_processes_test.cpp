@@ -17,6 +17,7 @@ std::string pid_is(pid_t pid) { return "process.pid=" + std::to_string(pid); }
 
 class AgentProcessesTest : public AgentTest {
  protected:
+  AgentProcessesTest() { only_ = "io"; }
   static std::string processes_of(const std::string& path) { return io_of(path, "collection: {granularity: Process}"); }
   int64_t read_by(const std::string& subject, pid_t pid) const {
     return shown(subject, "sonde.file.io", {pid_is(pid), "disk.io.direction=read"}).value;
@@ -193,7 +194,7 @@ TEST_F(AgentProcessesTest, HoweverManyProcessesThereAreAContainerFindsASlot) {
   }));
 }
 
-class AgentSlotsTest : public AgentTest {};
+class AgentSlotsTest : public AgentProcessesTest {};
 
 TEST_F(AgentSlotsTest, WithoutAFreeSlotItIsUnattributedAndEntersWhenOneIsFree) {
   const Cgroup& parent = cgroup("parent");
