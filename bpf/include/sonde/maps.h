@@ -5,6 +5,7 @@
 #define SONDE_MAPS_H
 
 #include <sonde/bpf.h>
+#include <sonde/task.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -91,7 +92,7 @@ struct sonde_context {
 	uint32_t generation;
 	uint32_t slot;
 	uint8_t flags[SONDE_MAX_MODULES];
-	uint32_t io_seen; /* as in its storage */
+	uint32_t calls_seen; /* as in its storage */
 	uint32_t reserved;
 };
 
@@ -102,38 +103,8 @@ struct {
 	__type(value, struct sonde_context);
 } sonde_contexts SEC(".maps");
 
-/* Per task. The only task storage map of the agent: the kernel's cache holds 16 of a kind for all agents of a node. */
-struct sonde_task {
-	uint32_t generation; /* of slot and flags below; 0: never resolved */
-	uint32_t slot;
-	uint8_t flags[SONDE_MAX_MODULES];
-	uint64_t start;     /* saved sonde_context.start, .operation while the task is off the CPU */
-	uint64_t operation;
-	/* sched: how far the task's own kernel counters are accounted for; written on the CPU it runs on only */
-	uint64_t exec_runtime; /* se.sum_exec_runtime */
-	uint64_t run_delay;    /* sched_info.run_delay */
-	uint32_t arrivals;     /* sched_info.pcount, low bits as of all below */
-	uint32_t migrations;   /* se.nr_migrations */
-	uint32_t voluntary;    /* nvcsw */
-	uint32_t involuntary;  /* nivcsw */
-	uint32_t unmeasured;   /* runs so far whose wait the kernel did not measure */
-	uint32_t sched_epoch;  /* sched's programs were attached that often when this was written; 0: never written */
-	uint8_t sched_runnable; /* it left the CPU able to run on: its next wait is a preemption; 2: its quota held it up */
-	uint8_t sched_busy;     /* being accounted for on this CPU, do not interfere */
-	uint8_t thread_state;   /* sched: what it waits for since it left the CPU; running: accounted for in this run */
-	uint8_t in_lock;        /* which lock of the kernel it announced that it has to wait for; 0: none */
-	uint32_t thread_slot;   /* whose thread time it is since pending[] */
-	uint32_t swap_in;       /* sched: in which of its page faults it asked for a page of swap, swap_mark(); 0: in none */
-	uint32_t faults_owner;  /* memory: whose page faults it has since `faults`: slot, and which of the two in the upper 8 bits */
-	uint64_t faults;        /* memory: how many of its page faults are accounted for: major (32 bits), minor */
-	uint32_t faults_epoch;  /* memory: as sched_epoch; 0: never seen */
-	uint32_t io_seen;       /* io: since when (low bits of its begin time) the ends of this task's calls are seen; 0: not yet */
-	uint64_t throttled;     /* how long the CPU quota had held up its run queue then */
-	uint64_t throttled_on;  /* which run queue (struct cfs_rq) that was */
-	uint64_t cache_files;   /* cache: of which files it has ever brought pages in, by hash; 0: of none */
-	uint64_t pending[SONDE_MAX_MODULES]; /* task-local scratch, one per module; 0: nothing */
-};
-
+/* Per task: struct sonde_task. The only task storage map of the agent: the kernel's cache holds 16 of a kind for all agents
+ * of a node. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

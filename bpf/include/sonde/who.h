@@ -149,7 +149,7 @@ sonde_slow int sonde_resolve(struct task_struct *task, struct sonde_task *state,
 		config = bpf_map_lookup_elem(&sonde_slot_config, &slot);
 	}
 	if (state->slot != slot || (config && !sonde_same_flags(state->flags, config->flags)))
-		state->io_seen = 0; /* its calls may have begun unseen */
+		state->calls_seen = 0; /* its calls may have begun unseen */
 	if (config)
 		__builtin_memcpy(state->flags, config->flags, sizeof(state->flags));
 	state->slot = slot;
@@ -203,7 +203,7 @@ sonde_slow int sonde_who_slow(struct sonde_context *context, uint64_t regs)
 	}
 	context->generation = *(volatile uint32_t *)&state->generation; /* first: rather too old than too new */
 	context->slot = *(volatile uint32_t *)&state->slot;
-	context->io_seen = state->io_seen;
+	context->calls_seen = state->calls_seen;
 	__builtin_memcpy(context->flags, state->flags, sizeof(context->flags));
 	return 0;
 }

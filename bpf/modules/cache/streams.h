@@ -95,7 +95,7 @@ sonde_inline struct cache_stream *cache_stream_of(struct sonde_task *state, stru
 {
 	struct cache_stream_key key = cache_key(mapping, task);
 
-	if (!(state->cache_files & cache_file_bit(mapping)))
+	if (!(state->cache.files & cache_file_bit(mapping)))
 		return 0;
 	return bpf_map_lookup_elem(&cache_streams, &key);
 }
@@ -163,7 +163,7 @@ sonde_inline int cache_read(struct sonde_task *state, struct task_struct *task, 
 {
 	struct cache_stream *stream = cache_stream_of(state, mapping, task);
 	uint64_t size = mapping->host->i_size, end, fresh, start = first;
-	uint64_t before = state->pending[SONDE_MODULE_ID], now;
+	uint64_t before = state->cache.request, now;
 	struct cache_range *front;
 	bool goes_on;
 
@@ -173,7 +173,7 @@ sonde_inline int cache_read(struct sonde_task *state, struct task_struct *task, 
 		return 0;
 	now = cache_request(CACHE_READ, mapping, first, last);
 	cache_settle_fault(state, stream, before);
-	state->pending[SONDE_MODULE_ID] = now;
+	state->cache.request = now;
 	goes_on = cache_kind_of(before) == CACHE_READ && cache_same_file(before, now) &&
 		  cache_first_of(before) < cache_first_of(now) && cache_last_of(before) == cache_last_of(now);
 	if (!stream) {
@@ -204,7 +204,7 @@ sonde_inline int cache_faulted(struct sonde_task *state, struct task_struct *tas
 			       uint64_t index)
 {
 	struct cache_stream *stream = cache_stream_of(state, mapping, task);
-	uint64_t before = state->pending[SONDE_MODULE_ID], now = cache_request(CACHE_FAULT, mapping, index, index);
+	uint64_t before = state->cache.request, now = cache_request(CACHE_FAULT, mapping, index, index);
 	uint32_t kind = cache_same_file(before, now) && cache_covers(before, index) ? cache_kind_of(before) : CACHE_NOTHING;
 
 	if (kind == CACHE_MAP) /* the same fault: fault-around has found its neighbours */
@@ -217,7 +217,7 @@ sonde_inline int cache_faulted(struct sonde_task *state, struct task_struct *tas
 		stream->owed += !!(now & CACHE_COUNTED);
 		now = (now & ~CACHE_COUNTED) | CACHE_FRESH;
 	}
-	state->pending[SONDE_MODULE_ID] = now;
+	state->cache.request = now;
 	return 0;
 }
 
@@ -226,7 +226,7 @@ sonde_inline int cache_mapped(struct sonde_task *state, struct task_struct *task
 			      uint64_t first, uint64_t last)
 {
 	struct cache_stream *stream = cache_stream_of(state, mapping, task);
-	uint64_t before = state->pending[SONDE_MODULE_ID], now = cache_request(CACHE_MAP, mapping, first, last);
+	uint64_t before = state->cache.request, now = cache_request(CACHE_MAP, mapping, first, last);
 	bool again = cache_kind_of(before) == CACHE_FAULT && cache_same_file(before, now) &&
 		     cache_covers(now, cache_first_of(before));
 	bool fresh = cache_take(stream, first, last + 1);
@@ -243,7 +243,7 @@ sonde_inline int cache_mapped(struct sonde_task *state, struct task_struct *task
 		cache_hit(state, stream, 1);
 		now |= CACHE_COUNTED;
 	}
-	state->pending[SONDE_MODULE_ID] = now;
+	state->cache.request = now;
 	return 0;
 }
 
@@ -276,14 +276,14 @@ sonde_inline int cache_missed(struct sonde_task *state, struct task_struct *task
 {
 	struct cache_stream_key key = cache_key(mapping, task);
 	struct cache_stream *stream = bpf_map_lookup_elem(&cache_streams, &key);
-	uint64_t before = state->pending[SONDE_MODULE_ID], here = cache_request(0, mapping, index, index);
+	uint64_t before = state->cache.request, here = cache_request(0, mapping, index, index);
 	uint32_t kind = cache_same_file(before, here) ? cache_kind_of(before) : CACHE_NOTHING;
 
 	sonde_count(&cache_counters, state->slot, CACHE_MISS, cache_bytes(pages));
 	if (!stream) {
 		struct cache_stream empty = {.settled = kind == CACHE_READ ? cache_last_of(before) + 1ULL : 0};
 
-		state->cache_files |= cache_file_bit(mapping);
+		state->cache.files |= cache_file_bit(mapping);
 		if (bpf_map_update_elem(&cache_streams, &key, &empty, BPF_ANY))
 			sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 		stream = bpf_map_lookup_elem(&cache_streams, &key);
@@ -300,7 +300,7 @@ sonde_inline int cache_missed(struct sonde_task *state, struct task_struct *task
 		uint64_t left = cache_first_of(before) - (uint32_t)index;
 
 		stream->owed += !!(before & CACHE_COUNTED);
-		state->pending[SONDE_MODULE_ID] = (before & ~CACHE_COUNTED) | CACHE_FRESH;
+		state->cache.request = (before & ~CACHE_COUNTED) | CACHE_FRESH;
 		cache_note(stream, index, left);
 		index += left + 1;
 		pages -= left + 1;

@@ -171,7 +171,7 @@ sonde_inline uint64_t cache_behind_fresh(struct address_space *mapping, struct t
 sonde_inline int cache_worker_read(struct sonde_task *state, struct task_struct *task, struct address_space *mapping,
 				   uint64_t first, uint64_t last)
 {
-	uint64_t size = mapping->host->i_size, before = state->pending[SONDE_MODULE_ID], now;
+	uint64_t size = mapping->host->i_size, before = state->cache.request, now;
 	struct cache_walk walk;
 
 	if (size && last > (size - 1) >> cache_page_shift)
@@ -181,7 +181,7 @@ sonde_inline int cache_worker_read(struct sonde_task *state, struct task_struct 
 	now = cache_request(CACHE_READ, mapping, first, last);
 	if (cache_kind_of(before) == CACHE_READ && before & CACHE_COUNTED && cache_same_file(before, now) &&
 	    cache_first_of(before) < cache_first_of(now) && cache_last_of(before) == cache_last_of(now)) {
-		state->pending[SONDE_MODULE_ID] = now | CACHE_COUNTED;
+		state->cache.request = now | CACHE_COUNTED;
 		return 0;
 	}
 	walk = cache_take_fresh(mapping, task, first, last);
@@ -189,7 +189,7 @@ sonde_inline int cache_worker_read(struct sonde_task *state, struct task_struct 
 		last = walk.behind - 1;
 	else
 		now |= CACHE_COUNTED;
-	state->pending[SONDE_MODULE_ID] = now;
+	state->cache.request = now;
 	if (last - first + 1 > walk.taken)
 		cache_hit(state, 0, last - first + 1 - walk.taken);
 	return 0;

@@ -47,7 +47,7 @@ sonde_inline int io_aio_call_without_begin(struct sonde_context *context, struct
 	if (call == IO_CALL_AIO_EVENTS)
 		return io_aio_call_ends(context, regs, call, result);
 	if (flags & IO_ENTRY) {
-		if (result > 0 && context->io_seen != (uint32_t)io_state[IO_BEGUN])
+		if (result > 0 && context->calls_seen != (uint32_t)io_state[IO_BEGUN])
 			sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, result);
 	} else if (result > 0) {
 		io_aio_submits(sonde_syscall_arg1(regs), result, sonde_syscall_arg3(regs), context->slot, flags);
@@ -69,7 +69,7 @@ sonde_slow int io_call_without_begin(struct sonde_context *context, struct pt_re
 		return io_aio_call_without_begin(context, regs, call, result);
 	note = io_note_of(context->task, flags, call, regs);
 	if (flags & IO_ENTRY) {
-		if (note && context->io_seen != (uint32_t)io_state[IO_BEGUN])
+		if (note && context->calls_seen != (uint32_t)io_state[IO_BEGUN])
 			sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
 		else if (note && result < 0)
 			io_count_note(context->slot, flags, note, IO_NOT_TIMED, result);

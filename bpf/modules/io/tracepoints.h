@@ -32,7 +32,7 @@ sonde_slow int io_note_seen(struct sonde_context *context)
 	struct sonde_task *state = sonde_task_of(bpf_get_current_task_btf());
 
 	if (state && context)
-		context->io_seen = state->io_seen = (uint32_t)io_state[IO_BEGUN];
+		context->calls_seen = state->calls_seen = (uint32_t)io_state[IO_BEGUN];
 	return 0;
 }
 
@@ -62,7 +62,7 @@ int BPF_PROG(io_sys_exit, struct pt_regs *regs, long result)
 	if (sonde_syscall_is_compat(regs))
 		return io_lose_compat(context, regs);
 	io_call_ends(context, regs, io_call_of(sonde_syscall_nr(regs)), result, true);
-	if (context->io_seen != (uint32_t)io_state[IO_BEGUN] && context->flags[SONDE_MODULE_ID] & IO_ENTRY)
+	if (context->calls_seen != (uint32_t)io_state[IO_BEGUN] && context->flags[SONDE_MODULE_ID] & IO_ENTRY)
 		io_note_seen(context);
 	return 0;
 }

@@ -69,9 +69,9 @@ sonde_inline void locks_futex_sleep(struct task_struct *task, unsigned int task_
 	state = sonde_task_of(task);
 	if (!state || !(state->flags[SONDE_MODULE_ID] & (LOCKS_FUTEXES | LOCKS_INVERSIONS)))
 		return;
-	if (state->pending[SONDE_MODULE_ID] >> LOCKS_HASH_SHIFT) /* the end of its last wait was not seen */
+	if (state->locks.wait >> LOCKS_HASH_SHIFT) /* the end of its last wait was not seen */
 		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
-	state->pending[SONDE_MODULE_ID] = locks_pack(futex, LOCKS_FUTEX, bpf_ktime_get_ns());
+	state->locks.wait = locks_pack(futex, LOCKS_FUTEX, bpf_ktime_get_ns());
 	if ((state->flags[SONDE_MODULE_ID] & LOCKS_INVERSIONS) && locks_closes_cycle(locks_thread_of(task), futex, LOCKS_FUTEX))
 		sonde_count(&locks_counters, state->slot, LOCKS_INVERSION + LOCKS_FUTEX, 1);
 }
@@ -83,14 +83,14 @@ sonde_inline void locks_futex_wake(struct task_struct *task)
 
 	if (!state)
 		return;
-	pending = state->pending[SONDE_MODULE_ID];
+	pending = state->locks.wait;
 	if (!pending || (pending >> LOCKS_KIND_SHIFT & 7) != LOCKS_FUTEX)
 		return;
 	waited = (bpf_ktime_get_ns() - pending) & LOCKS_START_MASK;
 	state = sonde_task_of(task);
 	if (!state)
 		return;
-	state->pending[SONDE_MODULE_ID] = 0;
+	state->locks.wait = 0;
 	if (state->flags[SONDE_MODULE_ID] & LOCKS_FUTEXES)
 		sonde_observe(&locks_histograms, state->slot, LOCKS_FUTEX, waited);
 	if (state->flags[SONDE_MODULE_ID] & LOCKS_INVERSIONS) {

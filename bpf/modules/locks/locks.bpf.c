@@ -37,12 +37,12 @@ int BPF_PROG(locks_contention_begin, void *lock, unsigned int lock_flags)
 	flags = state->flags[SONDE_MODULE_ID];
 	if (!(flags & LOCKS_OF_KERNEL))
 		return 0;
-	before = state->pending[SONDE_MODULE_ID];
+	before = state->locks.wait;
 	if (before >> LOCKS_HASH_SHIFT == locks_hash((uint64_t)lock)) /* a mutex first spins, then sleeps, then spins */
 		return 0;
 	if (before) /* a wait within a wait, or one whose end was not seen: only one is kept */
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
-	state->pending[SONDE_MODULE_ID] = locks_pack((uint64_t)lock, kind, bpf_ktime_get_ns());
+	state->locks.wait = locks_pack((uint64_t)lock, kind, bpf_ktime_get_ns());
 	if ((flags & LOCKS_INVERSIONS) && (kind == LOCKS_MUTEX || kind == LOCKS_RWSEM) &&
 	    locks_closes_cycle(bpf_get_current_task(), (uint64_t)lock, kind))
 		sonde_count(&locks_counters, state->slot, LOCKS_INVERSION + (kind == LOCKS_RWSEM ? LOCKS_RWSEM : LOCKS_MUTEX), 1);
@@ -100,7 +100,7 @@ int BPF_PROG(locks_contention_end, void *lock, int result)
 	state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
 	if (!state)
 		return 0;
-	pending = state->pending[SONDE_MODULE_ID];
+	pending = state->locks.wait;
 	kind = pending >> LOCKS_KIND_SHIFT & 7;
 	if (!pending || kind == LOCKS_FUTEX || pending >> LOCKS_HASH_SHIFT != locks_hash((uint64_t)lock))
 		return 0; /* a lock whose waiting nobody asked for, or began before the probe did */
@@ -109,7 +109,7 @@ int BPF_PROG(locks_contention_end, void *lock, int result)
 	state = sonde_task_of(task); /* a sleeping lock: recomputing an answer does no harm */
 	if (!state)
 		return 0;
-	state->pending[SONDE_MODULE_ID] = 0;
+	state->locks.wait = 0;
 	flags = state->flags[SONDE_MODULE_ID];
 	if (flags & LOCKS_WAITS)
 		sonde_observe(&locks_histograms, state->slot, kind, waited);

@@ -30,9 +30,9 @@ sonde_inline uint32_t faults_owner(struct sonde_task *state)
 /* Its faults from now on are those of whoever has it now. */
 sonde_inline void begin_faults(struct sonde_task *state, uint64_t faults)
 {
-	state->faults = faults;
-	state->faults_owner = faults_owner(state);
-	state->faults_epoch = memory_epoch;
+	state->memory.faults = faults;
+	state->memory.faults_owner = faults_owner(state);
+	state->memory.faults_epoch = memory_epoch;
 }
 
 /* Charges what the thread's faults rose by to the subject that had it then, if that has it still. Whoever comes meanwhile, on
@@ -45,18 +45,18 @@ sonde_slow int charge_faults(struct task_struct *task, struct sonde_task *state)
 	if (!task || !state || !memory_epoch)
 		return 0;
 	now = faults_of(task);
-	before = *(volatile uint64_t *)&state->faults;
-	if (state->faults_epoch != memory_epoch) { /* its past is not ours */
+	before = *(volatile uint64_t *)&state->memory.faults;
+	if (state->memory.faults_epoch != memory_epoch) { /* its past is not ours */
 		begin_faults(state, now);
 		return 0;
 	}
-	owner = state->faults_owner;
+	owner = state->memory.faults_owner;
 	mine = faults_owner(state);
 	if (now == before && owner == mine)
 		return 0;
-	if (__sync_val_compare_and_swap(&state->faults, before, now) != before)
+	if (__sync_val_compare_and_swap(&state->memory.faults, before, now) != before)
 		return 0;
-	state->faults_owner = mine;
+	state->memory.faults_owner = mine;
 	slot = mine & 0xffffff;
 	if ((owner & 0xffffff) != slot && (owner & 0xffffff) != FAULTS_ANY_SLOT)
 		return 0;
@@ -142,7 +142,7 @@ sonde_slow int leave_with_faults(struct task_struct *task)
 		return 0;
 	}
 	charge_faults(task, state); /* or records a baseline, if it has not been seen yet */
-	state->faults_owner |= FAULTS_ANY_SLOT | MEMORY_FAULTS << 24;
+	state->memory.faults_owner |= FAULTS_ANY_SLOT | MEMORY_FAULTS << 24;
 	return 0;
 }
 

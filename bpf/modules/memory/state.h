@@ -29,12 +29,12 @@ sonde_inline struct sonde_task *memory_measured(uint8_t flags)
 
 sonde_inline uint64_t memory_fault_start(struct sonde_task *state)
 {
-	return state->pending[SONDE_MODULE_ID] & ~MEMORY_LAST_RECLAIM;
+	return state->memory.fault_and_reclaim & ~MEMORY_LAST_RECLAIM;
 }
 
 sonde_inline void memory_set_fault(struct sonde_task *state, uint64_t start)
 {
-	uint64_t *pending = &state->pending[SONDE_MODULE_ID];
+	uint64_t *pending = &state->memory.fault_and_reclaim;
 
 	*pending = (start & ~MEMORY_LAST_RECLAIM) | (*pending & MEMORY_LAST_RECLAIM);
 }
@@ -42,12 +42,12 @@ sonde_inline void memory_set_fault(struct sonde_task *state, uint64_t start)
 /* enum memory_reclaimer + 1; 0: never. */
 sonde_inline uint32_t memory_last_reclaim(struct sonde_task *state)
 {
-	return state->pending[SONDE_MODULE_ID] & MEMORY_LAST_RECLAIM;
+	return state->memory.fault_and_reclaim & MEMORY_LAST_RECLAIM;
 }
 
 sonde_inline void memory_set_reclaim(struct sonde_task *state, uint32_t reclaimer)
 {
-	uint64_t *pending = &state->pending[SONDE_MODULE_ID];
+	uint64_t *pending = &state->memory.fault_and_reclaim;
 
 	*pending = (*pending & ~MEMORY_LAST_RECLAIM) | (reclaimer + 1);
 }

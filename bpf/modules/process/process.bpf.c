@@ -77,10 +77,10 @@ sonde_inline bool claim(struct signal_struct *signal, struct task_struct *leader
 	config = bpf_map_lookup_elem(&sonde_slot_config, slot);
 	if (signal->nr_threads == 1 && config && !config->per_process) {
 		state = bpf_task_storage_get(&sonde_tasks, leader, 0, 0);
-		return !state || !__sync_val_compare_and_swap(&state->pending[SONDE_MODULE_ID], 0, 1);
+		return !state || !__sync_val_compare_and_swap(&state->process.exited, 0, 1);
 	}
 	state = sonde_task_of(leader);
-	if (!state || __sync_val_compare_and_swap(&state->pending[SONDE_MODULE_ID], 0, 1))
+	if (!state || __sync_val_compare_and_swap(&state->process.exited, 0, 1))
 		return false;
 	*slot = state->slot;
 	return true;

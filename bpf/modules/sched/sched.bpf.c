@@ -69,7 +69,7 @@ sonde_inline void observe_wait(struct sonde_task *state, uint8_t flags, uint32_t
 		return;
 	index = &row[SCHED_WAIT];
 	if (flags & SCHED_FLAG_CAUSE)
-		index = state->sched_runnable ? &row[SCHED_WAIT_PREEMPTION] : &row[SCHED_WAIT_WAKEUP];
+		index = state->sched.runnable ? &row[SCHED_WAIT_PREEMPTION] : &row[SCHED_WAIT_WAKEUP];
 	if (n == 1)
 		sonde_observe_at(index, wait);
 	else
@@ -95,32 +95,30 @@ sonde_slow int first_sight(struct task_struct *task, struct sonde_task *state, b
 {
 	if (!task || !state)
 		return 0;
-	__builtin_memset(&state->exec_runtime, 0,
-			 __builtin_offsetof(struct sonde_task, sched_epoch) -
-				 __builtin_offsetof(struct sonde_task, exec_runtime));
-	state->sched_runnable = 0;
-	state->pending[SONDE_MODULE_ID] = task->start_time;
-	state->thread_slot = THREAD_ANY_SLOT;
-	state->thread_state = SCHED_THREAD_RUNNABLE;
+	__builtin_memset(&state->sched, 0, __builtin_offsetof(struct sched_task, epoch));
+	state->sched.runnable = 0;
+	state->sched.since = task->start_time;
+	state->sched.thread_slot = THREAD_ANY_SLOT;
+	state->sched.thread_state = SCHED_THREAD_RUNNABLE;
 	if (task->start_time < sched_since) {
-		state->pending[SONDE_MODULE_ID] = 0;
-		state->exec_runtime = task->se.sum_exec_runtime;
-		state->migrations = task->se.nr_migrations;
-		state->voluntary = task->nvcsw;
-		state->involuntary = task->nivcsw;
+		state->sched.since = 0;
+		state->sched.exec_runtime = task->se.sum_exec_runtime;
+		state->sched.migrations = task->se.nr_migrations;
+		state->sched.voluntary = task->nvcsw;
+		state->sched.involuntary = task->nivcsw;
 		if (bpf_core_field_exists(task->sched_info.run_delay)) {
-			state->run_delay = task->sched_info.run_delay;
-			state->arrivals = task->sched_info.pcount;
-			state->unmeasured = unmeasured_runs(task, running);
+			state->sched.run_delay = task->sched_info.run_delay;
+			state->sched.arrivals = task->sched_info.pcount;
+			state->sched.unmeasured = unmeasured_runs(task, running);
 		}
 	}
-	state->sched_epoch = sched_epoch;
+	state->sched.epoch = sched_epoch;
 	return 0;
 }
 
 /* A thread that is older than the epoch and leaves a CPU for the first time in it, where no walk shows the threads that sleep.
  * It has not left one since the epoch began, so until it came here it slept, or waited for what nobody knows any more. Its
- * subject has it since it is measured, or since the thread was moved to it (pending[], if that is of this epoch). */
+ * subject has it since it is measured, or since the thread was moved to it (`moved`, if that is of this epoch). */
 sonde_slow int account_for_sleep(struct task_struct *task, struct sonde_task *state, uint64_t moved)
 {
 	uint64_t since = sched_since, measured, ran;
@@ -138,12 +136,12 @@ sonde_slow int account_for_sleep(struct task_struct *task, struct sonde_task *st
 		since = measured;
 	if (moved > since)
 		since = moved;
-	state->pending[SONDE_MODULE_ID] = since;
-	state->thread_state = SCHED_THREAD_SLEEP;
+	state->sched.since = since;
+	state->sched.thread_state = SCHED_THREAD_SLEEP;
 	/* Only the fair class notes what a thread had run when it was put on the CPU. */
 	ran = task->se.sum_exec_runtime - task->se.prev_sum_exec_runtime;
 	if (task->prio >= MAX_RT_PRIO && ran < bpf_ktime_get_ns() - sched_since)
-		state->exec_runtime -= ran;
+		state->sched.exec_runtime -= ran;
 	return 0;
 }
 
@@ -156,35 +154,35 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 	uint64_t exec, wait = 0, value, now = 0, *row;
 	struct sched_stretch stretch = {};
 
-	if (state->sched_epoch != sched_epoch) {
-		value = state->pending[SONDE_MODULE_ID];
+	if (state->sched.epoch != sched_epoch) {
+		value = state->sched.since;
 		first_sight(task, state, running);
 		if (!running && (flags & SCHED_FLAG_THREAD) && task->start_time < sched_since)
 			account_for_sleep(task, state, value);
 	}
 
 	value = task->se.sum_exec_runtime;
-	exec = value - state->exec_runtime;
-	state->exec_runtime = value;
-	migrations = (uint32_t)task->se.nr_migrations - state->migrations;
-	state->migrations += migrations;
-	voluntary = (uint32_t)task->nvcsw - state->voluntary;
-	state->voluntary += voluntary;
-	involuntary = (uint32_t)task->nivcsw - state->involuntary;
-	state->involuntary += involuntary;
+	exec = value - state->sched.exec_runtime;
+	state->sched.exec_runtime = value;
+	migrations = (uint32_t)task->se.nr_migrations - state->sched.migrations;
+	state->sched.migrations += migrations;
+	voluntary = (uint32_t)task->nvcsw - state->sched.voluntary;
+	state->sched.voluntary += voluntary;
+	involuntary = (uint32_t)task->nivcsw - state->sched.involuntary;
+	state->sched.involuntary += involuntary;
 	left = voluntary + involuntary - !running;
 	if (bpf_core_field_exists(task->sched_info.run_delay)) {
 		value = task->sched_info.run_delay;
-		wait = value - state->run_delay;
-		state->run_delay = value;
-		arrivals = (uint32_t)task->sched_info.pcount - state->arrivals;
-		state->arrivals += arrivals;
+		wait = value - state->sched.run_delay;
+		state->sched.run_delay = value;
+		arrivals = (uint32_t)task->sched_info.pcount - state->sched.arrivals;
+		state->sched.arrivals += arrivals;
 		unmeasured = unmeasured_runs(task, running);
-		left = arrivals + unmeasured - state->unmeasured;
-		if (unmeasured != state->unmeasured) {
-			if ((flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)) && (int32_t)(unmeasured - state->unmeasured) > 0)
-				sonde_lose(SONDE_LOSS_UNMEASURED, unmeasured - state->unmeasured);
-			state->unmeasured = unmeasured;
+		left = arrivals + unmeasured - state->sched.unmeasured;
+		if (unmeasured != state->sched.unmeasured) {
+			if ((flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE)) && (int32_t)(unmeasured - state->sched.unmeasured) > 0)
+				sonde_lose(SONDE_LOSS_UNMEASURED, unmeasured - state->sched.unmeasured);
+			state->sched.unmeasured = unmeasured;
 		}
 	}
 	if (flags & (SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_THREAD)) {
@@ -196,8 +194,8 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 		stretch.wait = (int64_t)wait < 0 ? 0 : wait; /* counted as lost where it would be put into the histogram */
 		stretch.arrivals = left;
 		now = charge_thread_time(task, state, &stretch);
-	} else if (state->pending[SONDE_MODULE_ID]) {
-		state->pending[SONDE_MODULE_ID] = 0;
+	} else if (state->sched.since) {
+		state->sched.since = 0;
 	}
 	if (!flags)
 		return now;
@@ -223,12 +221,12 @@ sonde_inline uint64_t account(struct task_struct *task, struct sonde_task *state
 /* As account(), where an interrupt or a switch may come between: whoever finds it busy leaves it to the next time. */
 sonde_slow int account_running(struct task_struct *task, struct sonde_task *state)
 {
-	if (!task || !state || *(volatile uint8_t *)&state->sched_busy)
+	if (!task || !state || *(volatile uint8_t *)&state->sched.busy)
 		return 0;
-	*(volatile uint8_t *)&state->sched_busy = 1;
+	*(volatile uint8_t *)&state->sched.busy = 1;
 	account(task, state, true);
-	state->thread_state = SCHED_THREAD_RUNNING;
-	*(volatile uint8_t *)&state->sched_busy = 0;
+	state->sched.thread_state = SCHED_THREAD_RUNNING;
+	*(volatile uint8_t *)&state->sched.busy = 0;
 	return 0;
 }
 
@@ -239,10 +237,10 @@ sonde_inline uint32_t reason_to_leave(struct task_struct *task, struct sonde_tas
 	if (preempt || asleep == TASK_RUNNING)
 		return SCHED_THREAD_RUNNABLE;
 	if (asleep & TASK_DEAD) {
-		state->pending[SONDE_MODULE_ID] = 0;
+		state->sched.since = 0;
 		return SCHED_THREAD_OTHER;
 	}
-	return wait_reason(task, asleep, state->in_lock, state->swap_in);
+	return wait_reason(task, asleep, state->sched.in_lock, state->sched.swap_in);
 }
 
 SEC("tp_btf/sched_switch")
@@ -259,16 +257,16 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *previous, struct ta
 	state = sonde_task_of(previous);
 	if (!state || !sched_epoch)
 		return 0;
-	if (!state->sched_busy)
+	if (!state->sched.busy)
 		now = account(previous, state, false);
 	if (now) {
 		note_arrival(next, now);
-		state->thread_state = reason_to_leave(previous, state, preempt);
+		state->sched.thread_state = reason_to_leave(previous, state, preempt);
 	}
 	if (preempt || sonde_task_state(previous) == TASK_RUNNING)
-		state->sched_runnable = held_up_now(previous) ? SCHED_HELD_UP : 1;
+		state->sched.runnable = held_up_now(previous) ? SCHED_HELD_UP : 1;
 	else
-		state->sched_runnable = 0;
+		state->sched.runnable = 0;
 	return 0;
 }
 
@@ -288,7 +286,7 @@ int BPF_PROG(sched_lock, void *lock, unsigned int how)
 		return 0;
 	state = bpf_task_storage_get(&sonde_tasks, bpf_get_current_task_btf(), 0, 0);
 	if (state && (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD))
-		state->in_lock = mark_of_lock(lock);
+		state->sched.in_lock = mark_of_lock(lock);
 	return 0;
 }
 
@@ -298,8 +296,8 @@ int BPF_PROG(sched_locked, void *lock)
 {
 	struct sonde_task *state = bpf_task_storage_get(&sonde_tasks, bpf_get_current_task_btf(), 0, 0);
 
-	if (state && state->in_lock && state->in_lock == mark_of_lock(lock))
-		state->in_lock = 0;
+	if (state && state->sched.in_lock && state->sched.in_lock == mark_of_lock(lock))
+		state->sched.in_lock = 0;
 	return 0;
 }
 
@@ -319,7 +317,7 @@ int BPF_PROG(sched_swap, struct bio *bio)
 	state = bpf_task_storage_get(&sonde_tasks, task, 0, 0);
 	if (!state)
 		return 0;
-	state->swap_in = swap_in ? swap_mark(task) : 0;
+	state->sched.swap_in = swap_in ? swap_mark(task) : 0;
 	if (swap_in && !sched_swaps)
 		sched_swaps = 1;
 	return 0;
@@ -332,7 +330,7 @@ int BPF_PROG(sched_fork, struct task_struct *parent, struct task_struct *child)
 	struct sonde_task *state = sonde_task_of(child);
 
 	/* So that it is one of its subject's before it first leaves a CPU. It does not run yet. */
-	if (state && sched_epoch && state->sched_epoch != sched_epoch)
+	if (state && sched_epoch && state->sched.epoch != sched_epoch)
 		first_sight(child, state, false);
 	return 0;
 }
@@ -348,13 +346,13 @@ sonde_slow int moved_by_another(struct task_struct *leader)
 	state = bpf_task_storage_get(&sonde_tasks, leader, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!state)
 		return 0;
-	if (state->sched_epoch != sched_epoch) { /* not seen yet: account_for_sleep() */
-		state->pending[SONDE_MODULE_ID] = bpf_ktime_get_ns();
+	if (state->sched.epoch != sched_epoch) { /* not seen yet: account_for_sleep() */
+		state->sched.since = bpf_ktime_get_ns();
 		return 0;
 	}
 	charge_sleeper(leader, state);
-	if (state->pending[SONDE_MODULE_ID])
-		state->thread_slot = THREAD_ANY_SLOT;
+	if (state->sched.since)
+		state->sched.thread_slot = THREAD_ANY_SLOT;
 	return 0;
 }
 
@@ -372,7 +370,7 @@ int BPF_PROG(sched_move, struct cgroup *destination, const char *path, struct ta
 		return moved_by_another(leader);
 	state = bpf_task_storage_get(&sonde_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (state && !account_running(task, state))
-		state->thread_slot = THREAD_ANY_SLOT; /* what comes is the next one's */
+		state->sched.thread_slot = THREAD_ANY_SLOT; /* what comes is the next one's */
 	if (!state)
 		sonde_lose(SONDE_LOSS_TASK_STORAGE, 1);
 	return 0;
@@ -424,15 +422,15 @@ sonde_slow int look_at(struct task_struct *task)
 	state = sonde_task_of(task);
 	if (!state)
 		return 0;
-	if (state->sched_epoch != sched_epoch) {
+	if (state->sched.epoch != sched_epoch) {
 		if (!sched_seeding) /* while programs are attached only they may, on the thread's own CPU */
 			return 0;
 		first_sight(task, state, task->on_cpu);
 	}
 	if (state->flags[SONDE_MODULE_ID] & SCHED_FLAG_THREAD)
 		charge_sleeper(task, state);
-	else if (state->pending[SONDE_MODULE_ID] && !task->on_cpu)
-		state->pending[SONDE_MODULE_ID] = 0;
+	else if (state->sched.since && !task->on_cpu)
+		state->sched.since = 0;
 	return 0;
 }
 SONDE_WALK(sched, sched_walk, look_at)

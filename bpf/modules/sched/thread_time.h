@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Thread time by state: every nanosecond of every thread of a subject, once.
  *
- * pending[] of the task's storage is the time up to which the thread is accounted for. Whoever charges takes the stretch
+ * `since` in the task's storage is the time up to which the thread is accounted for. Whoever charges takes the stretch
  * [that time, now) by exchanging it, so no stretch is charged twice: the thread's own CPU, when it leaves it or at a
  * collection; and the walk over all threads at a collection, for those that sleep (sched_walk).
  * A stretch that ends when the thread leaves a CPU consists of a wait whose reason was read when it left before
@@ -67,7 +67,7 @@ sonde_inline uint64_t time_running(struct task_struct *task, struct sonde_task *
 	uint32_t zero = 0;
 	struct sched_arrival *arrival;
 
-	if (state->thread_state == SCHED_THREAD_RUNNING && !arrivals) /* it was accounted for in this same run */
+	if (state->sched.thread_state == SCHED_THREAD_RUNNING && !arrivals) /* it was accounted for in this same run */
 		return now - since;
 	arrival = bpf_map_lookup_elem(&sched_arrivals, &zero);
 	if (arrivals <= 1 && arrival && arrival->task == (uint64_t)task && arrival->at >= since && arrival->at <= now)
@@ -94,11 +94,11 @@ sonde_slow uint64_t charge_thread_time(struct task_struct *task, struct sonde_ta
 	slot = state->slot;
 	if (!sched_threads)
 		sched_threads = 1;
-	since = __sync_lock_test_and_set(&state->pending[SONDE_MODULE_ID], now);
-	if (state->thread_slot == THREAD_ANY_SLOT)
-		state->thread_slot = slot;
-	if (!since || state->thread_slot != slot) { /* it became this subject's: from now on */
-		state->thread_slot = slot;
+	since = __sync_lock_test_and_set(&state->sched.since, now);
+	if (state->sched.thread_slot == THREAD_ANY_SLOT)
+		state->sched.thread_slot = slot;
+	if (!since || state->sched.thread_slot != slot) { /* it became this subject's: from now on */
+		state->sched.thread_slot = slot;
 		return now;
 	}
 	row = bpf_map_lookup_elem(&sched_counters, &slot);
@@ -110,33 +110,33 @@ sonde_slow uint64_t charge_thread_time(struct task_struct *task, struct sonde_ta
 	add_thread_time(row, SCHED_THREAD_RUNNING, running);
 	add_thread_time(row, SCHED_THREAD_RUNNABLE, waiting);
 	add_thread_time(row, SCHED_THREAD_STOPPED, throttled);
-	add_thread_time(row, state->thread_state, now - since - running - waiting - throttled);
+	add_thread_time(row, state->sched.thread_state, now - since - running - waiting - throttled);
 	return now;
 }
 
 /* A thread that is off the CPU: charged for its sleep up to now, or first met. Nobody else knows how long it will be. */
 sonde_inline int charge_sleeper(struct task_struct *task, struct sonde_task *state)
 {
-	uint64_t since = *(volatile uint64_t *)&state->pending[SONDE_MODULE_ID], now, *row;
-	uint32_t slot = state->slot, asleep, reason = state->thread_state;
-	bool known = since && (state->thread_slot == slot || state->thread_slot == THREAD_ANY_SLOT);
+	uint64_t since = *(volatile uint64_t *)&state->sched.since, now, *row;
+	uint32_t slot = state->slot, asleep, reason = state->sched.thread_state;
+	bool known = since && (state->sched.thread_slot == slot || state->sched.thread_slot == THREAD_ANY_SLOT);
 
 	if (task->on_cpu) /* it is charged there */
 		return 0;
 	asleep = sonde_task_state(task);
 	if (!known || reason == SCHED_THREAD_RUNNING)
-		reason = asleep ? wait_reason(task, asleep, 0, state->swap_in) : SCHED_THREAD_RUNNABLE;
+		reason = asleep ? wait_reason(task, asleep, 0, state->sched.swap_in) : SCHED_THREAD_RUNNABLE;
 	else if (reason != SCHED_THREAD_RUNNABLE && (!asleep || asleep == TASK_WAKING))
 		return 0; /* it waits for a CPU by now, since when is not known: all of it when it leaves that CPU */
 	if (reason == SCHED_THREAD_RUNNABLE && held_up_now(task))
 		reason = SCHED_THREAD_STOPPED;
 	now = bpf_ktime_get_ns();
 	/* Whoever came meanwhile has charged it. */
-	if (now <= since || __sync_val_compare_and_swap(&state->pending[SONDE_MODULE_ID], since, now) != since)
+	if (now <= since || __sync_val_compare_and_swap(&state->sched.since, since, now) != since)
 		return 0;
 	if (!known) {
-		state->thread_state = asleep ? reason : SCHED_THREAD_RUNNABLE;
-		state->thread_slot = slot;
+		state->sched.thread_state = asleep ? reason : SCHED_THREAD_RUNNABLE;
+		state->sched.thread_slot = slot;
 		return 0;
 	}
 	row = bpf_map_lookup_elem(&sched_counters, &slot);

@@ -44,11 +44,11 @@ sonde_slow uint64_t throttled_where_it_left(struct cfs_rq *queue, struct sonde_t
 
 	if (!queue || !state)
 		return 0;
-	left = (struct cfs_rq *)state->throttled_on;
+	left = (struct cfs_rq *)state->sched.throttled_on;
 	if (!left || !bpf_core_field_exists(queue->throttled_clock_self_time) || BPF_CORE_READ(left, tg) != BPF_CORE_READ(queue, tg))
 		return 0;
 	total = BPF_CORE_READ(left, throttled_clock_self_time);
-	return total > state->throttled ? total - state->throttled : 0;
+	return total > state->sched.throttled ? total - state->sched.throttled : 0;
 }
 
 /* Since the last call for this task, at most `wait`. One that is held up as a thread may come to another CPU than it left. */
@@ -61,12 +61,12 @@ sonde_inline uint64_t throttled_since(struct task_struct *task, struct sonde_tas
 		return 0;
 	queue = task->se.cfs_rq;
 	total = throttled_total(queue);
-	if (wait && state->throttled_on == (uint64_t)queue && total > state->throttled)
-		since = total - state->throttled;
-	else if (wait && state->sched_runnable == SCHED_HELD_UP && state->throttled_on != (uint64_t)queue)
+	if (wait && state->sched.throttled_on == (uint64_t)queue && total > state->sched.throttled)
+		since = total - state->sched.throttled;
+	else if (wait && state->sched.runnable == SCHED_HELD_UP && state->sched.throttled_on != (uint64_t)queue)
 		since = throttled_where_it_left(queue, state);
-	state->throttled = total;
-	state->throttled_on = (uint64_t)queue;
+	state->sched.throttled = total;
+	state->sched.throttled_on = (uint64_t)queue;
 	return since < wait ? since : wait;
 }
 

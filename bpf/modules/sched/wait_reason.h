@@ -93,7 +93,7 @@ sonde_inline uint32_t swap_mark(struct task_struct *task)
 }
 
 /* enum sched_thread_state of a thread that is blocked. `asleep`: its __state, not 0. `in_lock`: it announced that it has to
- * wait for a lock of the kernel, and does not have it yet. `swap_in`: sonde_task.swap_in. */
+ * wait for a lock of the kernel, and does not have it yet. `swap_in`: sched_task.swap_in. */
 sonde_slow uint32_t wait_reason(struct task_struct *task, uint32_t asleep, uint32_t in_lock, uint32_t swap_in)
 {
 	uint32_t flags;
