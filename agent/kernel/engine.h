@@ -118,7 +118,7 @@ class Engine {
 
   // --- State (any thread) ---
   std::vector<ModuleReport> modules() const;
-  // By module (index as in sonde::modules(); the last row is the core's) and reason (enum sonde_loss).
+  // By module (index as in sonde::modules(); the last row is the core's) and reason (loss_name()).
   std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> losses() const;
   std::vector<ProgramRuns> program_stats() const;
   std::vector<MapReport> map_stats() const;

@@ -59,6 +59,12 @@ struct ProgramSpec {
   std::string (*blind)(const Features&) = nullptr;
 };
 
+// A reason of the module's own for which events are not counted where they belong; see enum sonde_loss.
+struct LossSpec {
+  uint8_t reason = 0;  // SONDE_LOSS_OWN and up, below SONDE_LOSSES
+  std::string_view name;
+};
+
 struct ModuleInfo {
   std::string_view name;
   std::string_view summary;  // one line
@@ -73,8 +79,9 @@ struct ModuleInfo {
   uint16_t gauges = 0;
   bool cells = false;
   bool keyed_histograms = false;
-  uint16_t reads = 0;                         // number of values of Module::read
-  bool samples_histograms = false;            // the kernel side supports sampleHistogramsEvery
+  uint16_t reads = 0;                  // number of values of Module::read
+  bool samples_histograms = false;     // the kernel side supports sampleHistogramsEvery
+  std::span<const LossSpec> losses{};  // its own reasons, besides those of enum sonde_loss
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
 

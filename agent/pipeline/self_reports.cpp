@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stats of the stages as values of the agent's own metrics.
+#include "agent/module/losses.h"
 #include "agent/pipeline/self_metrics.h"
 
 namespace sonde {
@@ -16,10 +17,11 @@ void report(SelfSink& sink, const ModuleStats& module) {
   sink.value(SelfMetric::ModuleCollectionFailures, module.collection_failures, {name});
   uint64_t other = 0;
   for (std::size_t reason = 0; reason < module.losses.size(); ++reason) {
-    if (loss_name(reason) == "other") {
+    const std::string_view word = loss_name(name, reason);
+    if (word == "other") {
       other += module.losses[reason];
     } else {
-      sink.value(SelfMetric::ModuleLosses, module.losses[reason], {name, loss_name(reason)});
+      sink.value(SelfMetric::ModuleLosses, module.losses[reason], {name, word});
     }
   }
   if (other) sink.value(SelfMetric::ModuleLosses, other, {name, "other"});

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of the agent's own metrics, in the order of enum SelfMetric.
+#include <string>
+
+#include "agent/module/losses.h"
 #include "agent/pipeline/self_metrics.h"
 
 namespace sonde {
@@ -9,10 +12,9 @@ constexpr AttributeSpec kBuild[] = {{"version", "version of the agent"}};
 constexpr AttributeSpec kModule[] = {{"sonde.module", "name of the probe, or core"}};
 constexpr AttributeSpec kModuleState[] = {{"sonde.module", "name of the probe, or core"},
                                           {"sonde.state", "off, running, degraded, failed, throttled"}};
-constexpr AttributeSpec kLoss[] = {{"sonde.module", "name of the probe, or core"},
-                                   {"sonde.reason",
-                                    "task_storage, no_row, unseen_entry, compat, in_flight, no_slot, processes, "
-                                    "bad_value, merged, unmeasured, moved, not_followed, other"}};
+// Composed of what the modules say, so not constant.
+const std::string kLossNames = loss_names();
+const AttributeSpec kLoss[] = {{"sonde.module", "name of the probe, or core"}, {"sonde.reason", kLossNames}};
 constexpr AttributeSpec kMap[] = {{"sonde.module", "name of the probe, or core"}, {"sonde.map", "name of the BPF map"}};
 constexpr AttributeSpec kDiscard[] = {{"sonde.reason", "not_selected, not_asked, unknown_series"}};
 constexpr AttributeSpec kDetour[] = {

@@ -25,24 +25,6 @@ uint64_t number(std::string_view text) { return std::strtoull(std::string(text).
 
 }  // namespace
 
-std::string_view loss_name(std::size_t reason) {
-  switch (reason) {
-    case SONDE_LOSS_TASK_STORAGE: return "task_storage";
-    case SONDE_LOSS_NO_ROW: return "no_row";
-    case SONDE_LOSS_UNSEEN_ENTRY: return "unseen_entry";
-    case SONDE_LOSS_COMPAT: return "compat";
-    case SONDE_LOSS_IN_FLIGHT: return "in_flight";
-    case SONDE_LOSS_NO_SLOT: return "no_slot";
-    case SONDE_LOSS_PROCESSES: return "processes";
-    case SONDE_LOSS_BAD_VALUE: return "bad_value";
-    case SONDE_LOSS_MERGED: return "merged";
-    case SONDE_LOSS_UNMEASURED: return "unmeasured";
-    case SONDE_LOSS_MOVED: return "moved";
-    case SONDE_LOSS_NOT_FOLLOWED: return "not_followed";
-    default: return "other";
-  }
-}
-
 std::string_view state_name(ModuleState state) {
   switch (state) {
     case ModuleState::Off: return "off";

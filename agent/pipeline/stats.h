@@ -34,7 +34,7 @@ struct ModuleStats {
   uint64_t missed_runs = 0;  // nmissed and recursion_misses
   uint64_t collection_failures = 0;
   uint64_t programs = 0;                        // attached now
-  std::array<uint64_t, SONDE_LOSSES> losses{};  // by enum sonde_loss
+  std::array<uint64_t, SONDE_LOSSES> losses{};  // by reason: loss_name()
   std::vector<MapStats> maps;
 };
 
@@ -51,8 +51,6 @@ struct KernelStats {
   uint64_t slots_capacity = 0;
 };
 
-// Word for an enum sonde_loss: "task_storage", …; "other" for one without a name.
-std::string_view loss_name(std::size_t reason);
 std::string_view state_name(ModuleState state);
 
 // Why a sample did not become part of its subject's series.

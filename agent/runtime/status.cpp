@@ -13,6 +13,7 @@
 #include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/export/prometheus_family.h"
+#include "agent/module/losses.h"
 #include "agent/runtime/cluster_status.h"
 #include "agent/runtime/policy_reports.h"
 
@@ -39,7 +40,7 @@ Json module_json(const ModuleReport& report, const std::array<uint64_t, SONDE_LO
   module["programs"] = std::move(programs);
   Json lost = Json::object();
   for (std::size_t reason = 0; reason < losses.size(); ++reason) {
-    if (losses[reason]) lost[std::string(loss_name(reason))] = losses[reason];
+    if (losses[reason]) lost[std::string(loss_name(report.name, reason))] = losses[reason];
   }
   module["losses"] = std::move(lost);
   if (const auto use = sources.overhead.use().find(report.name); use != sources.overhead.use().end()) {

@@ -320,7 +320,7 @@ TEST_F(IoExactnessTest, CallsOf32BitProgramsAreNamedAsLost) {
   EXPECT_EQ(status, 0);
   collect();
   EXPECT_EQ(calls(box, "read"), 0U);
-  EXPECT_EQ(losses("io", SONDE_LOSS_COMPAT), 5U);
+  EXPECT_EQ(losses("io", IO_LOSS_COMPAT), 5U);
   EXPECT_EQ(lost(), 5U);
 }
 #endif

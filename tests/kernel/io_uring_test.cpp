@@ -159,7 +159,7 @@ TEST_F(IoUringTest, SpliceCountsOnBothSidesAndTeeOnItsOutput) {
   EXPECT_EQ(errors(box, "read", "EBADF"), 1);
   EXPECT_EQ(stream_bytes(box, "pipe", "write"), 3000 + 2000 + 500);
   EXPECT_EQ(stream_bytes(box, "pipe", "read"), 3000 + 2000);
-  EXPECT_EQ(losses("io", SONDE_LOSS_NOT_FOLLOWED), 1U);  // what a registered input of a pipe is
+  EXPECT_EQ(losses("io", IO_LOSS_NOT_FOLLOWED), 1U);  // what a registered input of a pipe is
   EXPECT_EQ(lost(), 1U);
 }
 
@@ -278,7 +278,7 @@ TEST_F(IoUringTest, WhatCannotBeFollowedIsALoss) {
     MUST(ring.run(request(IORING_OP_NOP, -1, nullptr, 0)) == 0);
   });
   collect();
-  EXPECT_EQ(losses("io", SONDE_LOSS_NOT_FOLLOWED), 2U);
+  EXPECT_EQ(losses("io", IO_LOSS_NOT_FOLLOWED), 2U);
   EXPECT_EQ(lost(), 2U);
   EXPECT_EQ(on_files(box), 0U);
 }

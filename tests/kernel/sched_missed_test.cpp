@@ -116,7 +116,7 @@ TEST_F(SchedMissedTest, TheNextSwitchMakesUpForThemAndSaysHowMany) {
   EXPECT_EQ(counts.voluntary, truth.voluntary);
   EXPECT_EQ(counts.involuntary, truth.involuntary);
   const auto losses = read<std::array<uint64_t, SONDE_LOSSES>>("sonde_losses", module_);
-  EXPECT_EQ(losses[SONDE_LOSS_MERGED], gap.arrivals) << "all but the one after the gap";
+  EXPECT_EQ(losses[SCHED_LOSS_MERGED], gap.arrivals) << "all but the one after the gap";
 }
 
 }  // namespace

@@ -43,20 +43,19 @@ enum sonde_kind {
 	SONDE_KIND_INSIDE = 2,    /* below a container, and not below a pod that this container holds */
 };
 
-/* Reasons for which an event that belonged into a row did not get there. One counter per module and reason. */
+/* Reasons for which an event that belonged into a row did not get there. One counter per module and reason. These are for
+ * all modules; a module numbers its own from SONDE_LOSS_OWN, in its <name>.h, and names them in ModuleInfo::losses. */
 enum sonde_loss {
 	SONDE_LOSS_TASK_STORAGE = 0, /* no task storage (busy or out of memory): event of unknown task */
-	SONDE_LOSS_NO_ROW = 1,       /* histogram pool is empty: sample not in the histogram */
-	SONDE_LOSS_UNSEEN_ENTRY = 2, /* operation began before it was watched: not counted */
-	SONDE_LOSS_COMPAT = 3,       /* 32-bit system call, whose numbers differ: not counted */
-	SONDE_LOSS_IN_FLIGHT = 4,    /* table of operations in flight is full: duration not known */
-	SONDE_LOSS_NO_SLOT = 5,      /* no free slot: subject counts as unattributed */
-	SONDE_LOSS_PROCESSES = 6,    /* no slot or table entry for a process: counted on its container instead */
-	SONDE_LOSS_BAD_VALUE = 7,    /* a kernel value that cannot be (a clock that went back): not counted */
-	SONDE_LOSS_MERGED = 8,       /* samples known only by their sum: counted, each at the mean */
-	SONDE_LOSS_UNMEASURED = 9,   /* the kernel itself took no time of it: not counted */
-	SONDE_LOSS_MOVED = 10,       /* its task changed subject meanwhile: whose it is cannot be said, not counted */
-	SONDE_LOSS_NOT_FOLLOWED = 11, /* moves bytes in a way that is not followed to its end: not counted */
+	SONDE_LOSS_NO_ROW,           /* histogram pool is empty: sample not in the histogram */
+	SONDE_LOSS_UNSEEN_ENTRY,     /* operation began before it was watched: not counted */
+	SONDE_LOSS_IN_FLIGHT,        /* table of operations in flight is full: duration not known */
+	SONDE_LOSS_NO_SLOT,          /* no free slot: subject counts as unattributed */
+	SONDE_LOSS_PROCESSES,        /* no slot or table entry for a process: counted on its container instead */
+	SONDE_LOSS_BAD_VALUE,        /* a kernel value that cannot be (a clock that went back): not counted */
+	SONDE_LOSS_UNMEASURED,       /* the kernel itself took no time of it: not counted */
+	SONDE_LOSS_MOVED,            /* its task changed subject meanwhile: whose it is cannot be said, not counted */
+	SONDE_LOSS_OWN,
 	SONDE_LOSSES = 16,
 };
 

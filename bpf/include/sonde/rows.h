@@ -63,7 +63,8 @@
 		__type(value, int64_t[gauges]);                    \
 	} module##_gauges SEC(".maps")
 
-sonde_inline void sonde_lose(enum sonde_loss reason, uint64_t n)
+/* `reason`: a constant, enum sonde_loss or one of the module's own. */
+sonde_inline void sonde_lose(uint32_t reason, uint64_t n)
 {
 	uint32_t key = SONDE_MODULE_ID;
 	struct sonde_loss_row *row = bpf_map_lookup_elem(&sonde_losses, &key);

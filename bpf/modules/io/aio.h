@@ -108,7 +108,7 @@ __noinline int io_aio_begins(uint64_t at, uint32_t slot, uint32_t flags)
 
 	if (bpf_probe_read_user(&key.address, sizeof(key.address), (void *)at) ||
 	    bpf_probe_read_user(&request, sizeof(request), (void *)key.address)) {
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, 1);
 		return 0;
 	}
 	now.note = io_aio_note(flags, request.opcode, request.fd);
@@ -210,7 +210,7 @@ __noinline int io_aio_event_ends(uint64_t at, uint64_t how)
 	struct io_aio_event event;
 
 	if (bpf_probe_read_user(&event, sizeof(event), (void *)at)) {
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, 1);
 		return 0;
 	}
 	return io_aio_ends(event.iocb, event.result, how);
@@ -257,7 +257,7 @@ sonde_inline int io_aio_look(uint64_t ring)
 	for (i = 0; i < IO_AIO_AT_ONCE && i < passed; i++)
 		io_aio_event_ends(ring + sizeof(head) + (now.head + head.nr - 1 - i) % head.nr * sizeof(struct io_aio_event), 0);
 	if (passed > handed + IO_AIO_AT_ONCE)
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, passed - handed - IO_AIO_AT_ONCE);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, passed - handed - IO_AIO_AT_ONCE);
 	return 0;
 }
 
@@ -284,7 +284,7 @@ sonde_slow int io_aio_submitted(uint64_t n, uint64_t iocbs, int64_t result)
 		result = 0;
 	}
 	if (result > IO_AIO_AT_ONCE)
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, result - IO_AIO_AT_ONCE);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, result - IO_AIO_AT_ONCE);
 	for (i = 0; i < IO_AIO_AT_ONCE && i < n; i++) {
 		if (i >= result)
 			io_aio_forget(iocbs + i * 8);
@@ -302,7 +302,7 @@ sonde_slow int io_aio_handed(uint64_t ring, uint64_t events, int64_t result, uin
 	for (i = 0; i < IO_AIO_AT_ONCE && i < result; i++)
 		known += io_aio_event_ends(events + i * sizeof(struct io_aio_event), how);
 	if (result > IO_AIO_AT_ONCE)
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, result - IO_AIO_AT_ONCE);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, result - IO_AIO_AT_ONCE);
 	state = bpf_map_lookup_elem(&io_aio_rings, &key);
 	if (state && known)
 		__sync_fetch_and_add(&state->handed, known);

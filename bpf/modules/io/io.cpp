@@ -111,6 +111,8 @@ constexpr auto kSeries = make_series();
 
 constexpr std::string_view kAliases[] = {"fs"};
 
+constexpr LossSpec kLosses[] = {{IO_LOSS_COMPAT, "compat"}, {IO_LOSS_NOT_FOLLOWED, "not_followed"}};
+
 constexpr std::string_view kNotes[] = {
     "Not counted: I/O through mmap, ioctl (FICLONE and FIDEDUPERANGE share blocks), and memory copied by "
     "process_vm_readv and process_vm_writev.",
@@ -147,6 +149,7 @@ constexpr ModuleInfo kInfo = {
     .gauges = IO_GAUGES,
     .cells = true,
     .samples_histograms = true,
+    .losses = kLosses,
     .notes = kNotes,
 };
 

@@ -19,6 +19,12 @@
 /* What of an io_uring request is followed to its completion. */
 #define IO_REQUEST (IO_BYTES | IO_OPERATIONS | IO_ERRORS | IO_DETAIL | IO_STREAM)
 
+/* The probe's own reasons for losses. */
+enum io_loss {
+	IO_LOSS_COMPAT = SONDE_LOSS_OWN, /* 32-bit system call, whose numbers differ: not counted */
+	IO_LOSS_NOT_FOLLOWED,            /* moves bytes in a way that is not followed to its end: not counted */
+};
+
 /* What a file descriptor leads to. */
 enum io_target {
 	IO_FILE = 0, /* regular file, directory, block device; no open file at all, so that EBADF is counted */

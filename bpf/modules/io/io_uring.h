@@ -70,7 +70,7 @@ int BPF_PROG(io_uring_submit, struct io_kiocb *request)
 	if (pending.call == IO_CALL_NONE)
 		return 0;
 	if (request->flags & IO_URING_SKIPS_COMPLETION) {
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, 1);
 		return 0;
 	}
 	if (pending.call == IO_CALL_SPLICE)

@@ -59,7 +59,7 @@ sonde_slow uint32_t io_splice_note(uint32_t flags, uint32_t input, uint32_t outp
 	uint32_t note = io_side(flags, io_transfer(output, IO_WRITE)) << 8;
 
 	if (input == IO_INPUT_UNKNOWN && output == IO_PIPE) {
-		sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+		sonde_lose(IO_LOSS_NOT_FOLLOWED, 1);
 		return note;
 	}
 	return note | io_side(flags, io_transfer(input == IO_INPUT_UNKNOWN ? IO_PIPE : input - 1, IO_READ));
@@ -76,7 +76,7 @@ sonde_slow int io_request_ends(struct io_request *taken, struct io_kiocb *reques
 		target = io_target_of_file((uint64_t)BPF_CORE_READ(request, file));
 	if (taken->call == IO_CALL_COMMAND) {
 		if (result >= 0 && (target == IO_FILE || target == IO_OTHER))
-			sonde_lose(SONDE_LOSS_NOT_FOLLOWED, 1);
+			sonde_lose(IO_LOSS_NOT_FOLLOWED, 1);
 		return 0;
 	}
 	if (taken->call == IO_CALL_SPLICE)

@@ -22,7 +22,7 @@ sonde_slow int io_lose_compat(struct sonde_context *context, struct pt_regs *reg
 	if (call != IO_CALL_NONE &&
 	    io_note_of_any(context->task, IO_CALL_AND_FLAGS(call, context->flags[SONDE_MODULE_ID]),
 			   sonde_compat_arg1(regs), sonde_compat_arg2(regs), sonde_compat_arg3(regs)))
-		sonde_lose(SONDE_LOSS_COMPAT, 1);
+		sonde_lose(IO_LOSS_COMPAT, 1);
 	return 0;
 }
 

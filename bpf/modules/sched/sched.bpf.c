@@ -52,7 +52,7 @@ sonde_slow int observe_merged(uint32_t *index, uint32_t n, uint64_t sum)
 	else
 		__sync_fetch_and_add(&histogram->overflow, n);
 	__sync_fetch_and_add(&histogram->sum, sum);
-	sonde_lose(SONDE_LOSS_MERGED, n - 1);
+	sonde_lose(SCHED_LOSS_MERGED, n - 1);
 	return 0;
 }
 

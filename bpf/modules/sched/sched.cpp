@@ -393,6 +393,8 @@ const std::vector<SeriesSpec>& all_series() {
   return all;
 }
 
+constexpr LossSpec kLosses[] = {{SCHED_LOSS_MERGED, "merged"}};
+
 constexpr ModuleInfo kInfo = {
     .name = "sched",
     .summary = "Scheduling: thread time by state, run-queue waits, context switches, migrations, wakeups, CPU time",
@@ -405,6 +407,7 @@ constexpr ModuleInfo kInfo = {
     .counters = SCHED_COUNTERS,
     .histograms = SCHED_HISTOGRAMS,
     .cells = true,
+    .losses = kLosses,
     .notes = kNotes,
 };
 

@@ -59,6 +59,11 @@ enum sched_flag {
 	SCHED_FLAG_IRQ = 128,   /* of the node */
 };
 
+/* The probe's own reasons for losses. */
+enum sched_loss {
+	SCHED_LOSS_MERGED = SONDE_LOSS_OWN, /* waits known only by their sum: counted, each at the mean */
+};
+
 /* Values of Source::Read; those of CPUs follow. */
 enum sched_read {
 	SCHED_THROTTLED_TIME = 0, /* us */

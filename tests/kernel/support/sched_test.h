@@ -89,7 +89,7 @@ class SchedTest : public KernelTest {
 
   void TearDown() override {
     if (!IsSkipped()) {
-      EXPECT_EQ(losses("sched", SONDE_LOSS_MERGED), 0U);
+      EXPECT_EQ(losses("sched", SCHED_LOSS_MERGED), 0U);
       EXPECT_EQ(losses("sched", SONDE_LOSS_BAD_VALUE), 0U);
     }
     KernelTest::TearDown();

@@ -2,13 +2,16 @@
 #include "agent/module/catalogue.h"
 
 #include <gtest/gtest.h>
+#include <sonde/abi.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <string>
 
+#include "agent/module/losses.h"
 #include "agent/module/module.h"
 
 namespace sonde {
@@ -76,6 +79,24 @@ TEST_P(Tables, EveryFlagOfASeriesAttachesAProgram) {
   for (const SeriesSpec& series : info().series) {
     if (series.source == Source::Read || series.source == Source::ReadKeyed) continue;
     EXPECT_NE(series.flag & attached, 0) << info().metrics[series.metric].name << ": nobody counts it";
+  }
+}
+
+TEST_P(Tables, OwnLossesHavePlacesAndNamesOfTheirOwn) {
+  std::set<uint8_t> places;
+  std::set<std::string_view> names;
+  for (std::size_t reason = 0; reason < SONDE_LOSS_OWN; ++reason) {
+    EXPECT_TRUE(names.insert(loss_name(info().name, reason)).second) << reason;
+  }
+  EXPECT_FALSE(names.contains("other")) << "a reason of enum sonde_loss has no name";
+  for (const LossSpec& own : info().losses) {
+    EXPECT_TRUE(own.reason >= SONDE_LOSS_OWN && own.reason < SONDE_LOSSES) << own.name;
+    EXPECT_TRUE(places.insert(own.reason).second) << own.name << " shares a place";
+    EXPECT_TRUE(names.insert(own.name).second) << own.name << " is there twice";
+    EXPECT_EQ(own.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_"), std::string_view::npos) << own.name;
+    EXPECT_EQ(loss_name(info().name, own.reason), own.name);
+    EXPECT_EQ(loss_name("core", own.reason), "other");
+    EXPECT_NE((", " + loss_names() + ", ").find(", " + std::string(own.name) + ", "), std::string::npos) << own.name;
   }
 }
 
