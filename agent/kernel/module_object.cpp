@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "agent/kernel/libbpf_log.h"
 #include "agent/kernel/module_types.h"
@@ -171,9 +172,14 @@ Result<void> ModuleObject::open(int alternative, const Features& features, const
   if (!object_) return Error::system("cannot open the BPF object", errno);
   if (auto shared = share_maps(object_, core_); !shared) return shared;
   size_rows(object_, info, core_.sizes().slots);
-  set_read_only(object_, "sonde_have_cast", features.read_only_cast);             // shims.h
-  set_read_only(object_, "sonde_have_task_iterator", walks_by_kernel(features));  // threads.h, as the next
-  set_read_only(object_, "sonde_have_task_from_pid", features.has_function("bpf_task_from_pid"));
+  const std::pair<const char*, bool> found[] = {
+      {"sonde_have_cast", features.read_only_cast},             // shims.h
+      {"sonde_have_task_iterator", walks_by_kernel(features)},  // threads.h, as the next
+      {"sonde_have_task_from_pid", features.has_function("bpf_task_from_pid")}};
+  for (const auto& [variable, value] : found) {
+    if (!has_read_only(object_, variable)) continue;
+    if (auto set = set_read_only(object_, variable, value); !set) return set;
+  }
   for (const ProgramSpec& spec : info.programs) {
     bpf_program* program = bpf_object__find_program_by_name(object_, std::string(spec.program).c_str());
     if (!program) return Error("program " + std::string(spec.program) + " is not in the object");

@@ -12,11 +12,14 @@ struct bpf_object;
 
 namespace sonde {
 
-// False: the object's code has no use for such a variable, or it has another size.
-bool set_read_only(bpf_object* object, std::string_view name, const void* value, std::size_t size);
+// Does the object have such a variable? It lacks those that its code does not name.
+bool has_read_only(const bpf_object* object, std::string_view name);
+
+// Fails if the object has no such variable, or one of another size.
+Result<void> set_read_only(bpf_object* object, std::string_view name, const void* value, std::size_t size);
 
 template <typename T>
-bool set_read_only(bpf_object* object, std::string_view name, const T& value) {
+Result<void> set_read_only(bpf_object* object, std::string_view name, const T& value) {
   return set_read_only(object, name, &value, sizeof(value));
 }
 

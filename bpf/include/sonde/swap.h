@@ -3,29 +3,10 @@
 #ifndef SONDE_SWAP_H
 #define SONDE_SWAP_H
 
-#include <sonde/bpf.h>
+#include <sonde/folio.h>
 
 #define REQ_OP_MASK 0xffU /* include/linux/blk_types.h, as the next */
 #define BIO_CLONED_BIT (1U << 1)
-
-/* Since 6.18 a page's flags stand in a struct of their own. */
-typedef struct {
-	unsigned long f;
-} memdesc_flags_t___since_6_18;
-struct page___since_6_18 {
-	memdesc_flags_t___since_6_18 flags;
-} __attribute__((preserve_access_index));
-
-sonde_inline uint64_t sonde_page_flags(struct page *page)
-{
-	struct page___since_6_18 *newer = (void *)page;
-
-	if (bpf_core_field_exists(newer->flags.f))
-		return newer->flags.f;
-	return page->flags;
-}
-
-#define SONDE_PAGE_BIT(name) (1ULL << bpf_core_enum_value(enum pageflags, name))
 
 /* A page that is being swapped in is locked and has no content yet; no other page that belongs to no file is read in that
  * state: direct reads go to pages that have one. Clones of stacked devices look the same: BIO_CLONED_BIT tells them. */

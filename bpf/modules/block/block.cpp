@@ -7,6 +7,7 @@
 
 #include "agent/base/file.h"
 #include "agent/module/module.h"
+#include "agent/module/series.h"
 #include "bpf/modules/block/devices.h"
 #include "bpf/modules/block/names.h"
 #include "bpf/modules/block/queues.h"
@@ -53,31 +54,32 @@ constexpr MetricSpec kMetrics[] = {
      .node = true},
 };
 
-constexpr std::size_t kSeriesCount = 2 + 2 * BLOCK_OPERATIONS + 3;
-
-constexpr auto make_series() {
-  std::array<SeriesSpec, kSeriesCount> all{};
-  std::size_t n = 0;
+constexpr SeriesList make_series() {
+  SeriesList all;
   for (const uint16_t direction : {BLOCK_READ, BLOCK_WRITE}) {
-    all[n++] = {kIo,
-                Source::Counter,
-                static_cast<uint16_t>(BLOCK_READ_BYTES + direction),
-                {kBlockOperations[direction]},
-                Level::Standard,
-                BLOCK_FLAG_BYTES};
+    all.add({kIo,
+             Source::Counter,
+             static_cast<uint16_t>(BLOCK_READ_BYTES + direction),
+             {kBlockOperations[direction]},
+             Level::Standard,
+             BLOCK_FLAG_BYTES});
   }
   for (uint16_t operation = 0; operation < BLOCK_OPERATIONS; ++operation) {
     const std::string_view name = kBlockOperations[operation];
-    all[n++] = {kDuration, Source::Histogram, operation, {name}, Level::Standard, BLOCK_FLAG_DURATION, 1e-9};
-    all[n++] = {kErrors,       Source::Counter, static_cast<uint16_t>(BLOCK_IO_ERRORS + operation),
-                {name, "EIO"}, Level::Standard, BLOCK_FLAG_ERRORS};
+    all.add({kDuration, Source::Histogram, operation, {name}, Level::Standard, BLOCK_FLAG_DURATION, 1e-9});
+    all.add({kErrors,
+             Source::Counter,
+             static_cast<uint16_t>(BLOCK_IO_ERRORS + operation),
+             {name, "EIO"},
+             Level::Standard,
+             BLOCK_FLAG_ERRORS});
   }
-  all[n++] = {kErrors, Source::Cells, 0, {}, Level::Standard, BLOCK_FLAG_ERRORS};
-  all[n++] = {kDuration, Source::KeyedHistogram, 0, {}, Level::Detailed, BLOCK_FLAG_PHASES, 1e-9};
-  all[n++] = {kDepth, Source::ReadKeyed, 0, {}, Level::Detailed, BLOCK_FLAG_DEPTH};
+  all.add({kErrors, Source::Cells, 0, {}, Level::Standard, BLOCK_FLAG_ERRORS});
+  all.add({kDuration, Source::KeyedHistogram, 0, {}, Level::Detailed, BLOCK_FLAG_PHASES, 1e-9});
+  all.add({kDepth, Source::ReadKeyed, 0, {}, Level::Detailed, BLOCK_FLAG_DEPTH});
   return all;
 }
-constexpr auto kSeries = make_series();
+constexpr auto kSeries = series_of<make_series>();
 
 // Both run the same programs, which see for themselves what a bio says. The second is there to tell what is missing.
 std::string v1_controller(const Features&) {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
+#include "agent/module/errno_name.h"
 #include "bpf/modules/block/block.h"
 
 namespace sonde {
@@ -23,10 +23,7 @@ inline constexpr std::array<std::string_view, 14> kBlockStatus = {
 
 // `code` as BLOCK_ERROR_CODE gives it.
 inline std::string_view block_error_name(uint32_t code) {
-  if (code & BLOCK_ERRNO) {
-    const char* name = strerrorname_np(static_cast<int>(code & ~BLOCK_ERRNO));
-    return name ? std::string_view(name) : "_OTHER";
-  }
+  if (code & BLOCK_ERRNO) return errno_name(code & ~BLOCK_ERRNO);
   return code > 0 && code < kBlockStatus.size() ? kBlockStatus[code] : "_OTHER";
 }
 

@@ -5,14 +5,12 @@
 
 #include "streams.h"
 
+#include <sonde/file.h>
+
 #if defined(__TARGET_ARCH_x86)
-#define CACHE_FADVISE "fadvise64"
-#define CACHE_FADVISE_FUNCTION "__x64_sys_fadvise64"
 #define CACHE_FADVISE_NUMBER 221
 #define cache_arg4(regs) ((regs)->r10)
 #else
-#define CACHE_FADVISE "fadvise64_64"
-#define CACHE_FADVISE_FUNCTION "__arm64_sys_fadvise64_64"
 #define CACHE_FADVISE_NUMBER 223
 #define cache_arg4(regs) ((regs)->regs[3])
 #endif
@@ -20,13 +18,9 @@
 /* Bytes from `offset` to the end of the file behind a descriptor. */
 sonde_inline uint64_t cache_bytes_from(struct task_struct *task, uint32_t fd, uint64_t offset)
 {
-	struct fdtable *table = task->files->fdt;
-	struct file *file = 0;
+	struct file *file = (struct file *)sonde_file_of(task->files->fdt, fd);
 	uint64_t size;
 
-	if (fd >= table->max_fds)
-		return 0;
-	bpf_probe_read_kernel(&file, sizeof(file), (void *)((uint64_t)table->fd + fd * 8ULL));
 	if (!file)
 		return 0;
 	size = BPF_CORE_READ(file, f_inode, i_size);
@@ -67,7 +61,7 @@ sonde_inline struct sonde_task *cache_adviser(struct task_struct *task)
 	return cache_task(task, CACHE_FLAG_ADVICE | CACHE_FLAG_REQUESTED);
 }
 
-SEC("fexit/" CACHE_FADVISE_FUNCTION)
+SEC("fexit/" SONDE_SYSCALL_PREFIX CACHE_FADVISE)
 int BPF_PROG(cache_fadvise_fexit, struct pt_regs *regs, long result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();

@@ -7,12 +7,12 @@
 
 #include <array>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 #include <string>
 
-#include "agent/module/constants.h"
+#include "agent/module/errno_name.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
+#include "agent/module/series.h"
 
 namespace sonde {
 namespace {
@@ -62,40 +62,38 @@ constexpr MetricSpec kMetrics[] = {
 constexpr std::array<std::string_view, CACHE_ADVICES> kAdviceNames = {"normal",   "random",   "sequential",
                                                                       "willneed", "dontneed", "noreuse"};
 
-constexpr auto make_series() {
-  std::array<SeriesSpec, 6 + 2 * CACHE_ADVICES> all{};
-  std::size_t n = 0;
-  all[n++] = {kRead, Source::Counter, CACHE_HIT, {"hit"}, Level::Standard, CACHE_FLAG_READ};
-  all[n++] = {kRead, Source::Counter, CACHE_MISS, {"miss"}, Level::Standard, CACHE_FLAG_READ};
-  all[n++] = {kAdded, Source::Counter, CACHE_ADDED, {}, Level::Detailed, CACHE_FLAG_ADDED};
-  all[n++] = {kEvicted, Source::Counter, CACHE_EVICTED, {}, Level::Detailed, CACHE_FLAG_EVICTED};
-  all[n++] = {kDirtied, Source::Counter, CACHE_DIRTIED, {}, Level::Detailed, CACHE_FLAG_DIRTIED};
+constexpr SeriesList make_series() {
+  SeriesList all;
+  all.add({kRead, Source::Counter, CACHE_HIT, {"hit"}, Level::Standard, CACHE_FLAG_READ});
+  all.add({kRead, Source::Counter, CACHE_MISS, {"miss"}, Level::Standard, CACHE_FLAG_READ});
+  all.add({kAdded, Source::Counter, CACHE_ADDED, {}, Level::Detailed, CACHE_FLAG_ADDED});
+  all.add({kEvicted, Source::Counter, CACHE_EVICTED, {}, Level::Detailed, CACHE_FLAG_EVICTED});
+  all.add({kDirtied, Source::Counter, CACHE_DIRTIED, {}, Level::Detailed, CACHE_FLAG_DIRTIED});
   for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
-    all[n++] = {kCalls,          Source::Counter,  static_cast<uint16_t>(CACHE_CALLS + advice), {kAdviceNames[advice]},
-                Level::Standard, CACHE_FLAG_ADVICE};
+    all.add({kCalls,
+             Source::Counter,
+             static_cast<uint16_t>(CACHE_CALLS + advice),
+             {kAdviceNames[advice]},
+             Level::Standard,
+             CACHE_FLAG_ADVICE});
   }
-  all[n++] = {kCalls, Source::Cells, 0, {}, Level::Standard, CACHE_FLAG_ADVICE};
+  all.add({kCalls, Source::Cells, 0, {}, Level::Standard, CACHE_FLAG_ADVICE});
   for (uint16_t advice = 0; advice < CACHE_ADVICES; ++advice) {
-    all[n++] = {
-        kRequested,      Source::Counter,     static_cast<uint16_t>(CACHE_REQUESTED + advice), {kAdviceNames[advice]},
-        Level::Detailed, CACHE_FLAG_REQUESTED};
+    all.add({kRequested,
+             Source::Counter,
+             static_cast<uint16_t>(CACHE_REQUESTED + advice),
+             {kAdviceNames[advice]},
+             Level::Detailed,
+             CACHE_FLAG_REQUESTED});
   }
   return all;
 }
-constexpr auto kSeries = make_series();
-
-#if defined(__x86_64__)
-#define CACHE_FADVISE "fadvise64"
-#define CACHE_FADVISE_FUNCTION "__x64_sys_fadvise64"
-#else
-#define CACHE_FADVISE "fadvise64_64"
-#define CACHE_FADVISE_FUNCTION "__arm64_sys_fadvise64_64"
-#endif
+constexpr auto kSeries = series_of<make_series>();
 
 bool has_tracepoints(const Features& features) { return features.has_tracepoint("mm_filemap_get_pages"); }
 bool has_none(const Features& features) { return !has_tracepoints(features); }
 bool advice_by_function(const Features& features) {
-  return features.fentry && !features.preemptible && features.has_function(CACHE_FADVISE_FUNCTION);
+  return features.fentry && !features.preemptible && features.has_function(SONDE_SYSCALL_PREFIX CACHE_FADVISE);
 }
 // A tracepoint of one system call is named by its number in tracefs, which need not be mounted.
 bool has_tracefs() {
@@ -155,7 +153,7 @@ constexpr ProgramSpec kPrograms[] = {
      .flags = CACHE_FLAG_DIRTIED,
      .gap = "dirtied pages (sonde.page_cache.dirtied) are not counted"},
     {.program = "cache_fadvise_fexit",
-     .hook = "fexit/" CACHE_FADVISE_FUNCTION,
+     .hook = "fexit/" SONDE_SYSCALL_PREFIX CACHE_FADVISE,
      .flags = kAdviceFlags,
      .gap = "posix_fadvise calls (sonde.fadvise.calls, .requested) are not counted",
      .needed = advice_by_function},
@@ -204,15 +202,13 @@ class CacheModule final : public Module {
   CellSeries decode_cell(uint32_t key) const override {
     if (key == kOtherCells) return {kCalls, AttributeValues{"", "_OTHER"}};
     const uint32_t advice = CACHE_FAILURE_ADVICE(key);
-    const char* error = strerrorname_np(static_cast<int>(CACHE_FAILURE_ERROR(key)));
     return {kCalls, AttributeValues{advice < kAdviceNames.size() ? kAdviceNames[advice] : "",
-                                    error ? std::string_view(error) : "_OTHER"}};
+                                    errno_name(CACHE_FAILURE_ERROR(key))}};
   }
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
-    const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    if (auto set = set_constant(object, "cache_page_shift", static_cast<uint64_t>(std::countr_zero(page))); !set)
-      return set;
+    const auto shift = static_cast<uint32_t>(std::countr_zero(static_cast<uint64_t>(sysconf(_SC_PAGESIZE))));
+    if (auto set = set_read_only(object, "cache_page_shift", shift); !set) return set;
     if (features.has_tracepoint("writeback_dirty_folio")) return {};
     // The same event under its name before 5.18; if that is missing too, the load fails and the gap is named.
     bpf_program* program = bpf_object__find_program_by_name(object, "cache_dirtied");

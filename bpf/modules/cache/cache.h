@@ -4,6 +4,14 @@
 #define SONDE_CACHE_H
 
 #include <sonde/abi.h>
+#include <sonde/syscalls.h>
+
+/* The system call behind posix_fadvise. */
+#if SONDE_ON_X86
+#define CACHE_FADVISE "fadvise64"
+#else
+#define CACHE_FADVISE "fadvise64_64"
+#endif
 
 /* POSIX_FADV_* of x86 and arm64, include/uapi/linux/fadvise.h. */
 enum cache_advice {

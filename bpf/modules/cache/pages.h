@@ -35,29 +35,29 @@ int BPF_PROG(cache_added, struct folio *folio)
 	if (!state)
 		return 0;
 	flags = state->flags[SONDE_MODULE_ID];
-	pages = folio_pages(folio);
+	pages = sonde_folio_pages(folio);
 	if (flags & CACHE_FLAG_ADDED)
 		sonde_count(&cache_counters, state->slot, CACHE_ADDED, cache_bytes(pages));
-	mapping = folio_mapping(folio);
+	mapping = sonde_folio_mapping(folio);
 	if (!(flags & CACHE_FLAG_READ) || !cache_added_by_reading(mapping, task))
 		return 0;
 	if (cache_is_worker(task)) {
 		sonde_count(&cache_counters, state->slot, CACHE_MISS, cache_bytes(pages));
-		return cache_worker_brought(mapping, task, folio_index(folio), folio_index(folio) + pages - 1);
+		return cache_worker_brought(mapping, task, sonde_folio_index(folio), sonde_folio_index(folio) + pages - 1);
 	}
-	return cache_missed(state, task, mapping, folio_index(folio), pages);
+	return cache_missed(state, task, mapping, sonde_folio_index(folio), pages);
 }
 
 /* Of the cgroup that has the memory, whoever takes the page away; where that is not known, of who takes it. */
 SEC("tp_btf/mm_filemap_delete_from_page_cache")
 int BPF_PROG(cache_evicted, struct folio *folio)
 {
-	uint64_t cgroup = folio_cgroup(folio);
+	uint64_t cgroup = sonde_folio_cgroup(folio);
 	struct sonde_task *state;
 	uint8_t flags = 0;
 	uint32_t slot;
 
-	if (mapping_is_memory(folio_mapping(folio))) /* the kernel does not tell of their coming either */
+	if (mapping_is_memory(sonde_folio_mapping(folio))) /* the kernel does not tell of their coming either */
 		return 0;
 	if (cgroup) {
 		slot = sonde_answer(&cache_answers, cgroup, &flags);
@@ -69,7 +69,7 @@ int BPF_PROG(cache_evicted, struct folio *folio)
 		slot = state->slot;
 	}
 	if (flags & CACHE_FLAG_EVICTED)
-		sonde_count(&cache_counters, slot, CACHE_EVICTED, cache_bytes(folio_pages(folio)));
+		sonde_count(&cache_counters, slot, CACHE_EVICTED, cache_bytes(sonde_folio_pages(folio)));
 	return 0;
 }
 
@@ -79,7 +79,7 @@ int BPF_PROG(cache_dirtied, struct folio *folio)
 	struct sonde_task *state = cache_task(bpf_get_current_task_btf(), CACHE_FLAG_DIRTIED);
 
 	if (state)
-		sonde_count(&cache_counters, state->slot, CACHE_DIRTIED, cache_bytes(folio_pages(folio)));
+		sonde_count(&cache_counters, state->slot, CACHE_DIRTIED, cache_bytes(sonde_folio_pages(folio)));
 	return 0;
 }
 

@@ -7,12 +7,20 @@
 #define SONDE_CACHE_STREAMS_H
 
 #include "cache.h"
-#include "folio.h"
 
 #include <sonde/answers.h>
+#include <sonde/folio.h>
 #include <sonde/rows.h>
 
 SONDE_ANSWERS(cache);
+
+#define TMPFS_MAGIC 0x01021994 /* include/uapi/linux/magic.h */
+
+/* tmpfs, memfd and shared memory: the page cache is all there is of such a file, so it caches nothing. */
+sonde_inline bool mapping_is_memory(struct address_space *mapping)
+{
+	return mapping->host->i_sb->s_magic == TMPFS_MAGIC;
+}
 
 /* The task's state if one of these flags is asked of it, else 0. */
 sonde_inline struct sonde_task *cache_task(struct task_struct *task, uint8_t flags)

@@ -29,7 +29,7 @@ enum Metric : uint8_t { kCycles, kInstructions, kReferences, kMisses, kTlbMisses
 
 constexpr std::array<AttributeSpec, 1> kLevel = {{{"sonde.cpu.cache.level", "l1d, llc"}}};
 
-constexpr std::array<MetricSpec, 5> kMetrics = {{
+constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.cpu.cycles",
      .unit = "{cycle}",
      .level = Level::OptIn,
@@ -52,7 +52,7 @@ constexpr std::array<MetricSpec, 5> kMetrics = {{
      .unit = "{miss}",
      .level = Level::OptIn,
      .description = "Loads that missed the data TLB."},
-}};
+};
 
 constexpr SeriesSpec series(Metric metric, uint16_t event, std::string_view level = {}) {
   return {.metric = metric,
@@ -62,7 +62,7 @@ constexpr SeriesSpec series(Metric metric, uint16_t event, std::string_view leve
           .flag = static_cast<uint8_t>(CPU_PMU_FLAG(event))};
 }
 
-constexpr std::array<SeriesSpec, CPU_PMU_EVENTS> kSeries = {{
+constexpr SeriesSpec kSeries[] = {
     series(kCycles, CPU_PMU_CYCLES),
     series(kInstructions, CPU_PMU_INSTRUCTIONS),
     series(kReferences, CPU_PMU_L1D_REFERENCES, "l1d"),
@@ -70,7 +70,7 @@ constexpr std::array<SeriesSpec, CPU_PMU_EVENTS> kSeries = {{
     series(kMisses, CPU_PMU_L1D_MISSES, "l1d"),
     series(kMisses, CPU_PMU_LLC_MISSES, "llc"),
     series(kTlbMisses, CPU_PMU_TLB_MISSES),
-}};
+};
 
 struct Event {
   const char* name;
@@ -139,18 +139,18 @@ std::string why_not_software(const Features&) {
   return std::string("only for tests, which set ") + kSubstitute + "=software";
 }
 
-constexpr std::array<Alternative, 2> kAlternatives = {{
+constexpr Alternative kAlternatives[] = {
     {"hardware", why_no_pmu},
     {"software", why_not_software},
-}};
+};
 
-constexpr std::array<ProgramSpec, 2> kPrograms = {{
+constexpr ProgramSpec kPrograms[] = {
     {.program = "cpu_pmu_switch", .hook = "tp_btf/sched_switch", .flags = CPU_PMU_ALL},
     {.program = "cpu_pmu_flush",
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
      .gap = "a thread is not seen until it leaves its CPU"},
-}};
+};
 
 constexpr std::array<std::string_view, 4> kNotes = {
     "Status reason NoPMU: the machine has no hardware counters that this kernel can read.",
@@ -177,8 +177,7 @@ class CpuPmuModule final : public Module {
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     const auto cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
-    if (!set_read_only(object, "cpu_pmu_cpus", cpus))
-      return Error("the BPF object has no constant for the number of CPUs");
+    if (auto set = set_read_only(object, "cpu_pmu_cpus", cpus); !set) return set;
     bpf_map* events = bpf_object__find_map_by_name(object, "cpu_pmu_perf");
     if (!events || bpf_map__set_max_entries(events, cpus * CPU_PMU_EVENTS)) return Error("cannot size the event table");
     return {};

@@ -183,9 +183,7 @@ class FunctionModule final : public Module {
     if (const int error = bpf_map__set_max_entries(asked, static_cast<uint32_t>(slots_of(object))))
       return Error::system("cannot size the table of requested functions", -error);
     if (auto chosen = choose_attachment(object); !chosen) return chosen;
-    if (!set_read_only(object, "function_guard", features.has_function("bpf_preempt_disable")))
-      return Error("the function object has no recursion guard");
-    return {};
+    return set_read_only(object, "function_guard", features.has_function("bpf_preempt_disable"));
   }
 };
 

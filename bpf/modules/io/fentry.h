@@ -7,11 +7,7 @@
 
 #include "syscall.h"
 
-#if defined(__TARGET_ARCH_x86)
-#define IO_FUNCTION(name) "__x64_sys_" #name
-#else
-#define IO_FUNCTION(name) "__arm64_sys_" #name
-#endif
+#include <sonde/syscalls.h>
 
 sonde_inline int io_function_begins(struct pt_regs *regs, uint32_t call)
 {
@@ -50,12 +46,12 @@ sonde_slow int io_function_ends_any(struct pt_regs *regs, uint32_t call, int64_t
 }
 
 #define IO_PROGRAMS(name, call, begins, ends)                       \
-	SEC("fentry/" IO_FUNCTION(name))                            \
+	SEC("fentry/" SONDE_SYSCALL(name))                            \
 	int BPF_PROG(io_enter_##name, struct pt_regs *regs)         \
 	{                                                           \
 		return begins(regs, call);                          \
 	}                                                           \
-	SEC("fexit/" IO_FUNCTION(name))                             \
+	SEC("fexit/" SONDE_SYSCALL(name))                             \
 	int BPF_PROG(io_exit_##name, struct pt_regs *regs, long result) \
 	{                                                           \
 		return ends(regs, call, result);                    \

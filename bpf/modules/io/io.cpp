@@ -7,13 +7,14 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string>
 
 #include "agent/base/clock.h"
 #include "agent/module/bpf_run.h"
+#include "agent/module/errno_name.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
+#include "agent/module/series.h"
 #include "bpf/modules/io/names.h"
 #include "bpf/modules/io/programs.h"
 
@@ -79,35 +80,35 @@ constexpr SeriesSpec duration(uint16_t operation, Level level, uint8_t flag) {
   return {kDuration, Source::Histogram, operation, {kOperationNames[operation]}, level, flag, 1e-9};
 }
 
-constexpr std::size_t kStreamTransfers = IO_TRANSFERS - IO_STREAMS;
-constexpr std::size_t kOtherSeries = 2 + 8 + 1 + 1;
-
-constexpr auto make_series() {
-  std::array<SeriesSpec, kOtherSeries + 2 * kStreamTransfers + IO_OPCODES> all{};
-  std::size_t n = 0;
+constexpr SeriesList make_series() {
+  SeriesList all;
   for (const uint16_t direction : {IO_READ, IO_WRITE}) {
-    all[n++] = {kFileIo, Source::Counter, direction, {kOperationNames[direction]}, Level::Minimal, IO_BYTES};
+    all.add({kFileIo, Source::Counter, direction, {kOperationNames[direction]}, Level::Minimal, IO_BYTES});
   }
   for (const uint16_t operation : {IO_READ, IO_WRITE, IO_FSYNC}) {
-    all[n++] = duration(operation, Level::Standard, IO_OPERATIONS);
+    all.add(duration(operation, Level::Standard, IO_OPERATIONS));
   }
   for (uint16_t operation = IO_OPEN; operation <= IO_STAT; operation++) {
-    all[n++] = duration(operation, Level::Detailed, IO_DETAIL);
+    all.add(duration(operation, Level::Detailed, IO_DETAIL));
   }
-  all[n++] = {kErrors, Source::Cells, 0, {}, Level::Standard, IO_ERRORS};
+  all.add({kErrors, Source::Cells, 0, {}, Level::Standard, IO_ERRORS});
   for (uint16_t transfer = IO_STREAMS; transfer < IO_TRANSFERS; transfer++) {
     const AttributeValues values{kTargetNames[transfer / 2], kOperationNames[transfer % 2]};
-    all[n++] = {kStreamIo, Source::Counter, transfer, values, Level::Detailed, IO_STREAM};
-    all[n++] = {kStreamWait, Source::Histogram, transfer, values, Level::Detailed, IO_STREAM, 1e-9};
+    all.add({kStreamIo, Source::Counter, transfer, values, Level::Detailed, IO_STREAM});
+    all.add({kStreamWait, Source::Histogram, transfer, values, Level::Detailed, IO_STREAM, 1e-9});
   }
-  all[n++] = {kOpenCount, Source::Gauge, IO_OPEN_FILES, {}, Level::Detailed, IO_OPEN_COUNT};
+  all.add({kOpenCount, Source::Gauge, IO_OPEN_FILES, {}, Level::Detailed, IO_OPEN_COUNT});
   for (uint16_t opcode = 0; opcode < IO_OPCODES; opcode++) {
-    all[n++] = {kIoUring,        Source::Counter, static_cast<uint16_t>(IO_OPCODE + opcode), {kOpcodeNames[opcode]},
-                Level::Detailed, IO_URING};
+    all.add({kIoUring,
+             Source::Counter,
+             static_cast<uint16_t>(IO_OPCODE + opcode),
+             {kOpcodeNames[opcode]},
+             Level::Detailed,
+             IO_URING});
   }
   return all;
 }
-constexpr auto kSeries = make_series();
+constexpr auto kSeries = series_of<make_series>();
 
 constexpr std::string_view kAliases[] = {"fs"};
 
@@ -161,8 +162,7 @@ class IoModule : public Module {
     if (key == kOtherCells) return {kErrors, AttributeValues{"", "_OTHER"}};
     const uint32_t operation = IO_ERROR_OPERATION(key);
     const std::string_view name = operation < kOperationNames.size() ? kOperationNames[operation] : "";
-    const char* error = strerrorname_np(static_cast<int>(IO_ERROR_NUMBER(key)));
-    return {kErrors, AttributeValues{name, error ? std::string_view(error) : "_OTHER"}};
+    return {kErrors, AttributeValues{name, errno_name(IO_ERROR_NUMBER(key))}};
   }
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {

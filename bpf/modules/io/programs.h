@@ -2,6 +2,8 @@
 // The programs of the io probe and the two ways to see system calls. Included by io.cpp alone.
 #pragma once
 
+#include <sonde/syscalls.h>
+
 #include <string>
 #include <string_view>
 
@@ -11,26 +13,20 @@
 
 namespace sonde {
 
-#if defined(__x86_64__)
-#define IO_FUNCTION "__x64_sys_"
-#else
-#define IO_FUNCTION "__arm64_sys_"
-#endif
-
 enum IoAlternative : int { kFentry, kTracepoints };
 
 inline std::string fentry_unusable(const Features& features) {
   if (!features.fentry) return "this kernel refuses fentry programs";
   if (features.preemptible) return "the kernel is preemptible, and fentry programs would miss calls";
-  if (!features.has_function(IO_FUNCTION "read")) return "system call functions do not take pt_regs on this kernel";
+  if (!features.has_function(SONDE_SYSCALL(read))) return "system call functions do not take pt_regs on this kernel";
   return {};
 }
 
 inline bool has_overflows(const Features& features) { return features.has_tracepoint("io_uring_cqe_overflow"); }
 // CONFIG_AIO, CONFIG_FHANDLE
-inline bool has_aio(const Features& features) { return features.has_function(IO_FUNCTION "io_submit"); }
+inline bool has_aio(const Features& features) { return features.has_function(SONDE_SYSCALL(io_submit)); }
 inline bool has_open_by_handle(const Features& features) {
-  return features.has_function(IO_FUNCTION "open_by_handle_at");
+  return features.has_function(SONDE_SYSCALL(open_by_handle_at));
 }
 
 inline constexpr Alternative kAlternatives[] = {
@@ -44,9 +40,9 @@ inline constexpr uint16_t kTracepointNs = 125;  // README.md, "Cost"
 
 // Calls that a kernel may be built without name a function that says whether it has them.
 #define IO_PROGRAMS_IF(has, name, begins, ends)                                                                     \
-  {.program = "io_enter_" #name, .hook = "fentry/" IO_FUNCTION #name, .flags = begins, .alternative = kFentry,      \
+  {.program = "io_enter_" #name, .hook = "fentry/" SONDE_SYSCALL(name), .flags = begins, .alternative = kFentry,      \
    .needs_context = true, .needed = has},                                                                           \
-      {.program = "io_exit_" #name, .hook = "fexit/" IO_FUNCTION #name, .flags = ends, .alternative = kFentry,      \
+      {.program = "io_exit_" #name, .hook = "fexit/" SONDE_SYSCALL(name), .flags = ends, .alternative = kFentry,      \
        .needs_context = true, .needed = has}
 #define IO_PROGRAMS(name, begins, ends) IO_PROGRAMS_IF(nullptr, name, begins, ends)
 
@@ -109,6 +105,5 @@ inline constexpr ProgramSpec kPrograms[] = {
 
 #undef IO_PROGRAMS
 #undef IO_PROGRAMS_IF
-#undef IO_FUNCTION
 
 }  // namespace sonde

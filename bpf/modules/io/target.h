@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is behind a file descriptor of the running task? Asked when a call begins: close() leaves nothing to ask.
- * Tracing programs run under RCU, which keeps the table; loads of a struct file that is being reused cannot fault. */
+/* What is behind a file descriptor of the running task? Asked when a call begins: close() leaves nothing to ask. */
 #ifndef SONDE_IO_TARGET_H
 #define SONDE_IO_TARGET_H
 
 #include "io.h"
 
+#include <sonde/file.h>
 #include <sonde/inode.h>
 #include <sonde/who.h>
 
@@ -65,19 +65,9 @@ sonde_inline uint32_t io_target_of_file(uint64_t file)
 sonde_inline uint64_t io_file_of(uint64_t current, uint32_t fd)
 {
 	if (sonde_have_cast) {
-		struct fdtable *table = sonde_cast((void *)current, struct task_struct)->files->fdt;
-
-		if (fd >= table->max_fds)
-			return 0;
-		/* A pointer out of an array of pointers: read as the only member of a struct. */
-		return (uint64_t)sonde_cast((void *)((uint64_t)table->fd + fd * 8ULL), struct hlist_head)->first;
+		return sonde_file_by_cast(sonde_cast((void *)current, struct task_struct)->files->fdt, fd);
 	} else {
-		struct fdtable *table = bpf_get_current_task_btf()->files->fdt;
-		uint64_t file = 0;
-
-		if (fd < table->max_fds)
-			bpf_probe_read_kernel(&file, sizeof(file), (void *)((uint64_t)table->fd + fd * 8ULL));
-		return file;
+		return sonde_file_of(bpf_get_current_task_btf()->files->fdt, fd);
 	}
 }
 

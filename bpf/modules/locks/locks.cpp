@@ -14,6 +14,7 @@
 #include "agent/module/intern.h"
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
+#include "agent/module/series.h"
 #include "bpf/modules/locks/symbols.h"
 
 namespace sonde {
@@ -66,30 +67,29 @@ constexpr MetricSpec kMetrics[] = {
      .node = true},
 };
 
-constexpr auto make_series() {
-  std::array<SeriesSpec, LOCKS_KINDS + 1 + 2 + 3 + 1> all{};
-  std::size_t n = 0;
+constexpr SeriesList make_series() {
+  SeriesList all;
   for (uint16_t kind = 0; kind < LOCKS_KINDS; ++kind) {
     const uint8_t flag = kind == LOCKS_FUTEX ? LOCKS_FUTEXES : LOCKS_WAITS;
     const bool spins = kind == LOCKS_SPINLOCK || kind == LOCKS_RWLOCK;
-    all[n++] = {kWait, Source::Histogram, kind, {kKinds[kind]}, Level::Detailed, flag, 1e-9, spins};
+    all.add({kWait, Source::Histogram, kind, {kKinds[kind]}, Level::Detailed, flag, 1e-9, spins});
   }
-  all[n++] = {kTime, Source::Cells, 0, {}, Level::OptIn, LOCKS_NAMES, 1e-9};
-  all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_MUTEX, {kKinds[LOCKS_MUTEX]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
-  all[n++] = {kHold, Source::Histogram, LOCKS_HOLD_RWSEM, {kKinds[LOCKS_RWSEM]}, Level::OptIn, LOCKS_HOLDS, 1e-9};
+  all.add({kTime, Source::Cells, 0, {}, Level::OptIn, LOCKS_NAMES, 1e-9});
+  all.add({kHold, Source::Histogram, LOCKS_HOLD_MUTEX, {kKinds[LOCKS_MUTEX]}, Level::OptIn, LOCKS_HOLDS, 1e-9});
+  all.add({kHold, Source::Histogram, LOCKS_HOLD_RWSEM, {kKinds[LOCKS_RWSEM]}, Level::OptIn, LOCKS_HOLDS, 1e-9});
   for (const uint16_t kind : {LOCKS_MUTEX, LOCKS_RWSEM, LOCKS_FUTEX}) {
-    all[n++] = {kInversions,
-                Source::Counter,
-                static_cast<uint16_t>(LOCKS_INVERSION + kind),
-                {kKinds[kind]},
-                Level::Detailed,
-                LOCKS_INVERSIONS,
-                1.0};
+    all.add({kInversions,
+             Source::Counter,
+             static_cast<uint16_t>(LOCKS_INVERSION + kind),
+             {kKinds[kind]},
+             Level::Detailed,
+             LOCKS_INVERSIONS,
+             1.0});
   }
-  all[n++] = {kStalls, Source::Counter, LOCKS_STALL, {}, Level::Standard, LOCKS_STALLS, 1.0};
+  all.add({kStalls, Source::Counter, LOCKS_STALL, {}, Level::Standard, LOCKS_STALLS, 1.0});
   return all;
 }
-constexpr auto kSeries = make_series();
+constexpr auto kSeries = series_of<make_series>();
 
 constexpr std::string_view kNoContention =
     "waits for kernel locks are not measured (lock:contention_begin exists since Linux 5.19)";
@@ -167,8 +167,7 @@ class LocksModule final : public Module {
   }
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
-    if (!set_read_only(object, "locks_limits", kernel_bounds())) return Error("the locks object lacks its constants");
-    return {};
+    return set_read_only(object, "locks_limits", kernel_bounds());
   }
 
   Result<void> flush(bpf_object* object) const override {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "agent/module/bpf_run.h"
-#include "agent/module/constants.h"
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
+#include "agent/module/read_only.h"
 #include "agent/module/threads.h"
 #include "bpf/modules/memory/tables.h"
 
@@ -219,10 +219,9 @@ class MemoryModule final : public Module {
   const ModuleInfo& info() const override { return kInfo; }
 
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
-    const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    const auto shift = static_cast<uint64_t>(std::countr_zero(page));
-    if (auto set = set_constant(object, "memory_page_shift", shift); !set) return set;
-    return set_constant(object, "memory_generations", has_generations());
+    const auto shift = static_cast<uint32_t>(std::countr_zero(static_cast<uint64_t>(sysconf(_SC_PAGESIZE))));
+    if (auto set = set_read_only(object, "memory_page_shift", shift); !set) return set;
+    return set_read_only(object, "memory_generations", has_generations());
   }
 
   Result<void> begin(bpf_object* object) const override {

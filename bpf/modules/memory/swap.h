@@ -7,22 +7,12 @@
 
 #include <sonde/swap.h>
 
-#define MEMORY_POINTER_FLAGS 7UL /* MEMCG_DATA_*, include/linux/memcontrol.h */
-
 /* The v2 cgroup whose memory the page is; 0: not known. */
 sonde_inline uint64_t memory_owner(struct page *page)
 {
 	struct folio *folio = (struct folio *)page;
-	struct mem_cgroup *memory;
-	struct cgroup *cgroup;
 
-	memory = (struct mem_cgroup *)(BPF_CORE_READ(folio, memcg_data) & ~MEMORY_POINTER_FLAGS);
-	if (!memory)
-		return 0;
-	cgroup = BPF_CORE_READ(memory, css.cgroup);
-	if (BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
-		return 0;
-	return BPF_CORE_READ(cgroup, kn, id);
+	return sonde_memory_cgroup(BPF_CORE_READ(folio, memcg_data));
 }
 
 /* Once per request, however many devices are stacked: those below get clones. Out: whose memory it is, whoever reclaims;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "agent/module/module.h"
+#include "agent/module/series.h"
 #include "bpf/modules/memory/memory.h"
 #include "bpf/modules/memory/pressure.h"
 
@@ -107,21 +108,25 @@ inline constexpr MetricSpec kMetrics[] = {
 inline constexpr std::array<std::string_view, MEMORY_RECLAIMERS> kReclaimerNames = {"direct", "kswapd", "memcg"};
 inline constexpr std::array<std::string_view, MEMORY_ALLOCATORS> kAllocatorNames = {"kmalloc", "kmem_cache", "page"};
 
-inline constexpr auto make_memory_series() {
-  std::array<SeriesSpec, 1 + 2 + kPressures + 2 + 2 + 2 * MEMORY_RECLAIMERS + 1 + 2 + 3 * MEMORY_ALLOCATORS> all{};
-  std::size_t n = 0;
+inline constexpr SeriesList make_memory_series() {
+  SeriesList all;
   const auto counter = [&](uint8_t metric, int index, std::string_view value, Level level, uint8_t flag) {
-    all[n++] = {metric, Source::Counter, static_cast<uint16_t>(index), {value}, level, flag};
+    all.add({metric, Source::Counter, static_cast<uint16_t>(index), {value}, level, flag});
   };
   const auto histogram = [&](uint8_t metric, uint16_t index, std::string_view value, Level level, uint8_t flag) {
-    all[n++] = {metric, Source::Histogram, index, {value}, level, flag, 1e-9};
+    all.add({metric, Source::Histogram, index, {value}, level, flag, 1e-9});
   };
   histogram(kStall, MEMORY_STALL, "", Level::Minimal, MEMORY_FLAG_STALL);
   counter(kOomKills, MEMORY_OOM_MEMCG, "memcg", Level::Minimal, MEMORY_FLAG_OOM);
   counter(kOomKills, MEMORY_OOM_GLOBAL, "global", Level::Minimal, MEMORY_FLAG_OOM);
   for (std::size_t i = 0; i < kPressures; ++i) {
-    all[n++] = {kPressure, Source::Read, static_cast<uint16_t>(i), {kPressureResources[i / 2], kPressureKinds[i % 2]},
-                Level::Minimal, MEMORY_FLAG_OOM, 1e-6};
+    all.add({kPressure,
+             Source::Read,
+             static_cast<uint16_t>(i),
+             {kPressureResources[i / 2], kPressureKinds[i % 2]},
+             Level::Minimal,
+             MEMORY_FLAG_OOM,
+             1e-6});
   }
   counter(kFaults, MEMORY_MAJOR, "major", Level::Standard, MEMORY_FLAG_MAJOR);
   counter(kFaults, MEMORY_MINOR, "minor", Level::Detailed, MEMORY_FLAG_MINOR);
@@ -132,7 +137,7 @@ inline constexpr auto make_memory_series() {
     counter(kScanned, MEMORY_SCANNED + i, name, Level::Standard, MEMORY_FLAG_RECLAIM);
     counter(kReclaimed, MEMORY_RECLAIMED + i, name, Level::Standard, MEMORY_FLAG_RECLAIM);
   }
-  all[n++] = {kReclaimTasks, Source::Gauge, MEMORY_RECLAIM_TASKS, {}, Level::Detailed, MEMORY_FLAG_STALL};
+  all.add({kReclaimTasks, Source::Gauge, MEMORY_RECLAIM_TASKS, {}, Level::Detailed, MEMORY_FLAG_STALL});
   counter(kSwap, MEMORY_SWAP_IN, "read", Level::Standard, MEMORY_FLAG_SWAP);
   counter(kSwap, MEMORY_SWAP_OUT, "write", Level::Standard, MEMORY_FLAG_SWAP);
   for (int i = 0; i < MEMORY_ALLOCATORS; ++i) {
@@ -143,6 +148,6 @@ inline constexpr auto make_memory_series() {
   }
   return all;
 }
-inline constexpr auto kSeries = make_memory_series();
+inline constexpr auto kSeries = series_of<make_memory_series>();
 
 }  // namespace sonde

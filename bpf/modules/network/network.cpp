@@ -80,14 +80,15 @@ class NetworkModule final : public Module {
   CellSeries decode_keyed(uint32_t key) const override { return network::dns_series(key); }
 
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
-    set_read_only(object, "network_by_segment",
-                  network::sees_only_its_own(features) && !network::iterates_over_maps(features));
+    const bool by_segment = network::sees_only_its_own(features) && !network::iterates_over_maps(features);
+    if (auto set = set_read_only(object, "network_by_segment", by_segment); !set) return set;
     const std::unique_ptr<btf, decltype(&btf__free)> kernel(btf__load_vmlinux_btf(), btf__free);
     if (!kernel) return {};
-    set_read_only(object, "network_retransmit_has_error", parameters_of(kernel.get(), "tcp_retransmit_skb") > 2);
-    set_read_only(object, "network_drop_has_reason", parameters_of(kernel.get(), "kfree_skb") > 2);
-    set_read_only(object, "network_drop_has_socket", parameters_of(kernel.get(), "kfree_skb") > 3);
-    return {};
+    const auto retransmit = parameters_of(kernel.get(), "tcp_retransmit_skb"),
+               drop = parameters_of(kernel.get(), "kfree_skb");
+    if (auto set = set_read_only(object, "network_retransmit_has_error", retransmit > 2); !set) return set;
+    if (auto set = set_read_only(object, "network_drop_has_reason", drop > 2); !set) return set;
+    return set_read_only(object, "network_drop_has_socket", drop > 3);
   }
 
   Result<void> begin(bpf_object* object) const override {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "agent/module/module.h"
+#include "agent/module/series.h"
 #include "bpf/modules/network/network.h"
 
 namespace sonde::network {
@@ -30,13 +31,15 @@ constexpr AttributeSpec kDirection[] = {{"network.io.direction", "transmit, rece
 constexpr AttributeSpec kRole[] = {{"network.tcp.handshake.role", "client, server"}};
 constexpr AttributeSpec kErrorAttributes[] = {
     {"network.tcp.handshake.role", "client, server"},
-    {"error.type", "refused, reset, timed_out, host_unreachable, net_unreachable, _OTHER; server: reset, timed_out, _OTHER"}};
+    {"error.type",
+     "refused, reset, timed_out, host_unreachable, net_unreachable, _OTHER; server: reset, timed_out, _OTHER"}};
 
 constexpr AttributeSpec kDnsAttributes[] = {
     {"dns.question.type", "A, AAAA, CNAME, HTTPS, MX, NS, PTR, SOA, SRV, TXT, _OTHER"},
     {"error.type", "formerr, servfail, nxdomain, notimp, refused, timed_out, _OTHER; absent on success"}};
 constexpr AttributeSpec kDropAttributes[] = {
-    {"sonde.network.drop.reason", "the kernel's name, such as no_socket, netfilter_drop; at most 8, the rest is other"}};
+    {"sonde.network.drop.reason",
+     "the kernel's name, such as no_socket, netfilter_drop; at most 8, the rest is other"}};
 
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.tcp.io",
@@ -108,8 +111,8 @@ constexpr MetricSpec kMetrics[] = {
 };
 
 constexpr std::array<std::string_view, 2> kDirections = {"transmit", "receive"};
-constexpr std::array<std::string_view, NETWORK_ERRORS> kErrorNames = {"refused",          "reset",           "timed_out",
-                                                                      "host_unreachable", "net_unreachable", "_OTHER"};
+constexpr std::array<std::string_view, NETWORK_ERRORS> kErrorNames = {
+    "refused", "reset", "timed_out", "host_unreachable", "net_unreachable", "_OTHER"};
 
 struct DnsType {
   uint32_t number;
@@ -142,39 +145,37 @@ constexpr SeriesSpec counter(Metric metric, uint16_t index, AttributeValues valu
   return {metric, Source::Counter, index, values, level, flag};
 }
 
-constexpr auto make_series() {
-  std::array<SeriesSpec, 5 * 2 + 2 + 2 + (NETWORK_ERRORS + 3) + 2 + 1 + 1 + 1> all{};
-  std::size_t n = 0;
+constexpr SeriesList make_series() {
+  SeriesList all;
   for (uint16_t i = 0; i < 2; i++) {
     const auto at = [i](int first) { return static_cast<uint16_t>(first + i); };
-    all[n++] = counter(kTcpIo, at(NETWORK_TCP_TRANSMIT), {kDirections[i]}, Level::Minimal, NETWORK_TCP_IO);
-    all[n++] = counter(kSegments, at(NETWORK_SEGMENTS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
-    all[n++] = counter(kUdpIo, at(NETWORK_UDP_TRANSMIT), {kDirections[i]}, Level::Standard, NETWORK_UDP);
-    all[n++] = counter(kDatagrams, at(NETWORK_DATAGRAMS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_UDP);
-    all[n++] = counter(kResets, at(NETWORK_RESETS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL);
+    all.add(counter(kTcpIo, at(NETWORK_TCP_TRANSMIT), {kDirections[i]}, Level::Minimal, NETWORK_TCP_IO));
+    all.add(counter(kSegments, at(NETWORK_SEGMENTS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL));
+    all.add(counter(kUdpIo, at(NETWORK_UDP_TRANSMIT), {kDirections[i]}, Level::Standard, NETWORK_UDP));
+    all.add(counter(kDatagrams, at(NETWORK_DATAGRAMS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_UDP));
+    all.add(counter(kResets, at(NETWORK_RESETS_TRANSMIT), {kDirections[i]}, Level::Detailed, NETWORK_DETAIL));
   }
   const auto standard = Level::Standard;
-  all[n++] = {kConnect, Source::Histogram, NETWORK_CONNECT, {}, standard, NETWORK_CONNECTIONS, 1e-9};
-  all[n++] = {kRoundTrip, Source::Histogram, NETWORK_ROUND_TRIP, {}, standard, NETWORK_RTT, 1e-9};
-  all[n++] = counter(kOpened, NETWORK_OPENED_CLIENT, {"client"}, standard, NETWORK_CONNECTIONS);
-  all[n++] = counter(kOpened, NETWORK_OPENED_SERVER, {"server"}, standard, NETWORK_CONNECTIONS);
+  all.add({kConnect, Source::Histogram, NETWORK_CONNECT, {}, standard, NETWORK_CONNECTIONS, 1e-9});
+  all.add({kRoundTrip, Source::Histogram, NETWORK_ROUND_TRIP, {}, standard, NETWORK_RTT, 1e-9});
+  all.add(counter(kOpened, NETWORK_OPENED_CLIENT, {"client"}, standard, NETWORK_CONNECTIONS));
+  all.add(counter(kOpened, NETWORK_OPENED_SERVER, {"server"}, standard, NETWORK_CONNECTIONS));
   for (uint16_t error = 0; error < NETWORK_ERRORS; error++) {
     const auto place = static_cast<uint16_t>(NETWORK_CLIENT_ERROR + error);
-    all[n++] = counter(kErrors, place, {"client", kErrorNames[error]}, standard, NETWORK_CONNECTIONS);
+    all.add(counter(kErrors, place, {"client", kErrorNames[error]}, standard, NETWORK_CONNECTIONS));
   }
   for (const uint16_t error : {NETWORK_RESET, NETWORK_TIMED_OUT, NETWORK_OTHER_ERROR}) {
     const auto place = static_cast<uint16_t>(NETWORK_SERVER_ERROR + error);
-    all[n++] = counter(kErrors, place, {"server", kErrorNames[error]}, standard, NETWORK_CONNECTIONS);
+    all.add(counter(kErrors, place, {"server", kErrorNames[error]}, standard, NETWORK_CONNECTIONS));
   }
-  all[n++] = counter(kRetransmits, NETWORK_RETRANSMITS, {}, standard, NETWORK_TROUBLE);
-  all[n++] = counter(kOverflows, NETWORK_OVERFLOWS, {}, standard, NETWORK_TROUBLE);
-  all[n++] = {kOpen, Source::Gauge, NETWORK_OPEN, {}, Level::Detailed, NETWORK_DETAIL};
-  all[n++] = {kDnsLookup, Source::KeyedHistogram, 0, {}, Level::Detailed, NETWORK_DNS, 1e-9};
-  all[n++] = {kDrops, Source::Cells, 0, {}, Level::OptIn, NETWORK_DROPS};
-  if (n != all.size()) throw "a place for a series is empty";
+  all.add(counter(kRetransmits, NETWORK_RETRANSMITS, {}, standard, NETWORK_TROUBLE));
+  all.add(counter(kOverflows, NETWORK_OVERFLOWS, {}, standard, NETWORK_TROUBLE));
+  all.add({kOpen, Source::Gauge, NETWORK_OPEN, {}, Level::Detailed, NETWORK_DETAIL});
+  all.add({kDnsLookup, Source::KeyedHistogram, 0, {}, Level::Detailed, NETWORK_DNS, 1e-9});
+  all.add({kDrops, Source::Cells, 0, {}, Level::OptIn, NETWORK_DROPS});
   return all;
 }
-constexpr auto kSeries = make_series();
+constexpr auto kSeries = series_of<make_series>();
 
 // tcp_done_with_error() came with the change that sets state and error together (6.10).
 inline bool announces_errors_early(const Features& features) { return !features.has_function("tcp_done_with_error"); }

@@ -51,7 +51,7 @@ constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2,
 constexpr std::array<AttributeSpec, 2> kCpuState = {
     {{"cpu.logical_number", "0, 1, 2, ..."}, {"sonde.cpu.idle.state", "the driver's names: POLL, C1, ..."}}};
 
-constexpr std::array<MetricSpec, 14> kMetrics = {{
+constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.thread.time",
      .unit = "s",
      .level = Level::Minimal,
@@ -128,7 +128,7 @@ constexpr std::array<MetricSpec, 14> kMetrics = {{
      .attributes = kCpuState,
      .node = true,
      .integer = false},
-}};
+};
 
 constexpr double kNanoseconds = 1e-9;
 
@@ -167,7 +167,7 @@ constexpr SeriesSpec of_quota(uint8_t metric, uint16_t index, double scale = 1.0
           .scale = scale};
 }
 
-constexpr std::array<SeriesSpec, 42> kSeries = {{
+constexpr SeriesSpec kSeries[] = {
     of_quota(kThrottledTime, SCHED_THROTTLED_TIME, 1e-6),
     of_quota(kThrottledPeriods, SCHED_THROTTLED_PERIODS),
     of_quota(kPeriods, SCHED_PERIODS),
@@ -235,7 +235,7 @@ constexpr std::array<SeriesSpec, 42> kSeries = {{
     {.metric = kMigrations, .index = SCHED_MIGRATIONS, .level = Level::Detailed, .flag = SCHED_FLAG_MIGRATIONS},
     {.metric = kWakeups, .index = SCHED_WAKEUPS, .level = Level::Detailed, .flag = SCHED_FLAG_WAKEUPS},
     {.metric = kOncpu, .index = SCHED_ONCPU, .level = Level::Detailed, .flag = SCHED_FLAG_ONCPU, .scale = kNanoseconds},
-}};
+};
 
 // CONFIG_SCHED_INFO: every distribution has it, by way of SCHEDSTATS, TASK_DELAY_ACCT or KVM.
 bool kernel_has_run_delay() {
@@ -263,10 +263,10 @@ std::string why_no_run_delay(const Features&) {
 
 std::string never(const Features&) { return {}; }
 
-constexpr std::array<Alternative, 2> kAlternatives = {{
+constexpr Alternative kAlternatives[] = {
     {"sched_info", why_no_run_delay},
     {"without_sched_info", never},
-}};
+};
 
 // One set for all but the wakeups: the figures in task storage are only good while no switch-out goes unwatched.
 constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SWITCHES | SCHED_FLAG_ONCPU |
@@ -275,7 +275,7 @@ constexpr uint8_t kAllFlags = SCHED_FLAG_WAIT | SCHED_FLAG_CAUSE | SCHED_FLAG_SW
 constexpr std::string_view kAsleep =
     "sleeping threads are counted when they wake up, including those asleep since before the agent started";
 
-constexpr std::array<ProgramSpec, 17> kPrograms = {{
+constexpr ProgramSpec kPrograms[] = {
     {.program = "sched_fork",
      .hook = "tp_btf/sched_process_fork",
      .flags = kAllFlags,
@@ -344,7 +344,7 @@ constexpr std::array<ProgramSpec, 17> kPrograms = {{
      .hook = "run by the agent on each CPU before a collection",
      .flags = 0,
      .gap = "a thread is not seen until it leaves its CPU"},
-}};
+};
 
 constexpr std::array<std::string_view, 8> kNotes = {
     "A thread throttled by the CPU quota of its cgroup or of a parent is in state stopped, not runnable, "
@@ -385,7 +385,7 @@ SeriesSpec series_of(const sched::CpuFile& file, uint16_t index) {
 // Which CPUs there are and what they can do is only known here.
 const std::vector<SeriesSpec>& all_series() {
   static const std::vector<SeriesSpec> all = [] {
-    std::vector<SeriesSpec> series(kSeries.begin(), kSeries.end());
+    std::vector<SeriesSpec> series(std::begin(kSeries), std::end(kSeries));
     uint16_t index = SCHED_READ_CPUS;
     for (const auto& file : files_of_cpus()) series.push_back(series_of(file, index++));
     return series;

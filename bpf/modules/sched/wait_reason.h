@@ -7,6 +7,7 @@
 
 #include "calls.h"
 
+#include <sonde/file.h>
 #include <sonde/inode.h>
 #include <sonde/swap.h>
 #include <sonde/who.h>
@@ -40,12 +41,8 @@ sonde_inline uint32_t reason_of_inode(uint32_t mode, uint32_t flags)
 
 sonde_inline uint32_t reason_of_descriptor(struct task_struct *task, uint32_t fd)
 {
-	struct fdtable *table = task->files->fdt;
-	uint64_t file = 0;
+	uint64_t file = sonde_file_of(task->files->fdt, fd);
 
-	if (fd >= table->max_fds)
-		return SCHED_THREAD_OTHER;
-	bpf_probe_read_kernel(&file, sizeof(file), (void *)((uint64_t)table->fd + fd * 8ULL));
 	if (!file)
 		return SCHED_THREAD_OTHER;
 	if (sonde_have_cast) {
