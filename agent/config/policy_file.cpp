@@ -174,8 +174,8 @@ uint64_t fingerprint(const YamlNode& node) {
 }
 
 void add_notes(const MapReader& spec, const Policy& policy, std::span<const ModuleEntry> modules, Problems& notes) {
-  if (!policy.functions.empty() && module_index(modules, "function") < 0) {
-    notes.add(*spec.find("functions"), "spec.functions has no effect: this build has no probe 'function'");
+  if (!policy.functions.empty() && function_module(modules) < 0) {
+    notes.add(*spec.find("functions"), "spec.functions has no effect: this build has no probe that measures functions");
   }
 }
 

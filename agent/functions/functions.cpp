@@ -57,7 +57,7 @@ bool may_attach_later(const FoundInstances& found) {
 }
 
 bool asks(const Decision& decision) {
-  const int module = find_module("function");
+  const int module = function_module(modules());
   if (module < 0 || decision.functions.empty() || static_cast<std::size_t>(module) >= decision.probes.size())
     return false;
   return decision.probes[static_cast<std::size_t>(module)].flags != 0;  // the overhead budget may have taken them away

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "agent/kernel/features.h"
+#include "agent/module/module.h"
 
 namespace sonde {
 namespace {
@@ -87,8 +88,11 @@ uint64_t function_cookie(uint32_t instance, const ArgumentPlace& argument, uint8
 }
 
 Result<std::unique_ptr<FunctionProbes>> FunctionProbes::open(const Engine& engine) {
-  bpf_object* object = engine.module_object("function");
-  if (!object) return Error("the probe 'function' is off or does not work on this kernel");
+  const int module = function_module(modules());
+  if (module < 0) return Error("this build has no probe that measures functions");
+  const std::string_view probe = modules()[static_cast<std::size_t>(module)].module->info().name;
+  bpf_object* object = engine.module_object(probe);
+  if (!object) return Error("the probe '" + std::string(probe) + "' is off or does not work on this kernel");
   std::unique_ptr<FunctionProbes> probes(new FunctionProbes());
   for (std::size_t i = 0; i < kFunctionPrograms; ++i) {
     const bpf_program* program = bpf_object__find_program_by_name(object, kProgramNames[i]);

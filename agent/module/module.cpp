@@ -38,4 +38,9 @@ int find_module(std::string_view name) {
   return -1;
 }
 
+int function_module(std::span<const ModuleEntry> among) {
+  const auto found = std::ranges::find_if(among, [](const auto& one) { return !one.module->info().measures.empty(); });
+  return found == among.end() ? -1 : static_cast<int>(found - among.begin());
+}
+
 }  // namespace sonde

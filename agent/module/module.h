@@ -65,6 +65,12 @@ struct LossSpec {
   std::string_view name;
 };
 
+// What a function that a policy declares may be measured for.
+struct MeasureSpec {
+  std::string_view word;  // in the policy: "Calls"
+  uint8_t metric = 0;     // index into ModuleInfo::metrics
+};
+
 struct ModuleInfo {
   std::string_view name;
   std::string_view summary;  // one line
@@ -82,6 +88,8 @@ struct ModuleInfo {
   uint16_t reads = 0;                  // number of values of Module::read
   bool samples_histograms = false;     // the kernel side supports sampleHistogramsEvery
   std::span<const LossSpec> losses{};  // its own reasons, besides those of enum sonde_loss
+  // Not empty: the module that measures the functions which policies declare (agent/functions). At most one is.
+  std::span<const MeasureSpec> measures{};
   std::span<const std::string_view> notes{};  // caveats, one sentence each
 };
 
@@ -179,5 +187,7 @@ std::span<const ModuleEntry> modules();
 
 // By name or alias; -1 if there is none.
 int find_module(std::string_view name);
+// The one that measures the functions which policies declare; -1 if there is none.
+int function_module(std::span<const ModuleEntry> among);
 
 }  // namespace sonde

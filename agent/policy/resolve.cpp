@@ -129,13 +129,14 @@ class Resolver {
 
   void decide_functions() {
     if (context_.ceilings.level < Level::Detailed) return;  // as with opt-in metrics
-    const int module = module_index(context_.modules, "function");
-    const Policy* excluder =
-        module < 0 ? nullptr : excluder_of(context_.modules[static_cast<std::size_t>(module)].module->info());
+    const int module = function_module(context_.modules);
+    const ModuleInfo* info = module < 0 ? nullptr : &context_.modules[static_cast<std::size_t>(module)].module->info();
+    const Policy* excluder = info ? excluder_of(*info) : nullptr;
     for (const Policy* policy : policies_) {
       if (policy->functions.empty()) continue;
       if (excluder) {
-        say(*policy, "its functions are not measured: function is excluded by " + display_name(*excluder));
+        say(*policy,
+            fmt::format("its functions are not measured: {} is excluded by {}", info->name, display_name(*excluder)));
         continue;
       }
       if (!policy->namespace_name.empty() && !context_.allow_user_functions) {
@@ -171,19 +172,11 @@ class Resolver {
 
   // Bits of the probe's metrics that the declared functions bring.
   uint64_t function_metrics(const ModuleInfo& info) const {
-    static constexpr std::pair<std::string_view, std::string_view> kMetrics[] = {
-        {"Calls", "sonde.function.calls"},
-        {"Errors", "sonde.function.errors"},
-        {"Bytes", "sonde.function.bytes"},
-        {"Duration", "sonde.function.duration"}};
     uint64_t bits = 0;
-    for (const auto& [measure, name] : kMetrics) {
-      const bool asked = std::ranges::any_of(decision_.functions, [&, word = measure](const FunctionAsk& ask) {
-        return contains(ask.request.measure, word);
-      });
-      for (std::size_t i = 0; asked && i < info.metrics.size(); ++i) {
-        if (info.metrics[i].name == name) bits |= 1ULL << i;
-      }
+    for (const MeasureSpec& measure : info.measures) {
+      const bool asked = std::ranges::any_of(
+          decision_.functions, [&](const FunctionAsk& ask) { return contains(ask.request.measure, measure.word); });
+      if (asked) bits |= 1ULL << measure.metric;
     }
     return bits;
   }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "agent/module/module.h"
+
 namespace sonde {
 namespace {
 
@@ -30,12 +32,13 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
   KernelStats stats;
   const auto losses = engine.losses();
   const auto reports = engine.modules();
+  const int declared = function_module(modules());  // its programs are attached by agent/functions, not by the engine
   for (std::size_t i = 0; i < reports.size(); ++i) {
     ModuleStats module;
     module.name = reports[i].name;
     module.state = state_of(reports[i], overhead.steps()[i]);
     module.losses = losses[i];
-    if (module.name == "function") module.missed_runs = functions_missed;
+    if (static_cast<int>(i) == declared) module.missed_runs = functions_missed;
     module.collection_failures = failures.count(i);
     module.programs = static_cast<uint64_t>(std::ranges::count_if(
         reports[i].programs, [](const auto& program) { return program.state == ProgramState::Attached; }));

@@ -9,7 +9,7 @@
 
 namespace sonde {
 
-// `functions_missed`: Functions::missed(), which adds to what the `function` module's own programs missed.
+// `functions_missed`: Functions::missed(), which adds to what the programs of function_module() missed.
 KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const Failures& failures,
                          uint64_t functions_missed);
 

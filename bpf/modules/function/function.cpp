@@ -109,6 +109,9 @@ constexpr std::string_view kNotes[] = {
     "Calls in progress when their function is attached are not measured.",
 };
 
+constexpr MeasureSpec kMeasures[] = {
+    {"Calls", kCalls}, {"Errors", kErrors}, {"Bytes", kBytes}, {"Duration", kDuration}};
+
 constexpr ModuleInfo kInfo = {
     .name = "function",
     .summary = "Functions of programs and of the kernel that policies declare: calls, errors, bytes, duration",
@@ -120,6 +123,7 @@ constexpr ModuleInfo kInfo = {
         "and CAP_CHECKPOINT_RESTORE to open files of containers",
     .cells = true,
     .keyed_histograms = true,
+    .measures = kMeasures,
     .notes = kNotes,
 };
 

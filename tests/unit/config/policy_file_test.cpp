@@ -67,7 +67,8 @@ TEST(PolicyFile, ReadsEveryField) {
   EXPECT_EQ(p.pod_labels->size(), 2u);
   EXPECT_TRUE(p.pod_annotations->empty());
   EXPECT_EQ(file.notes,
-            std::vector<std::string>{"p.yaml:22:5: spec.functions has no effect: this build has no probe 'function'"});
+            std::vector<std::string>{
+                "p.yaml:22:5: spec.functions has no effect: this build has no probe that measures functions"});
 }
 
 TEST(PolicyFile, ReadsSeveralDocuments) {

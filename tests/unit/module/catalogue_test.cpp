@@ -100,6 +100,18 @@ TEST_P(Tables, OwnLossesHavePlacesAndNamesOfTheirOwn) {
   }
 }
 
+TEST_P(Tables, EveryMeasureHasAMetric) {
+  std::set<std::string_view> words;
+  for (const MeasureSpec& measure : info().measures) {
+    EXPECT_LT(measure.metric, info().metrics.size()) << measure.word;
+    EXPECT_TRUE(words.insert(measure.word).second) << measure.word;
+  }
+  if (!info().measures.empty()) {
+    EXPECT_EQ(&modules()[static_cast<std::size_t>(function_module(modules()))].module->info(), &info())
+        << "two modules measure declared functions";
+  }
+}
+
 // What the tests that count in a kernel say.
 const std::string& kernel_tests() {
   static const std::string all = [] {
