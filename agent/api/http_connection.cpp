@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "agent/api/http_resolve.h"
+#include "agent/base/host_port.h"
 #include "agent/base/text.h"
 
 namespace sonde {
@@ -22,11 +23,9 @@ namespace {
 
 constexpr uint32_t kMaxHeader = 64 * 1024;
 
-std::string bracketed(const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; }
-
 }  // namespace
 
-std::string HttpUrl::authority() const { return bracketed(host) + ":" + port; }
+std::string HttpUrl::authority() const { return host_port_text(host, port); }
 
 std::string HttpUrl::host_header() const { return port == (tls ? "443" : "80") ? bracketed(host) : authority(); }
 
@@ -50,22 +49,12 @@ Result<HttpUrl> parse_http_url(std::string_view text) {
   target = target.substr(0, target.find('#'));
   if (authority.find('@') != std::string_view::npos) return wrong("a user name in it is not supported, use a header");
 
-  std::string_view port;
-  if (authority.starts_with('[')) {
-    std::size_t close = authority.find(']');
-    if (close == std::string_view::npos) return wrong("the bracket is not closed");
-    out.host = authority.substr(1, close - 1);
-    std::string_view after = authority.substr(close + 1);
-    if (!after.empty() && !after.starts_with(':')) return wrong("there is something between address and port");
-    if (!after.empty()) port = after.substr(1);
-  } else {
-    std::size_t colon = authority.find(':');
-    if (colon != authority.rfind(':')) return wrong("an IPv6 address must be in brackets");
-    out.host = authority.substr(0, colon);
-    if (colon != std::string_view::npos) port = authority.substr(colon + 1);
-  }
-  if (out.host.empty()) return wrong("the host is missing");
-  if (port.empty()) {
+  auto parsed = parse_host_port(authority);
+  if (!parsed) return wrong(parsed.error().message());
+  if (parsed->bare_ipv6) return wrong("an IPv6 address must be in brackets");
+  if (parsed->host.empty()) return wrong("the host is missing");
+  out.host = std::move(parsed->host);
+  if (const std::string port = parsed->port.value_or(""); port.empty()) {
     out.port = out.tls ? "443" : "80";
   } else {
     Result<int64_t> number = parse_integer(port, 1, 65535);
@@ -141,7 +130,7 @@ void HttpConnection::fail(const char* doing, const Error& error, HttpResponse& o
 }
 
 std::string HttpConnection::nearest() const {
-  return via_.host.empty() ? url_.authority() : bracketed(via_.host) + ":" + via_.port;
+  return via_.host.empty() ? url_.authority() : host_port_text(via_.host, via_.port);
 }
 
 // Asks the proxy for a way to the peer; what comes after its answer is the peer's.

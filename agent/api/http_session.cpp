@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/http_session.h"
 
-#include <arpa/inet.h>
-
+#include <algorithm>
 #include <boost/asio/dispatch.hpp>
 #include <chrono>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include "agent/api/http_address.h"
+#include "agent/base/host_port.h"
+#include "agent/base/percent.h"
 
 namespace sonde {
 namespace {
@@ -16,44 +18,15 @@ namespace {
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
-  for (std::size_t i = 0; i < text.size(); i++) {
-    char c = text[i];
-    if (c == '%') {
-      if (i + 2 >= text.size()) return false;
-      int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
-      if (high < 0 || low < 0 || (high == 0 && low == 0)) return false;
-      c = static_cast<char>(high * 16 + low);
-      i += 2;
-    } else if (c == '+' && plus_is_space) {
-      c = ' ';
-    }
-    out.push_back(c);
-  }
-  return true;
-}
-
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
-std::string_view host_name(std::string_view host) {
-  if (host.starts_with('[')) {
-    std::size_t end = host.find(']');
-    return end == std::string_view::npos ? host : host.substr(1, end - 1);
-  }
-  return host.substr(0, host.rfind(':'));
-}
-
-bool is_address(std::string_view host) {
-  std::string text(host);
-  unsigned char buffer[16];
-  return inet_pton(AF_INET, text.c_str(), buffer) == 1 || inet_pton(AF_INET6, text.c_str(), buffer) == 1;
+// Of a path or, with '+' for a blank, of a query. Nothing if it is not percent-encoded or has a null byte.
+std::optional<std::string> decoded(std::string_view text, bool of_query) {
+  std::string plain(text);
+  if (of_query) std::replace(plain.begin(), plain.end(), '+', ' ');
+  auto out = percent_decoded(plain);
+  if (!out || out->find('\0') != std::string::npos) return {};
+  return std::move(*out);
 }
 
 WebReply sentence(int status, std::string text) { return {.status = status, .body = std::move(text) + "\n"}; }
@@ -64,7 +37,9 @@ bool parse_target(std::string_view target, WebRequest& out) {
   if (!target.starts_with('/')) return false;
   target = target.substr(0, target.find('#'));
   std::size_t mark = target.find('?');
-  if (!percent_decode(target.substr(0, mark), false, out.path)) return false;
+  auto path = decoded(target.substr(0, mark), false);
+  if (!path) return false;
+  out.path = std::move(*path);
   if (mark == std::string_view::npos) return true;
   std::string_view query = target.substr(mark + 1);
   while (!query.empty()) {
@@ -72,10 +47,10 @@ bool parse_target(std::string_view target, WebRequest& out) {
     query.remove_prefix(pair.size() == query.size() ? query.size() : pair.size() + 1);
     if (pair.empty()) continue;
     std::size_t equals = pair.find('=');
-    std::string key, value;
-    if (!percent_decode(pair.substr(0, equals), true, key)) return false;
-    if (equals != std::string_view::npos && !percent_decode(pair.substr(equals + 1), true, value)) return false;
-    out.query.emplace_back(std::move(key), std::move(value));
+    auto key = decoded(pair.substr(0, equals), true);
+    auto value = decoded(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), true);
+    if (!key || !value) return false;
+    out.query.emplace_back(std::move(*key), std::move(*value));
   }
   return true;
 }
@@ -148,8 +123,8 @@ WebReply HttpSession::answer_to(const Request& request) {
     return sentence(405, "Only GET and HEAD are served here.");
   if (host_->loopback) {
     // A web page whose name was made to point at 127.0.0.1 must not read what other tenants do.
-    std::string_view name = host_name(view(request[http::field::host]));
-    if (!name.empty() && !is_address(name) && !is_loopback_host(name))
+    const auto named = parse_host_port(view(request[http::field::host]));
+    if (!named || (!named->host.empty() && !is_ip_address(named->host) && !is_loopback_host(named->host)))
       return sentence(403, "This listener answers on localhost only; use http://localhost or an IP address.");
   }
   WebRequest made;

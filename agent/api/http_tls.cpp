@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/http_tls.h"
 
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ssl/error.hpp>
@@ -14,22 +12,12 @@
 #include <vector>
 
 #include "agent/base/file.h"
+#include "agent/base/host_port.h"
 
 namespace sonde {
 namespace {
 
 namespace ssl = boost::asio::ssl;
-
-TlsStamp::File stamp_of_file(const std::string& path) {
-  struct stat info {};
-  if (path.empty() || ::stat(path.c_str(), &info) != 0) return {};
-  return {info.st_dev, info.st_ino, info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec, info.st_size};
-}
-
-bool is_ip_address(const std::string& host) {
-  unsigned char buffer[16];
-  return inet_pton(AF_INET, host.c_str(), buffer) == 1 || inet_pton(AF_INET6, host.c_str(), buffer) == 1;
-}
 
 Result<std::string> read_pem(const std::string& path, const char* what) {
   Result<std::string> content = read_small_file(path);
@@ -105,11 +93,6 @@ Result<void> trust_authority(ssl::context& context, const std::string& file) {
 }
 
 }  // namespace
-
-TlsStamp stamp_of(const TlsFiles& files) {
-  return {
-      {stamp_of_file(files.ca), stamp_of_file(files.certificate), stamp_of_file(files.key), stamp_of_file(files.pin)}};
-}
 
 Result<std::shared_ptr<ssl::context>> make_tls_context(const TlsFiles& files) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_client);

@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "agent/api/http_client.h"
+#include "agent/base/host_port.h"
 #include "agent/base/json.h"
 #include "agent/base/text.h"
 #include "agent/cli/terminal.h"
@@ -13,11 +14,8 @@ namespace {
 
 // What is wrong with "host:port" or ":port"; empty if nothing is.
 std::string address_problem(const std::string& address) {
-  const auto colon = address.rfind(':');
-  const std::string host = address.substr(0, colon);
-  const bool several = host.find(':') != std::string::npos && !(host.starts_with("[") && host.ends_with("]"));
-  if (colon == std::string::npos || several || host.find_first_of("/@ ") != std::string::npos ||
-      !parse_integer(address.substr(colon + 1), 1, 65'535)) {
+  const auto parsed = parse_host_port(address);
+  if (!parsed || !parsed->port || !parse_integer(*parsed->port, 1, 65'535)) {
     return "'" + address + "' is not host:port with a port from 1 to 65535; write for example 127.0.0.1:18081";
   }
   return "";

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "agent/base/file.h"
+#include "agent/base/host_port.h"
 #include "agent/base/loopback.h"
 #include "agent/base/text.h"
 #include "agent/config/config_layers.h"
@@ -79,13 +80,12 @@ void check_proc(Loading& loading, std::string_view setting, const std::string& p
 
 // What shows all tenants listens on loopback: ":port" means that, too.
 void check_loopback(Loading& loading, std::string_view setting, const std::string& address) {
-  std::string_view host = std::string_view(address).substr(0, address.rfind(':'));
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host.empty() || is_loopback_host(host)) return;
+  const auto parsed = parse_host_port(address);
+  if (!parsed || !parsed->port || parsed->host.empty() || is_loopback_host(parsed->host)) return;
   loading.refuse(fmt::format(
       "{} exposes all tenants and only opens on loopback, not on {}: write 127.0.0.1{} (kubectl port-forward reaches "
       "it)",
-      setting, address, address.substr(address.rfind(':'))));
+      setting, address, ":" + *parsed->port));
 }
 
 // In a cluster the pod's own token is taken, if none is named: that is the cluster's own server, by HTTPS.

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <spdlog/fmt/fmt.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/duration.h"
 #include "agent/base/file.h"
+#include "agent/base/file_stamp.h"
 #include "agent/config/yaml_tree.h"
 #include "agent/policy/resolve.h"
 
@@ -21,25 +21,8 @@ namespace sonde {
 
 namespace {
 
-// A file as stat() tells it apart. The name may be a link that is turned to another file (a ConfigMap's mount).
-struct Stamp {
-  dev_t device = 0;
-  ino_t inode = 0;
-  off_t size = -1;
-  uint64_t modified_ns = 0;  // CLOCK_REALTIME
-  int failed = 0;            // errno
-  bool operator==(const Stamp&) const = default;
-};
-
 // Two writes within one tick of the file system's clock leave equal stamps.
 constexpr uint64_t kSettlesNs = 2 * kSecond;
-
-Stamp stamp_of(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return {.failed = errno};
-  auto modified = static_cast<uint64_t>(info.st_mtim.tv_sec) * kSecond + static_cast<uint64_t>(info.st_mtim.tv_nsec);
-  return {info.st_dev, info.st_ino, info.st_size, modified, 0};
-}
 
 bool is_policy_name(std::string_view name) {
   return !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"));
@@ -50,7 +33,7 @@ bool is_policy_name(std::string_view name) {
 struct PolicyDirectory::File {
   void load(const std::string& path, const std::string& content, std::span<const ModuleEntry> modules);
 
-  Stamp stamp;
+  FileStamp stamp;
   std::string text;
   std::vector<std::string> problems;  // of the newest version
   std::vector<std::string> notes;
@@ -116,7 +99,7 @@ bool PolicyDirectory::refresh() {
 }
 
 bool PolicyDirectory::look_at(const std::string& path, File& file) {
-  Stamp stamp = stamp_of(path);
+  FileStamp stamp = stamp_of_file(path);
   uint64_t now = realtime_ns();
   bool settled = stamp.modified_ns + kSettlesNs < now;
   if (stamp == file.stamp && (settled || stamp.failed)) return false;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "agent/base/host_port.h"
+#include "agent/base/percent.h"
 #include "agent/config/setting_types.h"
 
 namespace sonde {
@@ -11,33 +13,7 @@ namespace setting {
 
 namespace {
 
-constexpr std::string_view kHex = "0123456789ABCDEF";
-
-bool is_plain(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("-_.~/:@ ").find(c) != std::string_view::npos;
-}
-
-Result<std::string> decoded(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    auto digit = [&](std::size_t at) {
-      char c = at < text.size() ? text[at] : '?';
-      return kHex.find(c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c);
-    };
-    auto high = digit(i + 1), low = digit(i + 2);
-    if (high == std::string_view::npos || low == std::string_view::npos) {
-      return Error("has a % without two hex digits, write %25 for a %");
-    }
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
-}
+constexpr std::string_view kPlain = "-_.~/:@ ";  // besides letters and digits
 
 }  // namespace
 
@@ -50,7 +26,7 @@ Result<Pairs> parse_pairs(std::string_view text) {
     std::string_view key = trim(item.substr(0, equals));
     // The item is not shown: it may be a secret.
     if (equals == std::string_view::npos || key.empty()) return Error("must be key=value pairs, separated by commas");
-    auto name = decoded(key), value = decoded(trim(item.substr(equals + 1)));
+    auto name = percent_decoded(key), value = percent_decoded(trim(item.substr(equals + 1)));
     if (!name) return name.error();
     if (!value) return value.error();
     pairs.emplace_back(std::move(*name), std::move(*value));
@@ -60,21 +36,9 @@ Result<Pairs> parse_pairs(std::string_view text) {
 
 std::string format_pairs(const Pairs& pairs) {
   std::string out;
-  auto append = [&](std::string_view text) {
-    for (char c : text) {
-      if (is_plain(c)) {
-        out += c;
-      } else {
-        auto byte = static_cast<unsigned char>(c);
-        out += {'%', kHex[byte >> 4], kHex[byte & 15]};
-      }
-    }
-  };
   for (const auto& [key, value] : pairs) {
     if (!out.empty()) out += ',';
-    append(key);
-    out += '=';
-    append(value);
+    out += percent_encoded(key, kPlain) + "=" + percent_encoded(value, kPlain);
   }
   return out;
 }
@@ -86,17 +50,10 @@ Error wrong_word(std::string_view text, std::span<const std::string_view> allowe
 }
 
 Result<void> check_address(std::string_view text) {
-  auto colon = text.rfind(':');
-  auto wrong = [&] {
-    return Error(fmt::format("'{}' is not an address: write for example 127.0.0.1:18080, [::]:18080, :18080 or off",
-                             one_line(text)));
-  };
-  if (colon == std::string_view::npos) return wrong();
-  std::string_view host = text.substr(0, colon);
-  bool bracketed = host.starts_with('[') && host.ends_with(']');
-  if (!bracketed && host.find_first_of(":[] /") != std::string_view::npos) return wrong();
-  if (!parse_integer(text.substr(colon + 1), 0, 65535)) return wrong();
-  return {};
+  const auto parsed = parse_host_port(text);
+  if (parsed && parsed->port && parse_integer(*parsed->port, 0, 65535)) return {};
+  return Error(fmt::format("'{}' is not an address: write for example 127.0.0.1:18080, [::]:18080, :18080 or off",
+                           one_line(text)));
 }
 
 Setting row(std::string name, std::string flag, SettingType type, std::string help, Also also) {

@@ -58,7 +58,7 @@ OtlpExporter::OtlpExporter(OtlpOptions options, std::unique_ptr<OtlpSender> send
       disk_(std::move(disk)),
       encoder_(encode_options(options_)),
       delta_(options_.temporality == OtlpTemporality::Delta, converts_),
-      backoff_(options_.retry),
+      backoff_({options_.retry.initial_ns, options_.retry.max_ns, options_.retry.multiplier, options_.retry.jitter}),
       limit_(options_.max_request_bytes),
       learned_limit_(options_.max_request_bytes) {
   waits_for_disk_ = !disk_ && !options_.queue.directory.empty();

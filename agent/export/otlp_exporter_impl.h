@@ -8,11 +8,11 @@
 #include <optional>
 #include <thread>
 
+#include "agent/base/backoff.h"
 #include "agent/export/disk_queue.h"
 #include "agent/export/exporter.h"
 #include "agent/export/otlp_delta.h"
 #include "agent/export/otlp_encoder.h"
-#include "agent/export/otlp_retry.h"
 #include "agent/export/otlp_sender.h"
 
 namespace sonde {
@@ -100,7 +100,7 @@ class OtlpExporter final : public Exporter {
   std::optional<Sending> sending_;
   std::deque<Request> requests_;  // the one on its way, and its halves
   uint32_t halves_left_ = 0;      // requests that may still be made of refused ones, in this batch
-  bool waits_for_disk_ = false;  // another agent has the queue's directory
+  bool waits_for_disk_ = false;   // another agent has the queue's directory
   bool from_disk_ = false;
   uint64_t disk_retry_ns_ = 0;  // CLOCK_MONOTONIC; a write failed: batches go out directly until then
   DiskQueueLosses published_losses_;

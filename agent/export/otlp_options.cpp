@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/otlp_options.h"
 
-#include <arpa/inet.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
+#include "agent/base/host_port.h"
+#include "agent/base/percent.h"
 #include "agent/base/text.h"
 
 namespace sonde {
@@ -32,11 +33,6 @@ bool is_grpc_target(std::string_view endpoint) {
   return false;
 }
 
-bool is_ipv6(std::string_view text) {
-  in6_addr address{};
-  return inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
-}
-
 std::string_view authority_of(std::string_view endpoint) {
   const std::string_view rest = without_scheme(endpoint);
   return rest.substr(0, rest.find('/'));
@@ -44,45 +40,21 @@ std::string_view authority_of(std::string_view endpoint) {
 
 // http://$(HOST_IP):4317 on a node whose address is of IPv6: brackets around the address. What follows the last colon is the
 // port wherever it can be one.
-std::string bracketed(std::string_view endpoint) {
+std::string with_brackets(std::string_view endpoint) {
   const std::string_view authority = authority_of(endpoint);
   const size_t colon = authority.rfind(':');
   if (is_grpc_target(endpoint) || colon == std::string_view::npos) return std::string(endpoint);
   const std::string_view host = authority.substr(0, colon);
   std::string text;
-  if (is_ipv6(host) && parse_integer(authority.substr(colon + 1), 1, 65535)) {
-    text = fmt::format("[{}]{}", host, authority.substr(colon));
-  } else if (is_ipv6(authority)) {
-    text = fmt::format("[{}]", authority);
+  if (is_ipv6_address(host) && parse_integer(authority.substr(colon + 1), 1, 65535)) {
+    text = host_port_text(host, authority.substr(colon + 1));
+  } else if (is_ipv6_address(authority)) {
+    text = bracketed(authority);
   } else {
     return std::string(endpoint);
   }
   const size_t begin = static_cast<size_t>(authority.data() - endpoint.data());
   return std::string(endpoint).replace(begin, authority.size(), text);
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-Result<std::string> percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); i++) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const bool complete = i + 2 < text.size();
-    const int high = complete ? hex_digit(text[i + 1]) : -1;
-    const int low = complete ? hex_digit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return Error("a % without two hex digits");
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
 }
 
 Result<bool> parse_bool(std::string_view text) {
@@ -208,7 +180,7 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_otlp_headers(std:
 }
 
 Result<void> check_otlp_endpoint(std::string_view given, OtlpProtocol protocol) {
-  const std::string endpoint = bracketed(given);
+  const std::string endpoint = with_brackets(given);
   const auto wrong = [&](std::string_view why) {
     return Error(fmt::format("\"{}\" {}; write for example {}", endpoint, why,
                              protocol == OtlpProtocol::Grpc ? "http://collector:4317" : "http://collector:4318"));
@@ -224,18 +196,10 @@ Result<void> check_otlp_endpoint(std::string_view given, OtlpProtocol protocol) 
   const std::string_view authority = authority_of(endpoint);
   if (authority.empty()) return wrong("has no host");
   if (authority.find('@') != std::string_view::npos) return wrong("contains a user name, use a header for credentials");
-  const size_t bracket = authority.rfind(']');
-  const size_t colon = authority.rfind(':');
-  if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket)) return {};
-  if (bracket == std::string_view::npos && authority.find(':') != colon)
-    return wrong("needs [ ] around the IPv6 address");
-  if (colon == 0) return wrong("has no host");
-  const std::string_view port = authority.substr(colon + 1);
-  uint32_t number = 0;
-  auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (error != std::errc() || end != port.data() + port.size() || number == 0 || number > 65535) {
-    return wrong("has no port between 1 and 65535");
-  }
+  const auto parsed = parse_host_port(authority);
+  if (!parsed) return wrong("is not a host and port: " + parsed.error().message());
+  if (parsed->host.empty()) return wrong("has no host");
+  if (parsed->port && !parse_integer(*parsed->port, 1, 65535)) return wrong("has no port between 1 and 65535");
   return {};
 }
 
@@ -248,16 +212,14 @@ bool OtlpOptions::uses_tls() const {
 std::string OtlpOptions::grpc_target() const {
   if (endpoint.empty()) return "dns:///localhost:4317";
   if (is_grpc_target(endpoint)) return endpoint;
-  const std::string url = bracketed(endpoint);
+  const std::string url = with_brackets(endpoint);
   const std::string_view authority = authority_of(url);
-  const size_t bracket = authority.rfind(']');
-  const size_t colon = authority.rfind(':');
-  const bool has_port = colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
-  return fmt::format("dns:///{}{}", authority, has_port ? "" : ":4317");
+  const auto parsed = parse_host_port(authority);
+  return fmt::format("dns:///{}{}", authority, parsed && !parsed->port ? ":4317" : "");
 }
 
 std::string OtlpOptions::http_url(OtlpSignal signal) const {
-  std::string url = endpoint.empty() ? "http://localhost:4318" : bracketed(endpoint);
+  std::string url = endpoint.empty() ? "http://localhost:4318" : with_brackets(endpoint);
   if (url.find("://") == std::string::npos) url.insert(0, uses_tls() ? "https://" : "http://");
   if (endpoint_is_complete) return url;
   if (url.back() != '/') url += '/';

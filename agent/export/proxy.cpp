@@ -7,11 +7,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <vector>
 
+#include "agent/base/host_port.h"
 #include "agent/base/loopback.h"
+#include "agent/base/percent.h"
 #include "agent/base/text.h"
 
 namespace sonde {
@@ -19,23 +20,10 @@ namespace {
 
 constexpr std::string_view kSetting = "export.otlp.proxy";
 
-struct HostPort {
-  std::string host, port;
-};
-
-// host, host:port, [v6]:port, v6.
-HostPort host_and_port(std::string_view text, std::string_view otherwise) {
-  if (text.starts_with('[')) {
-    const size_t close = std::min(text.find(']'), text.size() - 1);
-    std::string_view after = text.substr(close + 1);
-    if (after.starts_with(':')) after.remove_prefix(1);
-    return {std::string(text.substr(1, close - 1)), std::string(after.empty() ? otherwise : after)};
-  }
-  const size_t colon = text.find(':');
-  if (colon == std::string_view::npos || text.find(':', colon + 1) != std::string_view::npos) {
-    return {std::string(text), std::string(otherwise)};
-  }
-  return {std::string(text.substr(0, colon)), std::string(text.substr(colon + 1))};
+// Nothing that could be a host: an empty one.
+HostPort host_and_port(std::string_view text) {
+  auto parsed = parse_host_port(text);
+  return parsed ? std::move(*parsed) : HostPort{};
 }
 
 struct Address {
@@ -71,8 +59,8 @@ bool excepts(std::string_view word, std::string_view host, std::string_view port
     const auto bits = parse_integer(word.substr(slash + 1), 0, net.bits);
     return bits && same_start(net, address, static_cast<int>(*bits));
   }
-  const HostPort named = host_and_port(word, "");
-  if (!named.port.empty() && named.port != port) return false;
+  const HostPort named = host_and_port(word);
+  if (named.port && !named.port->empty() && *named.port != port) return false;
   if (const Address net = address_of(named.host); net.bits) return same_start(net, address, net.bits);
   std::string domain = lower(named.host);
   if (domain.starts_with("*.")) domain.erase(0, 1);
@@ -114,17 +102,10 @@ std::string base64(std::string_view text) {
   return out;
 }
 
-std::string percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); i++) {
-    unsigned byte = 0;
-    const char* const digits = text.data() + i + 1;
-    const bool encoded =
-        text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2;
-    out += encoded ? static_cast<char>(byte) : text[i];
-    if (encoded) i += 2;
-  }
-  return out;
+// "user:password" of a URL. Some write it as it is: a % that encodes nothing is one.
+std::string credentials(std::string_view text) {
+  auto decoded = percent_decoded(text);
+  return decoded ? std::move(*decoded) : std::string(text);
 }
 
 Result<std::optional<Proxy>> parse(const Found& found) {
@@ -141,22 +122,20 @@ Result<std::optional<Proxy>> parse(const Found& found) {
   rest = rest.substr(0, rest.find('/'));
   Proxy proxy{.host = {}, .port = {}, .authorization = {}, .source = found.name};
   if (const size_t at = rest.rfind('@'); at != std::string_view::npos) {
-    proxy.authorization = "Basic " + base64(percent_decoded(rest.substr(0, at)));
+    proxy.authorization = "Basic " + base64(credentials(rest.substr(0, at)));
     rest.remove_prefix(at + 1);
   }
   if (rest.empty()) return wrong("has no host");
-  HostPort where = host_and_port(rest, "80");
-  if (where.host.empty() || !parse_integer(where.port, 1, 65535)) return wrong("has no host or no port");
+  HostPort where = host_and_port(rest);
   proxy.host = std::move(where.host);
-  proxy.port = std::move(where.port);
+  proxy.port = where.port.value_or("80");
+  if (proxy.host.empty() || !parse_integer(proxy.port, 1, 65535)) return wrong("has no host or no port");
   return std::optional(std::move(proxy));
 }
 
 }  // namespace
 
-std::string Proxy::authority() const {
-  return host.find(':') == std::string::npos ? host + ":" + port : "[" + host + "]:" + port;
-}
+std::string Proxy::authority() const { return host_port_text(host, port); }
 
 std::string Proxy::text() const { return fmt::format("the proxy {} (from {})", authority(), source); }
 
@@ -182,8 +161,9 @@ Result<std::optional<Proxy>> proxy_for(const OtlpOptions& options, const GetEnv&
     target.erase(0, target.find("://") + 3);
     target = target.substr(0, target.find('/'));
   }
-  const HostPort where = host_and_port(target, options.uses_tls() ? "443" : "80");
-  return proxy_for(where.host, where.port, options.uses_tls(), options.proxy, env);
+  const HostPort where = host_and_port(target);
+  return proxy_for(where.host, where.port.value_or(options.uses_tls() ? "443" : "80"), options.uses_tls(),
+                   options.proxy, env);
 }
 
 }  // namespace sonde

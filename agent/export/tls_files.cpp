@@ -6,7 +6,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <spdlog/fmt/fmt.h>
-#include <sys/stat.h>
 
 #include <cstdlib>
 #include <memory>
@@ -65,20 +64,14 @@ Result<TlsMaterial> read_tls_files(const TlsFiles& files) {
   return material;
 }
 
-bool TlsFilesWatch::changed() {
-  decltype(seen_) now{};
-  size_t i = 0;
-  for (const std::string* path : {&files_.ca, &files_.certificate, &files_.key}) {
-    struct stat info {};
-    if (!path->empty() && ::stat(path->c_str(), &info) == 0) {
-      now[i] = {static_cast<uint64_t>(info.st_ino), static_cast<uint64_t>(info.st_size),
-                static_cast<uint64_t>(info.st_mtim.tv_sec), static_cast<uint64_t>(info.st_mtim.tv_nsec)};
-    }
-    i++;
+TlsStamp stamp_of(const TlsFiles& files) {
+  TlsStamp stamp;
+  std::size_t i = 0;
+  for (const std::string* path : {&files.ca, &files.certificate, &files.key, &files.pin}) {
+    if (!path->empty()) stamp[i] = stamp_of_file(*path);
+    ++i;
   }
-  if (now == seen_) return false;
-  seen_ = now;
-  return true;
+  return stamp;
 }
 
 }  // namespace sonde

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <array>
-#include <cstdint>
 #include <string>
+#include <utility>
 
+#include "agent/base/file_stamp.h"
 #include "agent/base/result.h"
 #include "agent/export/http_transport.h"
 
@@ -20,15 +21,19 @@ struct TlsMaterial {
 // Reads and checks: each file holds what it should, the key belongs to the certificate. The error is a sentence.
 Result<TlsMaterial> read_tls_files(const TlsFiles& files);
 
-// Tells whether one of the files is another than at the last call (inode, size or time of change).
+// Changes whenever one of the files is written, replaced, or its symbolic link turned to another one.
+using TlsStamp = std::array<FileStamp, 4>;
+TlsStamp stamp_of(const TlsFiles& files);
+
+// Tells whether one of the files has another stamp than at the last call.
 class TlsFilesWatch {
  public:
   explicit TlsFilesWatch(TlsFiles files) : files_(std::move(files)) {}
-  bool changed();
+  bool changed() { return std::exchange(seen_, stamp_of(files_)) != seen_; }
 
  private:
   TlsFiles files_;
-  std::array<std::array<uint64_t, 4>, 3> seen_{};
+  TlsStamp seen_{};
 };
 
 }  // namespace sonde

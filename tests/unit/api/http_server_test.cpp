@@ -191,7 +191,8 @@ TEST(HttpServerStart, FailuresSayWhatToDo) {
   EXPECT_NE(message("127.0.0.1").find("the port is missing; write host:port"), std::string::npos);
   EXPECT_NE(message("127.0.0.1:99999").find("from 0 to 65535"), std::string::npos);
   EXPECT_NE(message("::1:80").find("brackets"), std::string::npos);
-  EXPECT_NE(message("no such name:80").find("write an IP address"), std::string::npos);
+  EXPECT_NE(message("no-such-name.invalid:80").find("write an IP address"), std::string::npos);
+  EXPECT_NE(message("no such name:80").find("a character that no host has"), std::string::npos);
 }
 
 TEST(HttpServerStart, StopTwiceAndWithoutStart) {

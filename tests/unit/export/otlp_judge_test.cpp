@@ -2,7 +2,6 @@
 #include <grpcpp/support/status_code_enum.h>
 #include <gtest/gtest.h>
 
-#include "agent/export/otlp_retry.h"
 #include "agent/export/otlp_sender.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -27,9 +26,9 @@ TEST(JudgeGrpc, RetriesExactlyTheRetryableCodes) {
   for (int code = 1; code <= 16; code++) {
     const bool retryable = code == grpc::CANCELLED || code == grpc::DEADLINE_EXCEEDED || code == grpc::ABORTED ||
                            code == grpc::OUT_OF_RANGE || code == grpc::UNAVAILABLE || code == grpc::DATA_LOSS;
-    EXPECT_EQ(judge_grpc(code, "x", "").verdict, retryable                                      ? Verdict::Retry
-              : code == 2 || code == 3 || code == 13 ? Verdict::Refused
-                                                     : Verdict::Rejected)
+    EXPECT_EQ(judge_grpc(code, "x", "").verdict, retryable                              ? Verdict::Retry
+                                                 : code == 2 || code == 3 || code == 13 ? Verdict::Refused
+                                                                                        : Verdict::Rejected)
         << code;
   }
 }
@@ -117,36 +116,6 @@ TEST(RetryAfter, SecondsOrDate) {
     EXPECT_FALSE(parse_retry_after(bad, kNow)) << bad;
   }
   EXPECT_EQ(judge_http(http(429, {{"retry-after", "9"}}), kNow).retry_after_ns, 9'000'000'000U);
-}
-
-TEST(BackoffTest, GrowsWithJitterUpToTheLimit) {
-  OtlpRetry options;  // 5 s × 1.5, ± 50 %, at most 30 s
-  Backoff backoff(options, 42);
-  double middle = 5e9;
-  std::vector<uint64_t> waits;
-  for (int i = 0; i < 50; i++) {
-    const auto wait = static_cast<double>(backoff.next());
-    EXPECT_GE(wait, middle * 0.5);
-    EXPECT_LE(wait, middle * 1.5);
-    waits.push_back(static_cast<uint64_t>(wait / middle * 1000));
-    middle = std::min(middle * 1.5, 30e9);
-  }
-  std::sort(waits.begin(), waits.end());
-  EXPECT_LT(waits.front(), 650U);  // the jitter is really there
-  EXPECT_GT(waits.back(), 1'350U);
-  backoff.reset();
-  EXPECT_LE(backoff.next(), 7'500'000'000U);
-}
-
-TEST(BackoffTest, WhatTheReceiverAskedForIsTheBase) {
-  OtlpRetry options{.initial_ns = 1'000, .max_ns = 10'000, .jitter = 0};
-  Backoff backoff(options, 1);
-  EXPECT_EQ(backoff.next(4'000), 4'000U);
-  EXPECT_EQ(backoff.next(), 6'000U);
-  EXPECT_EQ(backoff.next(100), 9'000U);  // never less than our own
-  EXPECT_EQ(backoff.next(50'000), 50'000U);
-  Backoff jittered({.initial_ns = 1'000, .max_ns = 10'000}, 1);
-  for (int i = 0; i < 20; i++) EXPECT_GE(jittered.next(5'000), 5'000U);
 }
 
 }  // namespace
