@@ -25,15 +25,18 @@ namespace sonde::network {
 struct NetworkOf {
   uint64_t id = 0;          // inode of net/snmp: another one in each network
   int64_t established = 0;  // connections in ESTABLISHED or CLOSE_WAIT
+  uint32_t pid = 0;         // somebody in it
 };
 
-// "Tcp: RtoAlgorithm … CurrEstab …" and below it the values. Error: there is no such column.
-inline std::optional<int64_t> parse_established(const std::string& snmp) {
-  std::istringstream lines(snmp);
+// Of net/snmp or net/netstat, where a line of names, "Tcp: RtoAlgorithm … CurrEstab …", is followed by one of values.
+// Nothing: there is no such value.
+inline std::optional<int64_t> parse_value(const std::string& table, const std::string& group,
+                                          const std::string& wanted) {
+  std::istringstream lines(table);
   std::vector<std::string> names;
   for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("Tcp: ")) continue;
-    std::istringstream words(line.substr(5));
+    if (!line.starts_with(group + ": ")) continue;
+    std::istringstream words(line.substr(group.size() + 2));
     if (names.empty()) {
       for (std::string word; words >> word;) names.push_back(word);
       continue;
@@ -41,21 +44,29 @@ inline std::optional<int64_t> parse_established(const std::string& snmp) {
     int64_t value = 0;
     for (const std::string& name : names) {
       if (!(words >> value)) break;
-      if (name == "CurrEstab") return value;
+      if (name == wanted) return value;
     }
     break;
   }
   return std::nullopt;
 }
 
+// Has a Multipath TCP connection of this network ever had a second path? CurrEstab counts each path.
+inline bool had_more_paths(const std::string& proc_root, uint32_t pid) {
+  const auto text = read_small_file(proc_root + "/" + std::to_string(pid) + "/net/netstat");
+  if (!text) return false;
+  const auto is_counted = [&](const char* name) { return parse_value(*text, "MPTcpExt", name).value_or(0) > 0; };
+  return is_counted("MPJoinAckRx") || is_counted("MPJoinSynAckRx");  // as a server, as a client
+}
+
 inline std::optional<NetworkOf> network_of(const std::string& proc_root, uint32_t pid) {
   const std::string path = proc_root + "/" + std::to_string(pid) + "/net/snmp";
-  struct stat status{};
+  struct stat status {};
   if (stat(path.c_str(), &status)) return std::nullopt;
   const auto text = read_small_file(path);
-  const auto established = text ? parse_established(*text) : std::nullopt;
+  const auto established = text ? parse_value(*text, "Tcp", "CurrEstab") : std::nullopt;
   if (!established) return std::nullopt;
-  return NetworkOf{status.st_ino, *established};
+  return NetworkOf{status.st_ino, *established, pid};
 }
 
 // The process that holds a pod's namespaces: it has no connections.
@@ -96,6 +107,7 @@ inline std::vector<std::string> siblings(const HostTree& machine, const std::str
 // Who is in one network.
 struct Sharers {
   int64_t established = 0;
+  uint32_t pid = 0;
   int64_t noted = 0;  // connections that the kernel side knows of, of all of them
   std::vector<const StateSubject*> older;
   std::set<std::string> others;  // cgroups that are no older subjects
@@ -104,8 +116,8 @@ struct Sharers {
 
 // `noted`: connections that the kernel side knows of, by slot; it is brought up to date. What cannot be known becomes
 // SONDE_NO_GAUGE. `blind`: the kernel side knows of none, whoever has them.
-inline void settle_connections(std::span<const StateSubject> subjects, uint8_t flag, const HostTree& machine, bool blind,
-                               const std::function<int64_t&(uint32_t slot)>& noted) {
+inline void settle_connections(std::span<const StateSubject> subjects, uint8_t flag, const HostTree& machine,
+                               bool blind, const std::function<int64_t&(uint32_t slot)>& noted) {
   std::map<std::string, const StateSubject*, std::less<>> by_path;
   for (const StateSubject& subject : subjects) by_path.emplace(subject.path, &subject);
   const auto is_older = [&](const StateSubject& subject) { return (blind || subject.older) && (subject.flags & flag); };
@@ -121,6 +133,7 @@ inline void settle_connections(std::span<const StateSubject> subjects, uint8_t f
     }
     Sharers& sharers = networks[network->id];
     sharers.established = network->established;
+    sharers.pid = network->pid;
     sharers.noted += noted(subject.slot);
     sharers.older.push_back(&subject);
     sharers.strangers = sharers.strangers || !machines_own || machines_own->id == network->id;
@@ -139,9 +152,10 @@ inline void settle_connections(std::span<const StateSubject> subjects, uint8_t f
   for (const auto& [id, sharers] : networks) {
     const int64_t unknown = sharers.established - sharers.noted;
     if (!sharers.strangers && unknown == 0) continue;
-    const bool alone = !sharers.strangers && sharers.older.size() == 1;
+    const bool is_derivable =
+        !sharers.strangers && sharers.older.size() == 1 && !had_more_paths(machine.proc_root, sharers.pid);
     for (const StateSubject* subject : sharers.older) {
-      noted(subject->slot) = alone ? std::max<int64_t>(noted(subject->slot) + unknown, 0) : SONDE_NO_GAUGE;
+      noted(subject->slot) = is_derivable ? std::max<int64_t>(noted(subject->slot) + unknown, 0) : SONDE_NO_GAUGE;
     }
   }
 }

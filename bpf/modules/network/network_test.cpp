@@ -76,7 +76,7 @@ TEST(NetworkTables, OnlyTheChangesOfStateAndTheFlushAreIndispensable) {
   // The others are asked for by name or level; without one of them the rest works.
   EXPECT_EQ(indispensable,
             (std::set<std::string_view>{"network_state", "network_retransmit", "network_begin", "network_select",
-                                         "network_next_pass", "network_flush", "network_flush_files"}));
+                                        "network_next_pass", "network_flush", "network_flush_files"}));
 }
 
 // A machine's /proc and cgroups in files of our own. Processes of one network have one file net/snmp, under several names.
@@ -90,15 +90,23 @@ class ConnectionsTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
 
-  void process(uint32_t pid, const std::string& cgroup, const std::string& comm, const std::string& network, int count) {
+  void process(uint32_t pid, const std::string& cgroup, const std::string& comm, const std::string& network,
+               int count) {
     const auto proc = root_ / "proc" / std::to_string(pid);
     std::filesystem::create_directories(proc / "net");
     std::filesystem::create_directories(root_.string() + "/cgroup" + cgroup);
     std::ofstream(proc / "comm") << comm << "\n";
     const auto file = root_ / network;
-    std::ofstream(file) << "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens CurrEstab InSegs\nTcp: 200 7 " << count << " 99\n";
+    std::ofstream(file) << "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens CurrEstab InSegs\nTcp: 200 7 " << count
+                        << " 99\n";
     std::filesystem::create_hard_link(file, proc / "net/snmp");
     members_[cgroup].push_back(pid);
+  }
+  // Second paths that were ever added to Multipath TCP connections which this process's network accepted.
+  void joined(uint32_t pid, int count) {
+    std::ofstream(root_ / "proc" / std::to_string(pid) / "net/netstat")
+        << "TcpExt: SyncookiesSent\nTcpExt: 9\nMPTcpExt: MPCapableSYNRX MPJoinSynAckRx MPJoinAckRx\nMPTcpExt: 5 0 "
+        << count << "\n";
   }
   void subject(uint32_t slot, const std::string& path, bool older, int64_t noted) {
     subjects_.push_back({slot, NETWORK_DETAIL, older, paths_.emplace_back(path)});
@@ -108,7 +116,8 @@ class ConnectionsTest : public ::testing::Test {
     const HostTree host{root_.string() + "/cgroup", root_.string() + "/proc",
                         [this](const std::string& path) { return members_[path]; }};
     auto values = noted_;
-    network::settle_connections(subjects_, NETWORK_DETAIL, host, blind, [&](uint32_t one) -> int64_t& { return values[one]; });
+    network::settle_connections(subjects_, NETWORK_DETAIL, host, blind,
+                                [&](uint32_t one) -> int64_t& { return values[one]; });
     return values[slot];
   }
 
@@ -123,6 +132,17 @@ TEST_F(ConnectionsTest, OfAContainerThatIsAloneInItsNetworkAllAreItsOwn) {
   process(10, "/pod/a", "web", "pod", 12);
   process(11, "/pod/sandbox", "pause", "pod", 12);
   subject(5, "/pod/a", true, 3);
+  EXPECT_EQ(settled(5), 12);
+}
+
+TEST_F(ConnectionsTest, WithMorePathsThanConnectionsNothingIsDerived) {
+  process(10, "/pod/a", "web", "pod", 12);
+  subject(5, "/pod/a", true, 3);
+  joined(10, 0);
+  EXPECT_EQ(settled(5), 12);
+  joined(10, 1);
+  EXPECT_EQ(settled(5), SONDE_NO_GAUGE);
+  noted_[5] = 12;  // all are known, so none has a second path now
   EXPECT_EQ(settled(5), 12);
 }
 
