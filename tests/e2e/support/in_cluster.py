@@ -81,8 +81,9 @@ class InCluster(Case):
         self.file = self.of_node("out.jsonl", NODE)
 
     def start_agent(self, *flags, node=NODE):
-        """That of a node; its files are of_node(…)."""
-        return self.agent("--export", "file", "--file", self.of_node("out.jsonl", node), "--interval", "1s", "--api-server", self.cluster.url,
+        """That of a node; its files are of_node(…), and self.file."""
+        file = self.file if node == NODE else self.of_node("out.jsonl", node)
+        return self.agent("--export", "file", "--file", file, "--interval", "1s", "--api-server", self.cluster.url,
                           "--api-ca", self.cluster.ca, "--api-token-file", self.token, "--node-name", node,
                           "--default-policy", "false", "--policy-cache", self.of_node("cache.jsonl", node),
                           "--ceiling-namespaced-period", "1s", *flags, name=f"agent-{node}")  # tests do not wait for ten seconds
