@@ -127,7 +127,7 @@ class World {
   void collect() {
     for (uint32_t number = 0; number < kSlots; ++number) {
       seen_[number] = slots_[number].named;
-      seen_ended_[number] = slots_[number].ended;
+      seen_ended_[number] = slots_[number].named && slots_[number].ended;
     }
     for (uint32_t number = 0; number < kSlots; ++number) on(number, {Kind::CollectionBegan});
     const uint64_t began = now_;
