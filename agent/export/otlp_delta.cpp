@@ -7,7 +7,7 @@
 namespace sonde {
 namespace {
 
-// Which series of one metric of one Resource have had a value in the batch so far. Built only where an end mark asks.
+// The series of one metric of one Resource that have had a value in the batch so far. Built only when an end mark needs it.
 class ValuesSoFar {
  public:
   bool contain(const Batch& batch, const ResourcePoints& range, uint32_t at, const StreamKey& key) {

@@ -159,7 +159,7 @@ class Agent {
   std::string status_ = "{}";
   std::shared_ptr<const Served> served_;         // guarded by published_; the object itself is immutable
   std::shared_ptr<const Rules> rules_;           // the loop's
-  std::shared_ptr<const PolicySnapshot> timed_;  // whose periods next_collect_ns_ has regard to
+  std::shared_ptr<const PolicySnapshot> timed_;  // the decisions whose periods next_collect_ns_ respects
   // Values from the start, also after a reload: servers read them.
   std::string cgroup_root_, proc_root_;
   const Enricher* names_ = nullptr;

@@ -57,7 +57,7 @@ void Agent::follow_turns(uint64_t now) {
   }
 }
 
-// Streams begin with a collection, and know only then when they are due: what is selected newly must not wait for the
+// A stream begins with a collection, and only then is it known when it is due: what is newly selected must not wait for the
 // longer periods of others.
 void Agent::follow_periods(uint64_t now) {
   if (timed_ == control_->decisions()) return;
