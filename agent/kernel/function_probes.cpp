@@ -15,6 +15,7 @@
 
 #include "agent/kernel/features.h"
 #include "agent/module/module.h"
+#include "agent/module/perf_paranoid.h"
 
 namespace sonde {
 namespace {
@@ -47,8 +48,11 @@ std::string path_of(int file) { return "/proc/self/fd/" + std::to_string(file); 
 
 Result<Fd> open_event(const perf_event_attr& attributes) {
   Fd event(static_cast<int>(syscall(SYS_perf_event_open, &attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)));
-  if (!event) return Error::system("the kernel refuses the probe", errno);
-  return event;
+  if (event) return event;
+  const int error = errno;
+  const std::string why = perf_refusal(error);
+  return why.empty() ? Error::system("the kernel refuses the probe", error)
+                     : Error("the kernel refuses the probe: " + why);
 }
 
 // The link keeps the event.

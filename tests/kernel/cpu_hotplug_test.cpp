@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <fstream>
 
-#include "agent/module/perf_paranoid.h"
 #include "bpf/modules/cpu_pmu/cpu_pmu.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
@@ -27,9 +26,8 @@ class CpuHotplugTest : public MemoryTest {
     if (!std::getenv("SONDE_TEST_VM")) GTEST_SKIP() << "takes a CPU offline: in virtual machines only";
     MemoryTest::SetUp();
   }
-  // Debian's kernels open perf events only to SYS_ADMIN, which a pod has not, unless the sysctl is set to 2: a named gap.
   bool closed_to_the_pod(const std::string& module) {
-    if (!Pod::wanted() || perf_event_paranoid() <= 2) return false;
+    if (!Pod::has_no_perf_events()) return false;
     const ModuleReport report = engine().modules()[module_id(module)];
     EXPECT_NE(report.health, ModuleHealth::Ok);
     EXPECT_TRUE(std::ranges::any_of(report.reasons, [](const std::string& reason) {

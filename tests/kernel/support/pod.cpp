@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "agent/module/perf_paranoid.h"
 #include "tests/kernel/support/kernel_test.h"
 
 namespace sonde::test {
@@ -57,6 +58,8 @@ bool Pod::wanted() {
   const char* value = std::getenv("SONDE_TEST_AS_POD");
   return value && *value == '1';
 }
+
+bool Pod::has_no_perf_events() { return wanted() && perf_event_paranoid() > 2; }
 
 Pod& Pod::get() {
   static Pod pod;
