@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Known I/O on a file system's disk, exact counts: here, and in the virtual machines on virtio. What needs a device of its
-// own is in tests/kernel/block_devices_test.cpp, writeback in tests/kernel/block_writeback_test.cpp.
+// own is in devices_kernel_test.cpp, writeback in writeback_kernel_test.cpp.
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Known work, exact counts: the families of calls, what descriptors lead to, failures. Loss, load and sampling are in
-// tests/kernel/io_exactness_test.cpp, io_uring and open files in tests/kernel/io_objects_test.cpp.
+// exactness_kernel_test.cpp, io_uring and open files in objects_kernel_test.cpp.
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>

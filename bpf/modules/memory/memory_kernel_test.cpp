@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Faults against getrusage, and kernel allocations of calls that are known to allocate. Reclaim, kills and swap are in
-// tests/kernel/memory_reclaim_test.cpp.
+// reclaim_kernel_test.cpp.
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 

@@ -123,7 +123,9 @@ const std::string& kernel_tests() {
     }
     for (const ModuleEntry& entry : modules()) {
       const std::string name(entry.module->info().name);
-      add(top / "bpf/modules" / name / (name + "_kernel_test.cpp"));
+      for (const auto& file : std::filesystem::directory_iterator(top / "bpf/modules" / name)) {
+        if (file.path().filename().string().ends_with("_kernel_test.cpp")) add(file.path());
+      }
     }
     return text.str();
   }();

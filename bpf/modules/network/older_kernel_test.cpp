@@ -19,7 +19,7 @@
 namespace sonde::test {
 namespace {
 
-constexpr uint16_t kPort = 7013;
+constexpr uint16_t kOlderPort = 7013;
 constexpr int kRounds = 200;
 constexpr std::size_t kMessage = 1000;
 
@@ -30,7 +30,8 @@ class NetworkOlderTest : public NetworkTest, public ::testing::WithParamInterfac
  protected:
   EngineOptions options() const override {
     EngineOptions options = NetworkTest::options();
-    if (GetParam() == Sees::OnlyItsOwn) options.without = [](Features& features) { features.first_pid_namespace = false; };
+    if (GetParam() == Sees::OnlyItsOwn)
+      options.without = [](Features& features) { features.first_pid_namespace = false; };
     return options;
   }
   void SetUp() override {
@@ -43,7 +44,7 @@ class NetworkOlderTest : public NetworkTest, public ::testing::WithParamInterfac
   pid_t start(const Cgroup& box, int protocol, const std::function<void(int there, int here)>& before,
               const std::function<void(int there, int here)>& use) {
     return box.start([this, protocol, before, use] {
-      const auto address = loopback(AF_INET, kPort);
+      const auto address = loopback(AF_INET, kOlderPort);
       const int listener = socket(AF_INET, SOCK_STREAM, protocol), there = socket(AF_INET, SOCK_STREAM, protocol);
       const int one = 1;
       setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -128,7 +129,7 @@ TEST_P(NetworkOlderTest, WhatIsWrittenAndClosedAtOnceIsCounted) {
 }
 
 TEST_P(NetworkOlderTest, WhoIsNotSelectedIsNotCounted) {
-  auto& box = cgroup("older"), &other = selected("other", kNetworkDetailed);
+  auto &box = cgroup("older"), &other = selected("other", kNetworkDetailed);
   const pid_t child = start(
       box, IPPROTO_TCP, [](int, int) {}, exchange);
   ASSERT_TRUE(steps().wait(1, 1));
@@ -143,9 +144,9 @@ TEST_P(NetworkOlderTest, WhoIsNotSelectedIsNotCounted) {
 
 // Two containers of one pod: how many of the pod's connections are whose is not known until all have been seen.
 TEST_P(NetworkOlderTest, ConnectionsOfWhoSharesANetworkAreMissingWhileTheyAreNotKnown) {
-  auto& server = cgroup("server"), &client = cgroup("client");
+  auto &server = cgroup("server"), &client = cgroup("client");
   const pid_t server_child = server.start([&] {
-    const int listener = listen_at(loopback(AF_INET, kPort));
+    const int listener = listen_at(loopback(AF_INET, kOlderPort));
     steps().reach(2, 1);
     const int first = accept(listener, nullptr, nullptr), second = accept(listener, nullptr, nullptr);
     NET_MUST(first >= 0 && second >= 0);
@@ -156,7 +157,7 @@ TEST_P(NetworkOlderTest, ConnectionsOfWhoSharesANetworkAreMissingWhileTheyAreNot
   });
   const pid_t client_child = client.start([&] {
     steps().await(2, 1);
-    const int first = connect_to(loopback(AF_INET, kPort)), second = connect_to(loopback(AF_INET, kPort));
+    const int first = connect_to(loopback(AF_INET, kOlderPort)), second = connect_to(loopback(AF_INET, kOlderPort));
     NET_MUST(first >= 0 && second >= 0);
     steps().await(0, 1);
     usleep(20'000);

@@ -17,7 +17,7 @@
 namespace sonde::test {
 namespace {
 
-constexpr uint16_t kPort = 7009;
+constexpr uint16_t kUdpPort = 7009;
 
 // Datagrams of more than this come in fragments.
 void make_mtu_small() {
@@ -51,7 +51,7 @@ TEST_P(NetworkUdpTest, EachDatagramIsCountedOnceOnEitherSide) {
   constexpr int64_t kDatagrams = kSmall + 1 + 1 + 10;
   constexpr int64_t kBytes = kSmall * 33 + 0 + 20'000 + 10 * 1000;
   const auto serve = [&] {
-    const int fd = bound_to(loopback(GetParam(), kPort));
+    const int fd = bound_to(loopback(GetParam(), kUdpPort));
     const int room = 4 << 20;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
     steps().reach(0, 1);
@@ -65,7 +65,7 @@ TEST_P(NetworkUdpTest, EachDatagramIsCountedOnceOnEitherSide) {
   const auto ask = [&] {
     steps().await(0, 1);
     const std::string data(20'000, 'x');
-    const auto to = loopback(GetParam(), kPort);
+    const auto to = loopback(GetParam(), kUdpPort);
     const auto* address = reinterpret_cast<const sockaddr*>(&to);
     const int loose = socket(GetParam(), SOCK_DGRAM, 0);
     for (int i = 0; i < kSmall / 2; ++i) NET_MUST(sendto(loose, data.data(), 33, 0, address, length_of(to)) == 33);
@@ -113,7 +113,7 @@ TEST_P(NetworkUdpTest, WhatFindsNoRoomIsDroppedByTheReceiver) {
   auto& lazy = selected("lazy", NETWORK_DROPS);
   auto& sender = selected("sender", NETWORK_DROPS);
   const pid_t child = lazy.start([&] {
-    const int fd = bound_to(loopback(GetParam(), kPort));
+    const int fd = bound_to(loopback(GetParam(), kUdpPort));
     const int room = 1;  // as little as there may be
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
     steps().reach(0, 1);
@@ -122,7 +122,7 @@ TEST_P(NetworkUdpTest, WhatFindsNoRoomIsDroppedByTheReceiver) {
   sender.run([&] {
     steps().await(0, 1);
     const std::string data(500, 'x');
-    const auto to = loopback(GetParam(), kPort);
+    const auto to = loopback(GetParam(), kUdpPort);
     const int fd = socket(GetParam(), SOCK_DGRAM, 0);
     for (int i = 0; i < 50; ++i) {
       NET_MUST(sendto(fd, data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == 500);
@@ -158,7 +158,7 @@ TEST_F(NetworkGapTest, TheRestWorksAndTheGapHasAName) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", kNetworkDetailed);
   box.run([] {
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kUdpPort);
     const int server = bound_to(to);
     const int fd = socket(AF_INET, SOCK_DGRAM, 0);
     char data[100] = {};

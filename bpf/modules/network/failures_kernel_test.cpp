@@ -18,7 +18,7 @@
 namespace sonde::test {
 namespace {
 
-constexpr uint16_t kPort = 7008;
+constexpr uint16_t kFailurePort = 7008;
 
 int error_of(int socket) {
   int error = -1;
@@ -43,9 +43,9 @@ int wait_for_end(int socket) {
 
 // A listener that answers no more: as many connections as it takes wait to be accepted.
 int full_listener(int family) {
-  const int listener = listen_at(loopback(family, kPort), 1);
+  const int listener = listen_at(loopback(family, kFailurePort), 1);
   NET_MUST(listener >= 0);
-  NET_MUST(connect_to(loopback(family, kPort)) >= 0 && connect_to(loopback(family, kPort)) >= 0);
+  NET_MUST(connect_to(loopback(family, kFailurePort)) >= 0 && connect_to(loopback(family, kFailurePort)) >= 0);
   return listener;
 }
 
@@ -59,7 +59,7 @@ TEST_P(NetworkFamilyTest, AClosedPortRefuses) {
   auto& culprit = selected("culprit", kNetworkDetailed);
   auto& other = selected("other", kNetworkDetailed);
   culprit.run([&] {
-    for (int i = 0; i < 7; ++i) NET_MUST(connect_to(loopback(GetParam(), kPort)) < 0 && errno == ECONNREFUSED);
+    for (int i = 0; i < 7; ++i) NET_MUST(connect_to(loopback(GetParam(), kFailurePort)) < 0 && errno == ECONNREFUSED);
   });
   collect();
   EXPECT_EQ(errors(culprit, "client", "refused"), 7);
@@ -77,7 +77,7 @@ TEST_P(NetworkFamilyTest, AResetIsAnErrorOfTheSideThatItComesTo) {
   auto& client = selected("client", kNetworkDetailed);
   const linger at_once{1, 0};
   const pid_t child = server.start([&] {
-    const int listener = listen_at(loopback(GetParam(), kPort));
+    const int listener = listen_at(loopback(GetParam(), kFailurePort));
     steps().reach(0, 1);
     for (int i = 0; i < 3; ++i) {  // resets three, is reset by two
       const int peer = accept(listener, nullptr, nullptr);
@@ -93,12 +93,12 @@ TEST_P(NetworkFamilyTest, AResetIsAnErrorOfTheSideThatItComesTo) {
     steps().await(0, 1);
     char byte;
     for (int i = 0; i < 3; ++i) {
-      const int peer = connect_to(loopback(GetParam(), kPort));
+      const int peer = connect_to(loopback(GetParam(), kFailurePort));
       steps().reach(1, i + 1);
       NET_MUST(recv(peer, &byte, 1, 0) < 0 && errno == ECONNRESET);
     }
     for (int i = 0; i < 2; ++i) {
-      const int peer = connect_to(loopback(GetParam(), kPort));
+      const int peer = connect_to(loopback(GetParam(), kFailurePort));
       setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
       close(peer);
     }
@@ -132,7 +132,7 @@ TEST_P(NetworkFamilyTest, AFullAcceptQueueOverflowsAndTheClientTimesOut) {
     const int patient = socket(GetParam(), SOCK_STREAM, 0);
     const int again = 1;
     setsockopt(patient, IPPROTO_TCP, TCP_SYNCNT, &again, sizeof(again));
-    const auto address = loopback(GetParam(), kPort);
+    const auto address = loopback(GetParam(), kFailurePort);
     NET_MUST(connect(patient, reinterpret_cast<const sockaddr*>(&address), length_of(address)) < 0 &&
              errno == ETIMEDOUT);
     const int impatient = begin_connect(address);
@@ -166,7 +166,7 @@ TEST_P(NetworkFamilyTest, AHandshakeThatEndsAtAFullQueueOverflows) {
   auto& server = selected("server", kNetworkDetailed);
   auto& client = selected("client", kNetworkDetailed);
   const pid_t child = server.start([&] {
-    const int listener = listen_at(loopback(GetParam(), kPort), 1);
+    const int listener = listen_at(loopback(GetParam(), kFailurePort), 1);
     const int seconds = 30;
     setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
     steps().reach(0, 1);
@@ -174,9 +174,9 @@ TEST_P(NetworkFamilyTest, AHandshakeThatEndsAtAFullQueueOverflows) {
   });
   client.run([&] {
     steps().await(0, 1);
-    const int late = connect_to(loopback(GetParam(), kPort));
+    const int late = connect_to(loopback(GetParam(), kFailurePort));
     NET_MUST(late >= 0);
-    for (int i = 0; i < 2; ++i) send_all(connect_to(loopback(GetParam(), kPort)), 10, 10);
+    for (int i = 0; i < 2; ++i) send_all(connect_to(loopback(GetParam(), kFailurePort)), 10, 10);
     usleep(50'000);
     send_all(late, 10, 10);
     for (int i = 0; i < 30'000 && network_statistic("TcpExt", "ListenOverflows") < 3; ++i) usleep(1000);
@@ -203,7 +203,7 @@ TEST_P(NetworkFamilyTest, DataThatNobodyAcknowledgesIsSentAgainUntilTheConnectio
   auto& server = selected("server", kNetworkDetailed);
   auto& client = selected("client", kNetworkDetailed);
   const pid_t child = server.start([&] {
-    const int listener = listen_at(loopback(GetParam(), kPort));
+    const int listener = listen_at(loopback(GetParam(), kFailurePort));
     steps().reach(0, 1);
     const int peer = accept(listener, nullptr, nullptr);
     sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
@@ -214,7 +214,7 @@ TEST_P(NetworkFamilyTest, DataThatNobodyAcknowledgesIsSentAgainUntilTheConnectio
   });
   client.run([&] {
     steps().await(0, 1);
-    const int peer = connect_to(loopback(GetParam(), kPort));
+    const int peer = connect_to(loopback(GetParam(), kFailurePort));
     const unsigned int milliseconds = 900;
     setsockopt(peer, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds));
     steps().await(0, 2);
@@ -251,7 +251,7 @@ void answer_one(int sniffer, int icmp, int family, unsigned char code) {
     const ssize_t n = recv(sniffer, family == AF_INET ? inner : tcp_header, 1000, 0);
     NET_MUST(n > 0);
     const bool syn = (tcp_header[13] & 0x12) == 2;
-    if (syn && tcp_header[2] == kPort >> 8 && tcp_header[3] == (kPort & 255)) break;
+    if (syn && tcp_header[2] == kFailurePort >> 8 && tcp_header[3] == (kFailurePort & 255)) break;
   }
   if (family == AF_INET6) {
     inner[0] = 0x60;
@@ -299,7 +299,7 @@ TEST_P(NetworkFamilyTest, WhatARouterSaysIsToldApart) {
     steps().reach(4, 0);
     const pid_t router = helper.start([&] { answer_as_router(steps(), GetParam(), code); });
     ASSERT_TRUE(steps().wait(4, 1));
-    box.run([&] { EXPECT_EQ(wait_for_end(begin_connect(loopback(GetParam(), kPort))), error); });
+    box.run([&] { EXPECT_EQ(wait_for_end(begin_connect(loopback(GetParam(), kFailurePort))), error); });
     kill(router, SIGKILL);
     EXPECT_EQ(waitpid(router, nullptr, 0), router);
   };
@@ -322,11 +322,11 @@ TEST_P(NetworkFamilyTest, NoRouteAtAllIsAnErrorToo) {
   auto& box = selected("lost", kNetworkDetailed);
   const bool v4 = GetParam() == AF_INET;
   if (!attached(v4 ? "network_connect_v4" : "network_connect_v6")) GTEST_SKIP() << "no fexit here: named as a gap";
-  const auto nowhere = loopback(GetParam(), kPort, v4 ? "10.9.8.7" : "2001:db8::7");
+  const auto nowhere = loopback(GetParam(), kFailurePort, v4 ? "10.9.8.7" : "2001:db8::7");
   box.run([&] {
     for (int i = 0; i < 3; ++i) NET_MUST(connect_to(nowhere) < 0 && errno == ENETUNREACH);
-    if (!v4) NET_MUST(connect_to(loopback(AF_INET6, kPort, "::ffff:10.9.8.7")) < 0 && errno == ENETUNREACH);
-    NET_MUST(connect_to(loopback(GetParam(), kPort)) < 0 && errno == ECONNREFUSED);
+    if (!v4) NET_MUST(connect_to(loopback(AF_INET6, kFailurePort, "::ffff:10.9.8.7")) < 0 && errno == ENETUNREACH);
+    NET_MUST(connect_to(loopback(GetParam(), kFailurePort)) < 0 && errno == ECONNREFUSED);
   });
   collect();
   EXPECT_EQ(errors(box, "client", "net_unreachable"), v4 ? 3 : 4);

@@ -11,7 +11,7 @@
 namespace sonde::test {
 namespace {
 
-constexpr uint16_t kPort = 53;
+constexpr uint16_t kDnsPort = 53;
 constexpr uint16_t kA = 1, kMx = 15, kAaaa = 28, kUnknown = 4711;
 constexpr int kNoError = 0, kServerFailure = 2, kNoName = 3;
 constexpr int kSilence = -1;  // as code: the server does not answer
@@ -88,14 +88,14 @@ TEST_P(NetworkDnsTest, EachDatagramThatIsAnsweredIsALookupOfWhoAsked) {
   auto& other = selected("other", 0);
   const auto serve = [&] {
     const int fd = socket(GetParam(), SOCK_DGRAM, 0);
-    const auto address = loopback(GetParam(), kPort);
+    const auto address = loopback(GetParam(), kDnsPort);
     NET_MUST(bind(fd, reinterpret_cast<const sockaddr*>(&address), length_of(address)) == 0);
     steps().reach(0, 1);
     answer_datagrams(fd, 8, 20'000);
   };
   const auto ask = [&] {
     steps().await(0, 1);
-    const auto to = loopback(GetParam(), kPort);
+    const auto to = loopback(GetParam(), kDnsPort);
     const int fd = socket(GetParam(), SOCK_DGRAM, 0);
     NET_MUST(connect(fd, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == 0);
     std::array<char, 1500> data;
@@ -151,7 +151,7 @@ TEST_P(NetworkDnsTest, LookupsOverTcpAreCountedHoweverTheyAreSent) {
     NET_MUST(send(fd, data.data(), data.size(), 0) == static_cast<ssize_t>(data.size()));
   };
   const pid_t child = server.start([&] {
-    const int listener = listen_at(loopback(GetParam(), kPort));
+    const int listener = listen_at(loopback(GetParam(), kDnsPort));
     steps().reach(0, 1);
     const int peer = accept(listener, nullptr, nullptr);
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -166,7 +166,7 @@ TEST_P(NetworkDnsTest, LookupsOverTcpAreCountedHoweverTheyAreSent) {
   });
   client.run([&] {
     steps().await(0, 1);
-    const int peer = connect_to(loopback(GetParam(), kPort));
+    const int peer = connect_to(loopback(GetParam(), kDnsPort));
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     send_one(peer, framed(question(1, kA, kNoError)));
     read_message(peer);
@@ -197,7 +197,7 @@ TEST_F(NetworkTest, ALookupWithoutAnAnswerTimesOut) {
   auto& client = selected("client", kNetworkDetailed);
   client.run([&] {
     const int server = socket(AF_INET, SOCK_DGRAM, 0);
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kDnsPort);
     NET_MUST(bind(server, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == 0);
     const int fd = socket(AF_INET, SOCK_DGRAM, 0);
     const std::string message = question(1, kA, kSilence);

@@ -139,10 +139,10 @@ TEST_P(ThreadWaitTest, IsInTheStateThatItBelongsTo) {
   process.step(1);
   const auto time = thread_time(box) - before;
   expect_sum(time, 1);
-  constexpr int64_t kSlack = 2 * kMillisecond;  // two clocks are read around each
-  EXPECT_GE(time.state[static_cast<std::size_t>(state)], measured.ns() - time.on_or_waiting() - kSlack) << time;
+  constexpr int64_t kWaitSlack = 2 * kMillisecond;  // two clocks are read around each
+  EXPECT_GE(time.state[static_cast<std::size_t>(state)], measured.ns() - time.on_or_waiting() - kWaitSlack) << time;
   if (state != SCHED_THREAD_SLEEP) {  // it sleeps before and after
-    EXPECT_LE(time.state[static_cast<std::size_t>(state)], measured.ns() + kSlack) << time;
+    EXPECT_LE(time.state[static_cast<std::size_t>(state)], measured.ns() + kWaitSlack) << time;
   }
   expect_no_other(time);
   EXPECT_EQ(thread_time(other).sum(), 0);

@@ -21,7 +21,7 @@
 namespace sonde::test {
 namespace {
 
-constexpr uint16_t kPort = 7015;
+constexpr uint16_t kSocketPort = 7015;
 
 const sockaddr* plain(const sockaddr_storage& address) { return reinterpret_cast<const sockaddr*>(&address); }
 
@@ -41,7 +41,7 @@ TEST_F(NetworkTest, AConnectionOverSeveralPathsIsOneAndItsPayloadIsCountedOnce) 
   auto& server = selected("server", kNetworkDetailed);
   auto& client = selected("client", kNetworkDetailed);
   const pid_t server_child = server.start([&] {
-    const int listener = bound_to(loopback(AF_INET, kPort), SOCK_STREAM, IPPROTO_MPTCP);
+    const int listener = bound_to(loopback(AF_INET, kSocketPort), SOCK_STREAM, IPPROTO_MPTCP);
     NET_MUST(listen(listener, 8) == 0);
     steps().reach(0, 1);
     const int peer = accept(listener, nullptr, nullptr);
@@ -52,7 +52,7 @@ TEST_F(NetworkTest, AConnectionOverSeveralPathsIsOneAndItsPayloadIsCountedOnce) 
   const pid_t client_child = client.start([&] {
     steps().await(0, 1);
     const int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kSocketPort);
     NET_MUST(connect(fd, plain(to), length_of(to)) == 0);
     send_all(fd, 300'000, 7001);
     NET_MUST(receive(fd, 7'777) == 7'777);
@@ -95,7 +95,7 @@ TEST_F(NetworkTest, WhatIsSentAgainOnOneOfTwoPathsIsPayloadOnce) {
   const LossyPath lossy(server, second);
   ASSERT_TRUE(lossy.ok()) << std::strerror(errno);
   const pid_t server_child = server.start([&] {
-    const int listener = bound_to(loopback(AF_INET, kPort), SOCK_STREAM, IPPROTO_MPTCP);
+    const int listener = bound_to(loopback(AF_INET, kSocketPort), SOCK_STREAM, IPPROTO_MPTCP);
     NET_MUST(listen(listener, 8) == 0);
     steps().reach(0, 1);
     const int peer = accept(listener, nullptr, nullptr);
@@ -106,7 +106,7 @@ TEST_F(NetworkTest, WhatIsSentAgainOnOneOfTwoPathsIsPayloadOnce) {
   const pid_t client_child = client.start([&] {
     steps().await(0, 1);
     const int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kSocketPort);
     NET_MUST(connect(fd, plain(to), length_of(to)) == 0);
     send_all(fd, 1000, 1000);
     NET_MUST(receive(fd, 100) == 100);
@@ -159,17 +159,17 @@ TEST_F(NetworkTest, AServerForSeveralPathsHasPlainClientsToo) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", kNetworkDetailed);
   box.run([&] {
-    const int listener = bound_to(loopback(AF_INET, kPort), SOCK_STREAM, IPPROTO_MPTCP);
+    const int listener = bound_to(loopback(AF_INET, kSocketPort), SOCK_STREAM, IPPROTO_MPTCP);
     NET_MUST(listen(listener, 8) == 0);
-    const int there = connect_to(loopback(AF_INET, kPort)), here = accept(listener, nullptr, nullptr);
+    const int there = connect_to(loopback(AF_INET, kSocketPort)), here = accept(listener, nullptr, nullptr);
     send_all(there, 1234, 1234);
     NET_MUST(receive(here, 1234) == 1234);
     close(there);
     NET_MUST(receive(here, 1) == 0);
     // and a client for several paths a plain server
-    const int plain_listener = listen_at(loopback(AF_INET, kPort + 1));
+    const int plain_listener = listen_at(loopback(AF_INET, kSocketPort + 1));
     const int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
-    const auto to = loopback(AF_INET, kPort + 1);
+    const auto to = loopback(AF_INET, kSocketPort + 1);
     NET_MUST(connect(fd, plain(to), length_of(to)) == 0);
     const int peer = accept(plain_listener, nullptr, nullptr);
     send_all(fd, 555, 555);
@@ -207,7 +207,7 @@ TEST_F(NetworkTest, ARestoredConnectionIsNotOpenedAndCountsToTheByte) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", kNetworkDetailed);
   box.run([&] {
-    const auto one = loopback(AF_INET, kPort), two = loopback(AF_INET, kPort + 1);
+    const auto one = loopback(AF_INET, kSocketPort), two = loopback(AF_INET, kSocketPort + 1);
     const int first = restored(one, two, 1000, 5000), second = restored(two, one, 5000, 1000);
     const int off = TCP_REPAIR_OFF;
     for (const int fd : {first, second}) NET_MUST(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) == 0);
@@ -235,8 +235,8 @@ TEST_F(NetworkTest, SocketsThatGoByTcpAreNamed) {
     return says("sockets of measured containers are in a sockmap");
   };
   const pid_t child = box.start([&] {
-    const int listener = listen_at(loopback(AF_INET, kPort));
-    const int there = connect_to(loopback(AF_INET, kPort)), here = accept(listener, nullptr, nullptr);
+    const int listener = listen_at(loopback(AF_INET, kSocketPort));
+    const int there = connect_to(loopback(AF_INET, kSocketPort)), here = accept(listener, nullptr, nullptr);
     NET_MUST(here >= 0);
     steps().reach(0, 1);
     steps().await(1, 1);
@@ -281,21 +281,19 @@ class NetworkVerdictTest : public NetworkTest {
   }
   void run(Cgroup& box, bool refused, bool lost) {
     box.run([=] {
-      const auto to = loopback(AF_INET, kPort);
+      const auto to = loopback(AF_INET, kSocketPort);
       const int server = bound_to(to, SOCK_DGRAM, 0), client = socket(AF_INET, SOCK_DGRAM, 0);
       exchange_datagrams(client, server, to, 30, refused, lost);
     });
     collect();
   }
-  int64_t datagrams(const Cgroup& box, const char* direction) {
-    return total(box, "sonde.udp.datagrams", {direction});
-  }
+  int64_t datagrams(const Cgroup& box, const char* direction) { return total(box, "sonde.udp.datagrams", {direction}); }
 };
 
 TEST_F(NetworkVerdictTest, DatagramsThatAnotherProgramRefusesAreNotTransmitted) {
   OwnNetwork network;
   ASSERT_TRUE(network.ok());
-  auto& refused = selected("refused", kNetworkDetailed), &allowed = selected("allowed", kNetworkDetailed);
+  auto &refused = selected("refused", kNetworkDetailed), &allowed = selected("allowed", kNetworkDetailed);
   attach(refused, true, false);
   attach(allowed, true, true);
   run(refused, true, false);
@@ -323,7 +321,7 @@ TEST_F(NetworkVerdictTest, ARawSocketBesideCountsNothing) {
   box.run([&] {
     const int raw = socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
     NET_MUST(raw >= 0);
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kSocketPort);
     const int server = bound_to(to, SOCK_DGRAM, 0), client = socket(AF_INET, SOCK_DGRAM, 0);
     exchange_datagrams(client, server, to, 30, false, false);
     char packet[300];
@@ -342,7 +340,7 @@ TEST_F(NetworkVerdictTest, UdpLiteIsUdp) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", kNetworkDetailed);
   box.run([&] {
-    const auto to = loopback(AF_INET, kPort);
+    const auto to = loopback(AF_INET, kSocketPort);
     const int server = bound_to(to, SOCK_DGRAM, IPPROTO_UDPLITE), client = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
     exchange_datagrams(client, server, to, 30, false, false);
   });
@@ -356,7 +354,7 @@ TEST_F(NetworkVerdictTest, HeadersBetweenThatOfIpAndThatOfUdpAreSteppedOver) {
   ASSERT_TRUE(network.ok());
   auto& box = selected("box", kNetworkDetailed);
   box.run([&] {
-    const auto to = loopback(AF_INET6, kPort);
+    const auto to = loopback(AF_INET6, kSocketPort);
     const int server = bound_to(to, SOCK_DGRAM, 0), client = socket(AF_INET6, SOCK_DGRAM, 0);
     const uint8_t padding[] = {0, 0, 1, 4, 0, 0, 0, 0};  // more than seven bytes of it are refused
     NET_MUST(setsockopt(client, IPPROTO_IPV6, IPV6_HOPOPTS, padding, sizeof(padding)) == 0);

@@ -23,11 +23,11 @@ namespace {
 
 // Of the tasks that are measured and no others, also where these tests run twice at once: the kernel counts for the whole
 // machine.
-std::string name() { return "spins-" + std::to_string(getpid()); }
+std::string spinner_name() { return "spins-" + std::to_string(getpid()); }
 
 // Waits of the tasks of that name whose flags are these (include/trace/events/lock.h).
-TracepointCount contention(const std::string& flags) {
-  return {"lock:contention_begin", "(" + flags + ") && COMM == \"" + name() + "\""};
+TracepointCount spins(const std::string& flags) {
+  return {"lock:contention_begin", "(" + flags + ") && COMM == \"" + spinner_name() + "\""};
 }
 
 constexpr const char* kSpinlock = "flags == 1";
@@ -89,13 +89,13 @@ class SpinningTest : public KernelTest {
   // before: what it waits for at once counts too.
   void expect_truth(Cgroup& box, const std::function<void()>& work) {
     Cgroup& other = cgroup("other");
-    const std::string own = name();
+    const std::string own = spinner_name();
     HeldProcess process(other,
                         {[&] { prctl(PR_SET_NAME, own.c_str()); }, work});  // it comes into the box under its name
     HeldProcess rival(other, {[] {}, work});
     process.step(0);
     rival.step(0);
-    const TracepointCount spinlocks = contention(kSpinlock), rwlocks = contention(kRwlock);
+    const TracepointCount spinlocks = spins(kSpinlock), rwlocks = spins(kRwlock);
     if (!spinlocks || !rwlocks) GTEST_SKIP() << "perf does not count lock:contention_begin here";
     if (!slot_of(box)) select(box, {{"locks", kAsked}});
     select(other, {{"locks", 0}});
