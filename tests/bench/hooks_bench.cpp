@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a hook adds to a read(2) and to a context switch: nothing attached, empty programs, Sonde for a subject that is
-// measured and for one that is not, and other tools that answer a like question. All in one run, variants interleaved, so
-// that what else the machine does hits all alike; the lower quartile of the rounds counts.
+// What a hook adds to a read(2) and to a context switch (the tables of tests/bench/loads.h): nothing attached, empty programs,
+// Sonde for a selected and for an unselected subject, and other tools that answer a similar question. All in one run, variants
+// interleaved, so that other work on the machine affects all alike; the lower quartile of the rounds counts.
 //   bench_hooks [--rounds N] [--json FILE]
 #include <sched.h>
 #include <signal.h>
@@ -23,6 +23,7 @@
 #include <bpf/libbpf.h>
 #include <spdlog/fmt/fmt.h>
 
+#include "tests/bench/loads.h"
 #include "tests/bench/variants.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -33,8 +34,6 @@
 namespace sonde::bench {
 namespace {
 
-constexpr uint64_t kReads = 20'000;
-constexpr uint64_t kSwitches = 10'000;
 constexpr unsigned kToolStart = 3;  // seconds until a tool has attached
 
 class EmptyPrograms {
@@ -116,38 +115,22 @@ int main(int argc, char** argv) {
     EmptyPrograms empty;
     const Boxes boxes;
     Probes sonde(boxes);
-    const std::string hist =
-        "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } tracepoint:raw_syscalls:sys_exit "
-        "/@s[tid]/ { @h[cgroup] = hist(nsecs - @s[tid]); delete(@s[tid]); }";
-    const std::string queue =
-        "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; } "
-        "tracepoint:sched:sched_switch { if (args->prev_state == 0) { @q[args->prev_pid] = nsecs; } "
-        "$n = @q[args->next_pid]; if ($n) { @h = hist(nsecs - $n); } delete(@q[args->next_pid]); }";
-    std::vector<Variant> reads;
-    reads.push_back(nothing());
-    reads.push_back(empty.variant("two empty programs", {"empty_enter", "empty_exit"}));
-    reads.back().reference = true;
-    reads.push_back(empty.variant("the same with a clock read each", {"clock_enter", "clock_exit"}));
-    reads.push_back(sonde.variant("Sonde io Standard, selected", "io", Level::Standard, true));
-    reads.push_back(sonde.variant("Sonde io Standard, not selected", "io", Level::Standard, false));
-    reads.push_back(sonde.variant("Sonde io Detailed, selected", "io", Level::Detailed, true));
-    reads.push_back(sonde.variant("Sonde io Minimal, selected", "io", Level::Minimal, true));
-    reads.push_back(tool("libbpf-tools syscount -L", {"/usr/sbin/syscount", "-L", "-i", "600"}));
-    reads.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", hist}));
-    measure(reads, Worker(Workload::Read, boxes.worker(), cpu), kReads, rounds);
-    json["read"] = report("read(2) of one byte of a file", reads);
-
-    std::vector<Variant> switches;
-    switches.push_back(nothing());
-    switches.push_back(empty.variant("an empty program", {"empty_switch"}));
-    switches.back().reference = true;
-    switches.push_back(sonde.variant("Sonde sched Detailed, selected", "sched", Level::Detailed, true));
-    switches.push_back(sonde.variant("Sonde sched Standard, selected", "sched", Level::Standard, true));
-    switches.push_back(sonde.variant("Sonde sched Standard, not selected", "sched", Level::Standard, false));
-    switches.push_back(tool("libbpf-tools runqlat", {"/usr/sbin/runqlat", "600", "1"}));
-    switches.push_back(tool("bpftrace, the same question", {"/usr/bin/bpftrace", "-e", queue}));
-    measure(switches, Worker(Workload::Switch, boxes.worker(), cpu), kSwitches, rounds);
-    json["switch"] = report("context switch of a pipe ping-pong", switches);
+    for (const HookTable& table : hook_tables()) {
+      std::vector<Variant> variants{nothing()};
+      for (const auto& [title, programs] : table.empty) {
+        variants.push_back(empty.variant(title, programs));
+        variants.back().reference = variants.size() == 2;
+      }
+      for (const auto& [level, selected] : table.levels) {
+        const std::string title =
+            fmt::format("Sonde {} {}, {}", table.probe, word_of(level), selected ? "selected" : "not selected");
+        variants.push_back(sonde.variant(title, table.probe, level, selected));
+      }
+      for (const auto& [title, command] : table.tools) variants.push_back(tool(title, command));
+      measure(variants, Worker(table.workload, boxes.worker(), cpu), table.n, rounds);
+      json[table.key] = report(table.title, variants);
+      std::fflush(stdout);  // or the process of a tool writes it once more
+    }
   }
   if (!json_file.empty()) std::ofstream(json_file) << json.dump(2) << "\n";
   return 0;

@@ -10,44 +10,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <spdlog/fmt/fmt.h>
 
+#include "tests/bench/loads.h"
 #include "tests/bench/twins.h"
 #include "tests/bench/variants.h"
 
 namespace sonde::bench {
 namespace {
-
-struct Load {
-  const char* module;  // empty: of the probes that are not named here
-  Workload kind;
-  uint64_t n;
-  const char* title;
-};
-
-constexpr Load kLoads[] = {
-    {"io", Workload::Read, 20'000, "read(2) of one byte of a file"},
-    {"cache", Workload::Page, 20'000, "pread(2) of a cached page"},
-    {"block", Workload::Direct, 500, "pread(2) of 4 KiB past the cache"},
-    {"memory", Workload::Fault, 10'000, "first touch of a page"},
-    {"network", Workload::Tcp, 3'000, "64 bytes to and fro over loopback"},
-    {"locks", Workload::Futex, 10'000, "wait on a futex"},
-    {"process", Workload::Fork, 200, "process that ends at once"},
-    {"sched", Workload::Switch, 10'000, "context switch"},
-    {"", Workload::Switch, 10'000, "context switch"},
-};
-
-const Load& load_of(std::string_view module) {
-  for (const Load& load : kLoads) {
-    if (load.module == module) return load;
-  }
-  return kLoads[std::size(kLoads) - 1];
-}
 
 struct Asked {
   const char* name;
@@ -108,7 +82,7 @@ int main(int argc, char** argv) {
         continue;
       }
       const Load& load = load_of(module);
-      const Worker worker(load.kind, boxes.worker(), cpu);
+      const Worker worker(load.workload, boxes.worker(), cpu);
       measure(variants, worker, load.n, rounds);
       json["modules"][module] = {{"work", load.title},
                                  {"variants", report(fmt::format("{}: {}", module, load.title), variants)}};

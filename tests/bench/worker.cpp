@@ -21,8 +21,8 @@ void stand_still(int cpu) {
   setpriority(PRIO_PROCESS, 0, -10);
 }
 
-[[noreturn]] void work(Workload kind, int ask, int answer) {
-  const auto workload = make_workload(kind);
+[[noreturn]] void work(Workload make, int ask, int answer) {
+  const auto workload = make();
   for (uint64_t n = 0; workload && read(ask, &n, sizeof(n)) == sizeof(n);) {
     const uint64_t ns = workload(n);
     if (write(answer, &ns, sizeof(ns)) != sizeof(ns)) break;
@@ -32,7 +32,7 @@ void stand_still(int cpu) {
 
 }  // namespace
 
-Worker::Worker(Workload kind, const std::string& cgroup_directory, int cpu) {
+Worker::Worker(Workload workload, const std::string& cgroup_directory, int cpu) {
   signal(SIGPIPE, SIG_IGN);  // a worker that cannot do it is gone when it is asked
   int ask[2], answer[2];
   if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC)) return;
@@ -42,7 +42,7 @@ Worker::Worker(Workload kind, const std::string& cgroup_directory, int cpu) {
     close(answer[0]);
     std::ofstream(cgroup_directory + "/cgroup.procs") << getpid() << std::flush;
     stand_still(cpu);
-    work(kind, ask[0], answer[1]);
+    work(workload, ask[0], answer[1]);
   }
   close(ask[0]);
   close(answer[1]);

@@ -14,7 +14,7 @@ namespace sonde::bench {
 
 class Worker {
  public:
-  Worker(Workload kind, const std::string& cgroup_directory, int cpu);
+  Worker(Workload workload, const std::string& cgroup_directory, int cpu);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;

@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel work whose price with probes is measured, one kind for each sort of hook.
+// The work whose cost with probes is measured. What only one probe is measured with is in its folder (tests/bench/loads.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
 namespace sonde::bench {
 
-enum class Workload {
-  Read,    // read(2) of one byte of a file in memory
-  Page,    // pread(2) of 4 KiB of a cached file on disk
-  Direct,  // the same past the page cache
-  Switch,  // a context switch: a byte to and fro over pipes, on one CPU
-  Futex,   // a wait on a futex, that another process ends
-  Tcp,     // a message of 64 bytes over loopback, answered
-  Fork,    // a process that ends at once
-  Fault,   // the first touch of a page of memory
-  Call,    // a call of measured_call()
-};
+// Does a piece of work n times and returns the nanoseconds it took; empty if this machine cannot do it.
+using Run = std::function<uint64_t(uint64_t n)>;
+// Called in the process that does the work: prepares what it needs (other processes too, which end with this one).
+using Workload = Run (*)();
 
-// For the process that calls: makes ready what is needed (other processes too, which end with this one) and returns what
-// does the work n times and tells its nanoseconds; empty where this machine cannot do it.
-std::function<uint64_t(uint64_t n)> make_workload(Workload kind);
+Run read_bytes();       // read(2) of one byte of a file in memory
+Run switch_contexts();  // a context switch: a byte back and forth over pipes, on one CPU
 
-// A function of this program to attach to.
-extern "C" uint64_t measured_call(uint64_t value);
+// For workloads.
+inline constexpr std::size_t kPage = 4096;
+inline constexpr uint64_t kScratchBytes = 1 << 20;
+// Ends the process if it is false: the worker gives no answer.
+void must(bool condition);
+// Times the whole loop, for work that needs nothing in between.
+Run timed(std::function<void()> once);
+// Starts a process that repeats `work` and ends with its parent.
+void run_alongside(const std::function<void()>& work);
+// An unlinked file of kScratchBytes, open for reading with these flags; negative if it cannot be made.
+int scratch_file(const char* directory, int flags = 0);
+// pread(2) of a page of a file on disk, opened with these flags.
+Run read_pages(int flags);
 
 }  // namespace sonde::bench
