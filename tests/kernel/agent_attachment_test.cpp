@@ -7,9 +7,12 @@
 #include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
 #include "tests/kernel/support/held_objects.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AgentAttachmentTest.*", Trait::PodView);
 
 class AgentAttachmentTest : public AgentTest {
  protected:

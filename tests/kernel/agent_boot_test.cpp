@@ -22,9 +22,15 @@
 #include "agent/runtime/boot_guard.h"
 #include "tests/kernel/support/agent_test.h"
 #include "tests/kernel/support/held_objects.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AgentBootTest.TheBoot*", Trait::PodView);
+// An agent is started from outside the pod.
+SONDE_TRAITS("AgentBootTest.InKubernetes*", Trait::HostOnly);
+SONDE_TRAITS("AgentBootTest.AnAgentThatIsStartedByHand*", Trait::HostOnly);
 
 // CLOCK_BOOTTIME; UINT64_MAX if there is none.
 uint64_t first_loaded_ns(const HeldObjects& objects) {

@@ -7,9 +7,12 @@
 #include <filesystem>
 
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AgentCountsTest.AContainer*", Trait::PodView);
 
 std::string container_id(char digit) { return std::string(64, digit); }
 

@@ -7,9 +7,13 @@
 
 #include "tests/kernel/support/agent_test.h"
 #include "tests/kernel/support/held_objects.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs the agent, and each test loads all probes.
+SONDE_TRAITS("AgentExcludeTest.*", Trait::HostOnly);
 
 std::size_t still_in_the_kernel(const std::set<uint32_t>& programs) {
   std::size_t n = 0;

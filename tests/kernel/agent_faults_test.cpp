@@ -5,9 +5,13 @@
 
 #include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs the agent, and each test loads all probes.
+SONDE_TRAITS("AgentFaultsTest.*", Trait::HostOnly);
 
 nlohmann::json module_of(const nlohmann::json& status, const std::string& name) {
   for (const auto& module : status["modules"])

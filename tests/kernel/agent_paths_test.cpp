@@ -7,9 +7,14 @@
 
 #include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AgentPathsTest.A*", Trait::PodView);
+// The agent is asked from outside the pod.
+SONDE_TRAITS("AgentPathsTest.ServersSee*", Trait::HostOnly);
 
 const std::string kUid = "8dbc5577-d0e2-4706-8787-57d52c03ddf3";
 

@@ -7,9 +7,13 @@
 
 #include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs the agent, and each test loads all probes.
+SONDE_TRAITS("AgentPolicyTest.*", Trait::HostOnly);
 
 class AgentPolicyTest : public AgentTest {
  protected:

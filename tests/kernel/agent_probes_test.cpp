@@ -3,9 +3,13 @@
 #include <set>
 
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs the agent, and each test loads all probes.
+SONDE_TRAITS("AgentProbesTest.*", Trait::HostOnly);
 
 class AgentProbesTest : public AgentTest {
  protected:

@@ -9,9 +9,12 @@
 
 #include "tests/kernel/support/agent_test.h"
 #include "tests/kernel/support/held_process.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AgentProcessesTest.EachProcess*", Trait::PodView);
 
 std::string pid_is(pid_t pid) { return "process.pid=" + std::to_string(pid); }
 

@@ -4,10 +4,14 @@
 
 #include "agent/base/json.h"
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 #include "tests/support/json_schema.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs the agent, and each test loads all probes.
+SONDE_TRAITS("AgentStatusTest.*", Trait::HostOnly);
 
 using Json = nlohmann::json;
 

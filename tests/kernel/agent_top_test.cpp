@@ -8,9 +8,13 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/top_columns.h"
 #include "tests/kernel/support/agent_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// `sonde top` runs outside the pod.
+SONDE_TRAITS("AgentTopTest.*", Trait::HostOnly);
 
 using Json = nlohmann::json;
 

@@ -7,11 +7,15 @@
 #include <filesystem>
 
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/traits.h"
 #include "tests/kernel/trial/trial.h"
 #include "tests/kernel/trial/trial_module.h"
 
 namespace sonde::test {
 namespace {
+
+// Looks for descriptors by their paths, which differ in the pod.
+SONDE_TRAITS("ReadTest.FilesStayOpenWhileTheirSubjectIsAsked", Trait::HostOnly);
 
 class ContractTest : public KernelTest {
  protected:

@@ -12,9 +12,13 @@
 #include "observe.skel.h"
 #include "sonde/histogram.h"
 #include "tests/kernel/support/sched_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs it.
+SONDE_TRAITS("HistogramTest.*", Trait::HostOnly);
 
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kShortest = 4'000;

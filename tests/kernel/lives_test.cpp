@@ -14,9 +14,12 @@
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
 #include "tests/kernel/support/sched_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("QuotaLivesTest.*", Trait::Equipment);
 
 // As few slots as make the second life take the slot of the first.
 template <typename Base>

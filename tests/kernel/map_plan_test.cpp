@@ -6,9 +6,13 @@
 
 #include "agent/kernel/map_plan.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Nothing here depends on who runs it.
+SONDE_TRAITS("MapPlan.*", Trait::HostOnly);
 
 // Heads of maps differ from kernel to kernel by some hundred bytes, locks of hash tables by 32 bytes per CPU.
 constexpr double kTolerance = 0.02;

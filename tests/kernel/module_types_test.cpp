@@ -6,6 +6,7 @@
 
 #include "agent/kernel/module_types.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/traits.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -14,6 +15,8 @@
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("ModuleTypesTest.*", Trait::PodEachKernel);
 
 // What the program returns; below 0: it does not load.
 int64_t load_and_run() {

@@ -9,9 +9,12 @@
 #include "bpf/modules/sched/sched.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NestedSubjectsTest.*", Trait::PodView, Trait::PodEachKernel, Trait::Equipment);
 
 class NestedSubjectsTest : public MemoryTest {
  protected:

@@ -4,9 +4,12 @@
 
 #include "agent/base/clock.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("SlotsTest.*", Trait::Preemption);
 
 const std::string kId(64, 'a');
 

@@ -6,9 +6,12 @@
 #include <sys/wait.h>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("BlockFileTest.*", Trait::Equipment);
 
 class BlockFileTest : public BlockTest {
  protected:

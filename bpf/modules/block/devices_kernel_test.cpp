@@ -12,9 +12,12 @@
 #include <sonde/histogram.h>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("BlockDeviceTest.*", Trait::Equipment);
 
 constexpr uint64_t kSector = 512;
 using Settings = std::map<std::string, std::string>;

@@ -7,9 +7,12 @@
 #include <set>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("BlockQueueTest.*", Trait::Equipment);
 
 class BlockQueueTest : public BlockTest {
  protected:

@@ -5,9 +5,12 @@
 #include <fstream>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("BlockWritebackTest.*", Trait::Equipment);
 
 constexpr uint64_t kBytes = uint64_t{8} << 20;
 

@@ -13,9 +13,12 @@
 #include <vector>
 
 #include "tests/kernel/support/cache_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("CacheTest.*", Trait::Equipment);
 
 TEST_F(CacheTest, AColdReadMissesEachPageOnceAndAHotOneHits) {
   auto& box = cgroup("reader");

@@ -5,9 +5,12 @@
 #include "bpf/modules/cpu_pmu/cpu_pmu.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/hotplug_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("PmuHotplugTest.*", Trait::PodView, Trait::PodEachKernel, Trait::Equipment);
 
 class PmuHotplugTest : public HotplugTest<KernelTest> {
  protected:

@@ -13,10 +13,16 @@
 
 #include "tests/kernel/support/function_test.h"
 #include "tests/kernel/support/loop_disk.h"
+#include "tests/kernel/support/traits.h"
 #include "tests/unit/symbols/elf_builder.h"
 
 namespace sonde::test {
 namespace {
+
+// User functions need SYS_PTRACE, which the chart does not grant by default; tests/e2e/pod_test.py has them.
+SONDE_TRAITS("FunctionDisksTest.*", Trait::HostOnly);
+SONDE_TRAITS("FunctionFilesTest.*", Trait::HostOnly);
+SONDE_TRAITS("FunctionOverlayTest.*", Trait::HostOnly);
 
 // A program with one function, `work`, which returns 1.
 std::string program() {

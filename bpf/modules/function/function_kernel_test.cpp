@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions of this very binary, called a known number of times by children in cgroups of their own.
 #include "tests/kernel/support/function_test.h"
+#include "tests/kernel/support/traits.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -44,6 +45,10 @@ TARGET int sonde_target_hot(int value) {
 
 namespace sonde::test {
 namespace {
+
+// User functions need SYS_PTRACE, which the chart does not grant by default; tests/e2e/pod_test.py has them.
+SONDE_TRAITS("FunctionTest.*", Trait::HostOnly);
+SONDE_TRAITS("HotFunctionTest.*", Trait::HostOnly);
 
 TEST_F(FunctionTest, CallsBytesAndErrorsAreExactAndOnlyOfWhoIsAsked) {
   auto& box = cgroup("asked");

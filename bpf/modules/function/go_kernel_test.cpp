@@ -7,9 +7,13 @@
 #include <cstdlib>
 
 #include "tests/kernel/support/function_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// User functions need SYS_PTRACE, which the chart does not grant by default; tests/e2e/pod_test.py has them.
+SONDE_TRAITS("FunctionGoTest.*", Trait::HostOnly);
 
 constexpr const char* kProgram = R"(package main
 

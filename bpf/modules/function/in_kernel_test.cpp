@@ -9,9 +9,12 @@
 #include <thread>
 
 #include "tests/kernel/support/function_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("FunctionInKernelTest.*", Trait::PodView, Trait::PodEachKernel, Trait::Equipment);
 
 class FunctionInKernelTest : public FunctionTest {
  protected:

@@ -9,9 +9,12 @@
 #include <thread>
 
 #include "tests/kernel/support/io_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("IoFentryAioTest.*", Trait::Equipment);
 
 class IoAioTest : public IoTest {
  protected:

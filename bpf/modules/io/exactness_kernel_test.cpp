@@ -15,9 +15,13 @@
 #include "sonde/histogram.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/io_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("IoFentryExactnessTest.*", Trait::Equipment);
+SONDE_TRAITS("IoExactnessTest.*", Trait::Preemption);
 
 class IoExactnessTest : public IoTest {
  protected:

@@ -11,9 +11,12 @@
 #include <sys/uio.h>
 
 #include "tests/kernel/support/io_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("IoFentryTest.*", Trait::Equipment);
 
 // Each scenario is a test by the tracepoints, and a part of one test by fentry.
 class IoCallsTest : public IoTest {

@@ -8,9 +8,12 @@
 
 #include "tests/kernel/support/io_test.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("IoObjectsTest.OpenFilesAreThoseOfAllProcesses", Trait::PodView, Trait::PodEachKernel);
 
 class IoObjectsTest : public IoTest {};
 

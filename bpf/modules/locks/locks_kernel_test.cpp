@@ -18,9 +18,12 @@
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("LocksTest.*", Trait::Preemption);
 
 constexpr int kWaits = 200;
 constexpr uint64_t kMillisecond = 1'000'000;

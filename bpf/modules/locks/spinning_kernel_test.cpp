@@ -17,9 +17,13 @@
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
 #include "tests/kernel/support/tracepoint_count.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+// Only CAP_SYSLOG shows the kernel's symbols, which tell locks apart.
+SONDE_TRAITS("SpinningTest.*", Trait::HostOnly);
 
 // Of the tasks that are measured and no others, also where these tests run twice at once: the kernel counts for the whole
 // machine.

@@ -18,6 +18,7 @@
 #include "agent/base/fd.h"
 #include "bpf/modules/locks/locks.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/traits.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -26,6 +27,8 @@
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("StallsTest.*", Trait::Equipment);
 
 // What the kernel logs from now on.
 class KernelLog {

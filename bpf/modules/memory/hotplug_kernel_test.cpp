@@ -2,9 +2,12 @@
 // A CPU that goes offline and comes back: its faults are counted again afterwards, and what was missed is a loss.
 #include "tests/kernel/support/hotplug_test.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("CpuHotplugTest.*", Trait::PodView, Trait::PodEachKernel, Trait::Equipment);
 
 class CpuHotplugTest : public HotplugTest<MemoryTest> {};
 

@@ -10,9 +10,12 @@
 #include "agent/kernel/features.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("MemoryTest.*", Trait::PodView, Trait::Equipment);
 
 constexpr uint8_t kFaults = MEMORY_FLAG_MAJOR | MEMORY_FLAG_MINOR | MEMORY_FLAG_FAULT_TIME;
 

@@ -5,9 +5,12 @@
 #include <sys/wait.h>
 
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("MemoryStressTest.*", Trait::Equipment);
 
 constexpr uint8_t kShort = MEMORY_FLAG_STALL | MEMORY_FLAG_RECLAIM | MEMORY_FLAG_OOM | MEMORY_FLAG_MAJOR;
 

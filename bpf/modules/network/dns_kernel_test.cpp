@@ -7,9 +7,12 @@
 #include <string>
 
 #include "tests/kernel/support/network_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkDnsTest.*", Trait::PodView);
 
 constexpr uint16_t kDnsPort = 53;
 constexpr uint16_t kA = 1, kMx = 15, kAaaa = 28, kUnknown = 4711;

@@ -14,9 +14,12 @@
 
 #include "tests/kernel/support/network_test.h"
 #include "tests/kernel/support/tracepoint_count.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkFamilyTest.*", Trait::PodView);
 
 constexpr uint16_t kFailurePort = 7008;
 

@@ -10,9 +10,13 @@
 #include <cstdlib>
 
 #include "tests/kernel/support/network_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkTest.*", Trait::PodView);
+SONDE_TRAITS("NetworkTransferTest.*", Trait::PodView);
 
 constexpr uint16_t kPort = 7007;
 

@@ -15,9 +15,12 @@
 #include "agent/base/clock.h"
 #include "tests/kernel/support/network_test.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkOlderTest.*", Trait::PodView, Trait::PodEachKernel);
 
 constexpr uint16_t kOlderPort = 7013;
 constexpr int kRounds = 200;

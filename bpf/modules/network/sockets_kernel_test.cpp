@@ -17,9 +17,12 @@
 #include "tests/kernel/support/network_test.h"
 #include "tests/kernel/support/paths.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkVerdictTest.*", Trait::PodView);
 
 constexpr uint16_t kSocketPort = 7015;
 

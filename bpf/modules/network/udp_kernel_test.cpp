@@ -13,9 +13,13 @@
 #include <memory>
 
 #include "tests/kernel/support/network_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("NetworkGapTest.*", Trait::PodView);
+SONDE_TRAITS("NetworkUdpTest.*", Trait::PodView);
 
 constexpr uint16_t kUdpPort = 7009;
 

@@ -14,9 +14,12 @@
 
 #include "bpf/modules/process/process.h"
 #include "tests/kernel/support/kernel_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("ProcessTest.*", Trait::Preemption);
 
 constexpr uint8_t kAll = PROCESS_FLAG_FORKS | PROCESS_FLAG_EXECS | PROCESS_FLAG_EXITS | PROCESS_FLAG_LIFETIME;
 

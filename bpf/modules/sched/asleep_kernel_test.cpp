@@ -8,9 +8,12 @@
 #include "agent/module/threads.h"
 #include "tests/kernel/support/pod.h"
 #include "tests/kernel/support/thread_time_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("AsleepTest.*", Trait::PodView, Trait::PodEachKernel);
 
 struct Way {
   const char* name;

@@ -59,8 +59,9 @@ TEST(CpuFiles, AreReadWhereTheMachineHasThem) {
         !freopen((root / "log").c_str(), "w", stdout)) {  // what it says is not of this run
       _exit(9);
     }
-    unsetenv("GTEST_TOTAL_SHARDS");  // its one test is for this run, wherever the others are shared
+    unsetenv("GTEST_TOTAL_SHARDS");  // its one test is for this run, wherever the others are shared or selected
     unsetenv("GTEST_SHARD_INDEX");
+    unsetenv("SONDE_TEST_SELECT");
     execl("/proc/self/exe", "kernel_tests", "--gtest_filter=CpuFilesTest.*", "--gtest_also_run_disabled_tests",
           nullptr);
     _exit(8);

@@ -9,9 +9,12 @@
 #include <string>
 
 #include "tests/kernel/support/sched_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("InterruptsTest.*", Trait::Equipment);
 
 class InterruptsTest : public SchedTest {
  protected:

@@ -7,9 +7,12 @@
 
 #include "bpf/modules/sched/sched.h"
 #include "tests/kernel/support/held_process.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("SchedMissedTest.*", Trait::Preemption);
 
 constexpr uint32_t kSlot = 2;
 constexpr uint32_t kSlots = 4;

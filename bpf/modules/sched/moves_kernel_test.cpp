@@ -5,9 +5,12 @@
 #include <memory>
 
 #include "tests/kernel/support/sched_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("SchedMovesTest.*", Trait::PodView, Trait::Preemption);
 
 class SchedMovesTest : public SchedTest {};
 

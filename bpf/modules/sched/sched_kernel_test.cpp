@@ -10,9 +10,12 @@
 #include <sstream>
 
 #include "tests/kernel/support/sched_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("SchedTest.*", Trait::Preemption);
 
 // What a realtime spinner and an ordinary waiter on one CPU have to do with each other.
 class SpinnerAndWaiterTest : public SchedTest {

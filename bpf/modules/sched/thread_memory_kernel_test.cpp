@@ -7,9 +7,12 @@
 
 #include "tests/kernel/support/memory_test.h"
 #include "tests/kernel/support/thread_time_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("ThreadMemoryTest.*", Trait::Equipment);
 
 constexpr int64_t kSlack = 5 * kMillisecond;
 constexpr const char* kNoPressure = "this kernel keeps no pressure figures (psi=1 at boot)";

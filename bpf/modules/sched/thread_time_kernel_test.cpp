@@ -12,9 +12,13 @@
 #include <vector>
 
 #include "tests/kernel/support/thread_time_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("ThreadTimeTest.*", Trait::PodView, Trait::Preemption);
+SONDE_TRAITS("ThreadTimeCleanupTest.*", Trait::Preemption);
 
 TEST_F(ThreadTimeTest, WaitingForAMutexIsLock) {
   auto& box = cgroup("mutex");

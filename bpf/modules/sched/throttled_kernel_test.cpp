@@ -12,9 +12,12 @@
 #include <string>
 
 #include "tests/kernel/support/thread_time_test.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
+
+SONDE_TRAITS("SchedThrottledTest.*", Trait::PodView, Trait::Preemption);
 
 class SchedThrottledTest : public ThreadTimeTest {
  protected:

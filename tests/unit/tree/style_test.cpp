@@ -75,19 +75,6 @@ TEST(Style, HeadersAreIncludedOnce) {
   }
 }
 
-TEST(Style, ModuleFoldersAreComplete) {
-  const fs::path modules = top() / "bpf/modules";
-  if (!fs::exists(modules)) GTEST_SKIP() << "there are no modules";
-  for (const auto& entry : fs::directory_iterator(modules)) {
-    if (!entry.is_directory()) continue;
-    const std::string name = entry.path().filename().string();
-    for (const std::string& file : {name + ".bpf.c", name + ".h", name + ".cpp", name + "_test.cpp",
-                                    name + "_kernel_test.cpp", std::string("README.md")}) {
-      EXPECT_TRUE(fs::exists(entry.path() / file)) << "bpf/modules/" << name << "/" << file << " is missing";
-    }
-  }
-}
-
 TEST(Style, LinksInDocumentsLead) {
   static const std::regex pattern(R"(\]\(([^)#\s]+)(#[^)\s]*)?\))");
   for (const SourceFile& file : files()) {
