@@ -55,6 +55,7 @@ list(APPEND SONDE_BPF_HEADERS ${SONDE_TASK_HEADERS} ${SONDE_GENERATED}/bpf/sonde
 function(sonde_bpf_object name source id)
   get_filename_component(folder ${source} DIRECTORY)
   file(GLOB own CONFIGURE_DEPENDS ${folder}/*.h ${folder}/*.bpf.c)
+  list(FILTER own EXCLUDE REGEX "_tables\\.h$") # C++
   foreach(arch x86 arm64)
     set(object ${CMAKE_BINARY_DIR}/bpf/${arch}/${name}.bpf.o)
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bpf/${arch})

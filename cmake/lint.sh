@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cmake/deps.sh build tools
-mapfile -t sources < <(find agent tests bpf/modules -name '*.cpp' -o -name '*.h' -path 'agent/*' -o -name '*.h' -path 'tests/*' | sort)
+mapfile -t sources < <(find agent tests bpf/modules -name '*.cpp' -o -name '*.h' -path 'agent/*' -o -name '*.h' -path 'tests/*' \
+  -o -name '*_tables.h' | sort)
 
 pick() { command -v "$1-14" || command -v "$1"; }
 

@@ -5,7 +5,7 @@
 
 #include <sonde/rows.h>
 
-#include "in_flight.h"
+#include "in_flight.bpf.h"
 
 SONDE_LICENSE;
 

@@ -8,9 +8,9 @@
 #include "agent/base/file.h"
 #include "agent/module/module.h"
 #include "agent/module/series.h"
-#include "bpf/modules/block/devices.h"
-#include "bpf/modules/block/names.h"
-#include "bpf/modules/block/queues.h"
+#include "bpf/modules/block/devices_tables.h"
+#include "bpf/modules/block/names_tables.h"
+#include "bpf/modules/block/queues_tables.h"
 
 namespace sonde {
 namespace {

@@ -11,6 +11,6 @@ SONDE_LICENSE;
 SONDE_ROWS(cache, CACHE_COUNTERS, 1); /* it has no histogram, but a row has one place at least */
 SONDE_CELL_ROWS(cache);
 
-#include "advice.h"
-#include "pages.h"
-#include "reads.h"
+#include "advice.bpf.h"
+#include "pages.bpf.h"
+#include "reads.bpf.h"

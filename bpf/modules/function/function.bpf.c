@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The function probe: declared functions of programs and of the kernel. User space attaches these programs to the places
  * that policies name (agent/kernel/function_probes.h); README.md says how. */
-#include "calls.h"
+#include "calls.bpf.h"
 
 SONDE_LICENSE;
 

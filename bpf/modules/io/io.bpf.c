@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The io probe: what processes ask of files, and wait for on streams. README.md says which hooks, and why. */
-#include "fentry.h"
-#include "io_uring.h"
-#include "open_files.h"
-#include "tracepoints.h"
+#include "fentry.bpf.h"
+#include "io_uring.bpf.h"
+#include "open_files.bpf.h"
+#include "tracepoints.bpf.h"
 
 SONDE_LICENSE;
 

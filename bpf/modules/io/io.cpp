@@ -15,8 +15,8 @@
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "agent/module/series.h"
-#include "bpf/modules/io/names.h"
-#include "bpf/modules/io/programs.h"
+#include "bpf/modules/io/names_tables.h"
+#include "bpf/modules/io/programs_tables.h"
 
 namespace sonde {
 namespace {

@@ -76,7 +76,7 @@ enum io_gauge {
  * before says nothing about what it does now. */
 enum io_state_place {
 	IO_BEGUN = 0, /* CLOCK_MONOTONIC when they were last attached */
-	IO_OVERFLOWS, /* 1: a completion queue of io_uring has overflowed since, by_user_data.h */
+	IO_OVERFLOWS, /* 1: a completion queue of io_uring has overflowed since, by_user_data.bpf.h */
 	IO_TOLD_ONCE, /* 1: a completion that overflows is not told as a completion before */
 	IO_TAKEN_AS_TOLD, /* overflows that were taken as told before */
 	IO_STATE_PLACES,

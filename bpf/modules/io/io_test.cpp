@@ -12,8 +12,8 @@
 #include <string>
 
 #include "agent/module/module.h"
-#include "bpf/modules/io/names.h"
-#include "bpf/modules/io/programs.h"
+#include "bpf/modules/io/names_tables.h"
+#include "bpf/modules/io/programs_tables.h"
 #include "sonde/histogram.h"
 
 namespace sonde {

@@ -24,7 +24,7 @@ enum io_call {
 	IO_CALL_MULTISHOT, /* one read after the other, each with a completion of its own */
 	IO_CALL_COMMAND,   /* for a driver, which alone knows how many bytes it moves: a loss on devices */
 	IO_CALL_NETWORK,   /* send and receive: the network probe's, not followed here */
-	/* Calls that begin operations or hand over their ends, aio.h: */
+	/* Calls that begin operations or hand over their ends, aio.bpf.h: */
 	IO_CALL_AIO_SUBMIT,
 	IO_CALL_AIO_EVENTS, /* io_getevents, io_pgetevents */
 };

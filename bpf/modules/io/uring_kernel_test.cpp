@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "bpf/modules/io/names.h"
+#include "bpf/modules/io/names_tables.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/io_ring.h"
 

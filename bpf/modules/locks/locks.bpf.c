@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* The locks probe: time that tasks wait for locks, of the kernel and of programs (futexes). README.md says which hooks. */
-#include "futex.h"
-#include "names.h"
-#include "stalls.h"
+#include "futex.bpf.h"
+#include "names.bpf.h"
+#include "stalls.bpf.h"
 
 SONDE_LICENSE;
 

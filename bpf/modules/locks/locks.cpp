@@ -15,7 +15,7 @@
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
 #include "agent/module/series.h"
-#include "bpf/modules/locks/symbols.h"
+#include "bpf/modules/locks/symbols_tables.h"
 
 namespace sonde {
 namespace {

@@ -53,6 +53,6 @@ struct locks_bounds {
 	uint64_t code[LOCKS_CODES][2]; /* of locks themselves: sections, and slow paths that stand elsewhere */
 };
 
-SONDE_ASSERT(sizeof(struct locks_bounds) == 112, "locks_limits in names.h");
+SONDE_ASSERT(sizeof(struct locks_bounds) == 112, "locks_limits in names.bpf.h");
 
 #endif

@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "agent/module/module.h"
-#include "bpf/modules/locks/symbols.h"
+#include "bpf/modules/locks/symbols_tables.h"
 
 namespace sonde {
 namespace {

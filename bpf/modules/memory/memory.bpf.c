@@ -11,7 +11,7 @@ SONDE_LICENSE;
 SONDE_ROWS(memory, MEMORY_COUNTERS, MEMORY_HISTOGRAMS);
 SONDE_GAUGE_ROWS(memory, MEMORY_GAUGES);
 
-#include "allocations.h"
-#include "faults.h"
-#include "reclaim.h"
-#include "swap.h"
+#include "allocations.bpf.h"
+#include "faults.bpf.h"
+#include "reclaim.bpf.h"
+#include "swap.bpf.h"

@@ -16,7 +16,7 @@
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
 #include "agent/module/threads.h"
-#include "bpf/modules/memory/tables.h"
+#include "bpf/modules/memory/memory_tables.h"
 
 namespace sonde {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "agent/module/module.h"
-#include "bpf/modules/memory/pressure.h"
+#include "bpf/modules/memory/pressure_tables.h"
 
 namespace sonde {
 namespace {
@@ -30,7 +30,8 @@ TEST(MemoryTables, StandardRunsNothingAtFaultsOrAllocations) {
   }
   for (const ProgramSpec& program : info().programs) {
     if (program.flags == 0) continue;  // at no event: the agent runs it
-    const bool hot = program.hook.find("page-faults") != std::string_view::npos || program.flags == MEMORY_FLAG_ALLOCATIONS;
+    const bool hot =
+        program.hook.find("page-faults") != std::string_view::npos || program.flags == MEMORY_FLAG_ALLOCATIONS;
     EXPECT_EQ((program.flags & standard) == 0, hot) << program.program;
   }
 }

@@ -4,12 +4,12 @@
 
 #include <bpf/bpf_endian.h>
 
-#include "connection.h"
-#include "dns.h"
-#include "drops.h"
-#include "iterate.h"
-#include "packets.h"
-#include "segments.h"
+#include "connection.bpf.h"
+#include "dns.bpf.h"
+#include "drops.bpf.h"
+#include "iterate.bpf.h"
+#include "packets.bpf.h"
+#include "segments.bpf.h"
 
 SONDE_LICENSE;
 

@@ -12,9 +12,9 @@
 #include "agent/module/mapped.h"
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
-#include "bpf/modules/network/established.h"
-#include "bpf/modules/network/reasons.h"
-#include "bpf/modules/network/tables.h"
+#include "bpf/modules/network/established_tables.h"
+#include "bpf/modules/network/network_tables.h"
+#include "bpf/modules/network/reasons_tables.h"
 
 namespace sonde {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "agent/module/module.h"
-#include "bpf/modules/network/established.h"
+#include "bpf/modules/network/established_tables.h"
 #include "bpf/modules/network/network.h"
 
 namespace sonde {

@@ -17,8 +17,8 @@ SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
 SONDE_CELL_ROWS(sched);
 SONDE_THREADS(sched);
 
-#include "thread_time.h"
-#include "interrupts.h"
+#include "thread_time.bpf.h"
+#include "interrupts.bpf.h"
 
 #define TASK_RUNNING 0
 #define MAX_RT_PRIO 100 /* include/linux/sched/prio.h: below it are SCHED_FIFO, SCHED_RR and SCHED_DEADLINE */

@@ -13,7 +13,7 @@
 #include "agent/module/intern.h"
 #include "agent/module/module.h"
 #include "agent/module/threads.h"
-#include "bpf/modules/sched/cpu_files.h"
+#include "bpf/modules/sched/cpu_files_tables.h"
 
 namespace sonde {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "agent/module/module.h"
-#include "bpf/modules/sched/cpu_files.h"
+#include "bpf/modules/sched/cpu_files_tables.h"
 #include "bpf/modules/sched/sched.h"
 
 namespace sonde {

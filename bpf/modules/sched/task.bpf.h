@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What the sched probe keeps of each task: how far the task's own kernel counters are accounted for. Written on the CPU that
- * the task runs on only, except `since` (thread_time.h). Counters of 32 bits are the low bits of the kernel's. */
+ * the task runs on only, except `since` (thread_time.bpf.h). Counters of 32 bits are the low bits of the kernel's. */
 #ifndef SONDE_SCHED_TASK_BPF_H
 #define SONDE_SCHED_TASK_BPF_H
 

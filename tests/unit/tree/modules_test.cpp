@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A probe is one folder of bpf/modules: what is in it, and that no script names it.
+// A probe is one folder of bpf/modules: what is in it, what its headers are called, and that no script names it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,6 +23,27 @@ TEST(ModuleFolders, AreComplete) {
     for (const std::string& file : {name + ".bpf.c", name + ".h", name + ".cpp", name + "_test.cpp",
                                     name + "_kernel_test.cpp", std::string("README.md")}) {
       EXPECT_TRUE(fs::exists(entry.path() / file)) << "bpf/modules/" << name << "/" << file << " is missing";
+    }
+  }
+}
+
+bool any_line(const SourceFile& file, const std::regex& pattern) {
+  return std::ranges::any_of(file.lines, [&](const std::string& line) { return std::regex_search(line, pattern); });
+}
+
+// .bpf.h: kernel side only. _tables.h: C++. Any other .h: plain C that both sides include.
+TEST(ModuleFolders, SuffixesOfHeadersSayWhatTheyAre) {
+  static const std::regex cxx(
+      R"(^#pragma once|^namespace |\bstd::|\bconstexpr\b|^#include <[a-z_]+>|^#include "agent/)");
+  static const std::regex kernel_side(
+      R"(^#include [<"](sonde/(?!abi\.h|histogram\.h|syscalls\.h)|.*\.bpf\.h|vmlinux\.h)|\bSEC\(|\bbpf_[a-z_]+\()");
+  for (const SourceFile& file : sources()) {
+    if (!file.under("bpf/modules/") || file.kind() != "h") continue;
+    const bool is_tables = file.path.ends_with("_tables.h"), is_bpf = file.path.ends_with(".bpf.h");
+    EXPECT_EQ(any_line(file, cxx), is_tables) << file.path << ": C++ is in *_tables.h, and nothing else is";
+    if (!is_bpf) {
+      EXPECT_FALSE(!is_tables && any_line(file, kernel_side))
+          << file.path << ": only the kernel side can include it; call it *.bpf.h";
     }
   }
 }
