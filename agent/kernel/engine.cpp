@@ -102,7 +102,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   engine->core_ = std::move(*core);
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
   engine->moved_ns_.resize(options.slots);
-  engine->held_.resize(options.slots);
+  engine->lives_ = SlotLives(options.slots);
   engine->older_.resize(options.slots);
   engine->fault_ = options.fault;
   engine->doorbell_ = ring_buffer__new(
@@ -152,7 +152,7 @@ void Engine::set_provisional(const ModuleFlags& flags) {
 // With the lock held. Of slots that the kernel side gave out, and of those for which the pool had no row before.
 void Engine::reserve_rows(const std::vector<uint32_t>& slots) {
   for (const uint32_t slot : slots) {
-    if (slots_->released(slot)) continue;
+    if (unlinked(slot)) continue;
     for (std::size_t i = 0; i < modules_.size(); ++i) {
       if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().reserve(slot, slots_->config(slot)->flags[i]);
     }
@@ -178,7 +178,7 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
   reserve_rows(slots);
   read_all(slots, stats);
   for (const uint32_t slot : slots) {
-    if (held_[slot]) continue;
+    if (lives_.stage(slot) == SlotStage::Waiting) continue;
     stats.series_moved += drain(slot, sink, clear, begin);
     ++stats.slots_read;
     if (!refresh_gauges) continue;
@@ -188,7 +188,7 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
       reads_[i]->drain_states(slot, sink);
     }
   }
-  retire_released(begin);
+  slots_->dissolve();
   stats.duration_ns = boottime_ns() - begin;
   return stats;
 }
@@ -197,11 +197,11 @@ CollectStats Engine::collect_released(SampleSink& sink, uint32_t clear) {
   const std::lock_guard lock(mutex_);
   const uint64_t begin = boottime_ns();
   CollectStats stats;
-  for (const Released& released : released_) {
-    stats.series_moved += drain(released.slot, sink, clear, begin);
+  for (const uint32_t slot : lives_.in(SlotStage::Released)) {
+    stats.series_moved += drain(slot, sink, clear, begin);
     ++stats.slots_read;
   }
-  retire_released(begin);
+  slots_->dissolve();
   stats.duration_ns = boottime_ns() - begin;
   return stats;
 }
@@ -233,7 +233,7 @@ Result<void> Engine::settle(std::size_t module) {
     const sonde_slot_info* info = slots_->info(slot);
     const uint8_t flags = slots_->config(slot)->flags[module];
     const std::string& path = slots_->path(slot);
-    if (!flags || !info || info->tgid || path.empty() || slots_->released(slot)) continue;
+    if (!flags || !info || info->tgid || path.empty() || unlinked(slot)) continue;
     subjects.push_back({slot, flags, (older_[slot] >> module & 1) != 0, path});
   }
   return modules_[module]->module().settle(modules_[module]->object(), subjects, machine_);
@@ -250,21 +250,15 @@ void Engine::flush_modules(CollectStats& stats) {
   }
 }
 
-// With the lock held, after the released slots were drained.
-void Engine::retire_released(uint64_t now) {
-  slots_->dissolve();
-  std::erase_if(released_, [&](const Released& released) {
-    if (now < released.at_ns + kGraceNs) return false;
-    for (std::size_t i = 0; i < modules_.size(); ++i) {
-      if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().forget(released.slot);
-      if (reads_[i]) reads_[i]->forget(released.slot);
-    }
-    files_.forget(released.slot);
-    moved_ns_[released.slot] = 0;
-    older_[released.slot] = 0;
-    freed_.push_back(released.slot);
-    return true;
-  });
+void Engine::empty_rows(uint32_t slot) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().forget(slot);
+    if (reads_[i]) reads_[i]->forget(slot);
+  }
+  files_.forget(slot);
+  moved_ns_[slot] = 0;
+  older_[slot] = 0;
 }
 
 uint64_t Engine::last_moved_ns(uint32_t slot) const {
@@ -278,25 +272,13 @@ void Engine::hush() {
   if (doorbell_) ring_buffer__consume(doorbell_);
 }
 
-void Engine::hold(uint32_t slot, bool held) {
+bool Engine::release(uint32_t slot) {
   const std::lock_guard lock(mutex_);
-  held_[slot] = held;
-}
-
-void Engine::release(uint32_t slot) {
-  const std::lock_guard lock(mutex_);
-  held_[slot] = false;
-  if (!slots_->info(slot) || slots_->released(slot)) return;
+  if (!slots_->info(slot)) return false;
   // A last look at its files: a directory that was only deselected, or is not gone yet, still has them.
   std::vector<int> good(reads_.size()), bad(reads_.size());
   read_one(slot, good, bad);
-  slots_->release(slot);
-  released_.push_back({slot, boottime_ns()});
-}
-
-std::vector<uint32_t> Engine::take_freed_slots() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(freed_, {});
+  return slots_->release(slot);
 }
 
 void Engine::give_back(uint32_t slot) {

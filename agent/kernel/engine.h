@@ -26,15 +26,12 @@
 #include "agent/kernel/slots.h"
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
+#include "agent/slots/lives.h"
 
 struct bpf_object;
 struct ring_buffer;
 
 namespace sonde {
-
-// After release() a running program may still hold the slot for some microseconds. BPF programs never sleep, so this is
-// more than enough, even for a virtual CPU that is not scheduled for a while.
-inline constexpr uint64_t kGraceNs = 300'000'000;
 
 struct EngineOptions {
   std::span<const ModuleEntry> modules = sonde::modules();  // must outlive the engine
@@ -78,6 +75,8 @@ class Engine {
 
   const Features& features() const { return features_; }
   Slots& slots() { return *slots_; }
+  // Where each slot is in its life. The engine reads it, to know whose rows are read; its user moves it on.
+  SlotLives& lives() { return lives_; }
 
   // --- What is requested ---
   // Flags and sampling of one slot and of the process slots below it. Takes effect before this returns.
@@ -96,20 +95,18 @@ class Engine {
   bpf_object* module_object(std::string_view name) const;
 
   // --- Counts ---
-  // Passes every change since the last call to the sink. `clear`: bit per module, rows are cleared while read
-  // (ClearAfterRead); otherwise they are only read. The deltas are the same.
+  // Passes every change since the last call to the sink, except of slots that are Waiting: their owners are not known yet.
+  // `clear`: bit per module, rows are cleared while read (ClearAfterRead); otherwise they are only read. The deltas are the same.
   CollectStats collect(SampleSink& sink, uint32_t clear, bool refresh_gauges);
-  // collect() leaves its rows alone while it is held, because its owner is not known yet.
-  void hold(uint32_t slot, bool held);
-  // Takes the slot from its holder (see Slots::release); its rows are collected until the grace period is over.
-  void release(uint32_t slot);
-  // Like collect(), but only for released slots; call it kGraceNs after release().
+  // Like collect(), but only for slots that are Released.
   CollectStats collect_released(SampleSink& sink, uint32_t clear);
+  // Carries out SlotCommands::release (see Slots::release). False: nobody has the slot.
+  bool release(uint32_t slot);
+  // SlotCommands::empty_rows: nothing is kept of what the slot counted.
+  void empty_rows(uint32_t slot);
   // CLOCK_BOOTTIME of the last collection with changes in this slot; 0: never.
   uint64_t last_moved_ns(uint32_t slot) const;
-  // Slots read one last time after release(), each returned once: forget their holders, then give them back.
-  std::vector<uint32_t> take_freed_slots();
-  // From now on the kernel side may give it to another subject.
+  // SlotCommands::give_back: from now on the kernel side may give it to another subject.
   void give_back(uint32_t slot);
 
   // Readable when the kernel side assigned or freed slots; hush() resets it. A lost wakeup loses nothing.
@@ -132,10 +129,6 @@ class Engine {
 
  private:
   Engine() = default;
-  struct Released {
-    uint32_t slot;
-    uint64_t at_ns;
-  };
   uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now);
   void flush_modules(CollectStats& stats);
   void refresh_modules(CollectStats& stats);
@@ -144,7 +137,7 @@ class Engine {
   void read_all(const std::vector<uint32_t>& slots, CollectStats& stats);
   void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
   std::unique_ptr<KeptFiles::Reader> reader(uint32_t slot);
-  void retire_released(uint64_t now);
+  bool unlinked(uint32_t slot) const { return lives_.life(slot).unlinked_ns != 0; }
   void reserve_rows(const std::vector<uint32_t>& slots);
   ModuleFlags asked_flags() const;
   void attach_core(const ModuleFlags& asked);
@@ -153,18 +146,16 @@ class Engine {
   Features features_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<Slots> slots_;
+  SlotLives lives_{0};
   std::span<const ModuleEntry> entries_;
   std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
   std::vector<std::unique_ptr<Reads>> reads_;           // likewise; null: off
   Fd cgroup_root_;
   HostTree machine_;
   KeptFiles files_{room_for_files()};
-  std::vector<Released> released_;
-  std::vector<uint32_t> freed_;
   std::vector<uint64_t> moved_ns_;  // by slot
   std::function<std::string(std::string_view)> fault_;
   ModuleFlags gained_{};         // by module: flags that a slot did not have before, since the last sync_programs()
-  std::vector<bool> held_;       // by slot
   std::vector<uint32_t> older_;  // by slot: bit per module that was asked for something after the cgroup was born
   std::string core_failure_;     // of the last attach_core(); empty: none
   ring_buffer* doorbell_ = nullptr;

@@ -8,7 +8,7 @@ namespace sonde {
 std::unique_ptr<KeptFiles::Reader> Engine::reader(uint32_t slot) {
   if (slot == SONDE_SLOT_NODE) return std::make_unique<KeptFiles::Reader>(files_, slot, "", 0);
   const sonde_slot_info* info = slots_->info(slot);
-  if (!info || info->tgid || slots_->released(slot)) return nullptr;
+  if (!info || info->tgid || unlinked(slot)) return nullptr;
   const std::string& path = slots_->path(slot);
   return path.empty() ? nullptr : std::make_unique<KeptFiles::Reader>(files_, slot, path, info->cgroup_id);
 }

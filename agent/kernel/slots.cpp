@@ -123,17 +123,17 @@ void Slots::raise_generation() {
   if (__atomic_add_fetch(generation, 1, __ATOMIC_SEQ_CST) == 0) __atomic_add_fetch(generation, 1, __ATOMIC_SEQ_CST);
 }
 
-void Slots::release(uint32_t slot) {
+bool Slots::release(uint32_t slot) {
   const auto* owner = info(slot);
-  if (!owner || released_[slot]) return;
+  if (!owner) return false;
   if (owner->tgid) {
     release_process(slot, *owner);
   } else {
     release_cgroup(slot, *owner);
     unlink_processes(slot, owner->cgroup_id);
   }
-  released_[slot] = true;
   raise_generation();
+  return true;
 }
 
 void Slots::release_process(uint32_t slot, const sonde_slot_info& owner) {
@@ -216,7 +216,6 @@ void Slots::give_back(uint32_t slot) {
   __atomic_store_n(&info->cgroup_id, 0, __ATOMIC_RELEASE);
   std::memset(info, 0, sizeof(*info));
   paths_[slot].clear();
-  released_[slot] = false;
   unlinked_[slot] = false;
   bpf_map_update_elem(core_.map_fd("sonde_free_slots"), nullptr, &slot, BPF_ANY);
   if (of_process) __atomic_add_fetch(&core_.globals.at<sonde_globals>(0)->process_slots, 1, __ATOMIC_SEQ_CST);

@@ -26,8 +26,7 @@ struct SlotSetting {
 
 class Slots {
  public:
-  explicit Slots(Core& core)
-      : core_(core), released_(core.sizes().slots), unlinked_(core.sizes().slots), paths_(core.sizes().slots) {}
+  explicit Slots(Core& core) : core_(core), unlinked_(core.sizes().slots), paths_(core.sizes().slots) {}
 
   // Enters an existing cgroup: with a slot of its own or, for SONDE_KIND_INSIDE, with that of `shared_slot`.
   // Error: no slot is free.
@@ -64,12 +63,11 @@ class Slots {
   void raise_generation();
 
   // Takes the slot from its holder: tasks that ask from now on get another answer. A cgroup that lives on becomes
-  // ignored. Reused only after give_back().
-  void release(uint32_t slot);
+  // ignored. Once per holder; reused only after give_back(). False: nobody has it.
+  bool release(uint32_t slot);
   // Directories inside released containers that live on become ignored, too: one walk for all that were released.
   // To be called before one of them is given back.
   void dissolve();
-  bool released(uint32_t slot) const { return released_[slot]; }
   // Its rows were read and emptied: it is free.
   void give_back(uint32_t slot);
   // Entries of cgroups that the map did not take: it was full.
@@ -83,7 +81,6 @@ class Slots {
   Core& core_;
   std::set<uint32_t> dissolving_;
   uint64_t update_failures_ = 0;
-  std::vector<bool> released_;
   std::vector<bool> unlinked_;      // process slots that the table of processes does not lead to any more
   std::vector<std::string> paths_;  // by slot
 };

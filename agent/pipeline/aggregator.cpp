@@ -33,7 +33,6 @@ void Aggregator::histogram(uint32_t slot, SeriesId id, const HistogramDelta& del
 }
 
 void Aggregator::end_collection(Now now, bool everything) { impl_->end_collection(now, everything); }
-const std::vector<uint32_t>& Aggregator::flushed_slots() const { return impl_->flushed_slots(); }
 BatchPtr Aggregator::emit(Now now) { return impl_->emit(now, false); }
 BatchPtr Aggregator::emit_all(Now now) { return impl_->emit(now, true); }
 uint64_t Aggregator::next_due(uint64_t boot_ns) const { return impl_->next_due(boot_ns); }

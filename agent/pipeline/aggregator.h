@@ -6,7 +6,6 @@
 //   engine.collect(aggregator, clear, true);
 //   aggregator.end_collection(Now::read());
 //   if (BatchPtr batch = aggregator.emit(now)) queue.push(batch);
-//   control.forget(aggregator.flushed_slots());
 //
 // Sum in = sum out: what is received is in a stream, in the unattributed stream, or counted in stats().discards.
 #pragma once
@@ -66,8 +65,6 @@ class Aggregator final : public SampleSink {
 
   // everything: false if only what ended was read, so that more may come of subjects that are no longer selected.
   void end_collection(Now now, bool everything = true);
-  // Slots whose owner had ended before the last collection began: nothing more comes from them, they may be given back.
-  const std::vector<uint32_t>& flushed_slots() const;
 
   // The points of the subjects that are due: those whose period has passed, and those that ended. Null: nothing is.
   BatchPtr emit(Now now);

@@ -55,11 +55,9 @@ void Aggregator::Impl::begin_collection(std::shared_ptr<const IdentitySnapshot> 
     end_gauges();
     resolve_pending();
   }
-  ended_ = table_.ended_slots();
 }
 
 void Aggregator::Impl::end_collection(Now now, bool everything) {
-  flushed_ = ended_;
   if (everything) table_.settle();
   table_.end_unused(now);
   for (auto it = pending_.begin(); it != pending_.end();) {

@@ -23,7 +23,6 @@ class Aggregator::Impl {
   void begin_collection(std::shared_ptr<const IdentitySnapshot> identity, std::shared_ptr<const PolicySnapshot> policy,
                         Now now);
   void end_collection(Now now, bool everything);
-  const std::vector<uint32_t>& flushed_slots() const { return flushed_; }
 
   void received(uint64_t amount) {
     ++stats_.received.samples;
@@ -94,8 +93,6 @@ class Aggregator::Impl {
   std::unordered_map<uint32_t, Pending> pending_;
   std::shared_ptr<const IdentitySnapshot> identity_;
   std::shared_ptr<const PolicySnapshot> policy_;
-  std::vector<uint32_t> ended_;
-  std::vector<uint32_t> flushed_;
   std::set<std::string> limited_;
   std::size_t series_ = 0;        // that are sent
   std::size_t parked_ = 0;        // whose totals are kept

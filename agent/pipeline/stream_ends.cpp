@@ -95,14 +95,6 @@ void StreamTable::settle() {
   }
 }
 
-std::vector<uint32_t> StreamTable::ended_slots() const {
-  std::vector<uint32_t> ended;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].ended) ended.push_back(static_cast<uint32_t>(i));
-  }
-  return ended;
-}
-
 void StreamTable::settle_start(Stream& stream) const {
   const auto ended = ended_.find(instance_of(stream));
   if (ended != ended_.end()) stream.start_ns = std::max(stream.start_ns, ended->second.last_ns + kPointStep);

@@ -24,7 +24,7 @@ enum class SlotKind : uint8_t { Unknown, Unattributed, NotSelected, Selected };
 
 struct Slot {
   SlotKind kind = SlotKind::Unknown;
-  bool ended = false;
+  bool ended = false;  // as the last snapshot said
   // Where its samples go. Still set for one collection after a slot was deselected: those counts are from before.
   Stream* stream = nullptr;
   Group* group = nullptr;
@@ -57,7 +57,6 @@ class StreamTable {
   Slot* find(uint32_t slot) { return slot < slots_.size() ? &slots_[slot] : nullptr; }
   std::vector<std::unique_ptr<Stream>>& streams() { return streams_; }
   const std::vector<std::unique_ptr<Stream>>& streams() const { return streams_; }
-  std::vector<uint32_t> ended_slots() const;
   // Changes of labels that made no new stream because a container had too many, and whose they were.
   uint64_t labels_held() const { return labels_held_; }
   std::vector<std::string> held_names() const;

@@ -326,13 +326,10 @@ uint32_t Agent::clear_mask() const {
 }
 
 void Agent::collect(bool everything) {
-  aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
-  control_->give_back();
-  last_collect_ = engine_->collect(*aggregator_, clear_mask(), true);
+  last_collect_ = read_rows(Rows::All);
   self_->collection_duration.observe(last_collect_.duration_ns);
   failures_->note(last_collect_.failures, failures_->over(overhead_->steps(), boottime_ns()), boottime_ns());
   const Now now = Now::read();
-  aggregator_->end_collection(now);
   if (may_write()) {
     if (BatchPtr batch = everything ? aggregator_->emit_all(now) : aggregator_->emit(now))
       outputs_->push(std::move(batch));

@@ -96,6 +96,8 @@ class Agent {
   bool may_leave(uint64_t now) const;
   void tell_cluster(uint64_t now);
   StatusSources status_sources() const;
+  enum class Rows : uint8_t { All, Released };
+  CollectStats read_rows(Rows rows);
   void collect(bool everything);
   bool may_write() const { return counting_.ours() && writing_.ours(); }
   void follow_turns(uint64_t now);
@@ -104,7 +106,7 @@ class Agent {
   void watch_programs(uint64_t now);
   void collect_released();
   void obey_steps(uint64_t now);
-  void settle();  // after a collection: gives back finished slots
+  void settle();  // after a collection: moves slots on that are ending
   void do_reload();
   void publish_status();
   void publish_served();

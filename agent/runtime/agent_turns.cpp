@@ -17,17 +17,25 @@ constexpr uint64_t kReleasedEvery = kGraceNs + 50 * kMillisecond;
 
 }  // namespace
 
-void Agent::collect_released() {
+// One collection. The snapshots first: the pipeline then knows the holder of every slot whose rows are read, and no holder of
+// one that is given back.
+CollectStats Agent::read_rows(Rows rows) {
+  const bool all = rows == Rows::All;
   aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
-  control_->give_back();
-  engine_->collect_released(*aggregator_, clear_mask());
-  aggregator_->end_collection(Now::read(), false);
+  control_->collection_began();
+  CollectStats stats =
+      all ? engine_->collect(*aggregator_, clear_mask(), true) : engine_->collect_released(*aggregator_, clear_mask());
+  aggregator_->end_collection(Now::read(), all);
+  return stats;
+}
+
+void Agent::collect_released() {
+  read_rows(Rows::Released);
   settle();
 }
 
 void Agent::settle() {
-  control_->retire();
-  control_->forget(aggregator_->flushed_slots());
+  control_->collection_ended();
   next_released_ns_ = boottime_ns() + kReleasedEvery;
 }
 
@@ -35,10 +43,7 @@ void Agent::settle() {
 void Agent::follow_turns(uint64_t now) {
   const bool could = may_write();
   if (counting_.follow(now)) {
-    aggregator_->begin_collection(control_->identity(), control_->decisions(), Now::read());
-    control_->give_back();
-    engine_->collect(*aggregator_, clear_mask(), true);
-    aggregator_->end_collection(Now::read());
+    read_rows(Rows::All);
     settle();
     aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
     timed_ = nullptr;

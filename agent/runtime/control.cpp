@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
@@ -49,12 +50,13 @@ std::string key_of(const Decision& decision, bool process) {
 
 Control::Control(Engine& engine, ControlOptions options)
     : engine_(engine),
+      lives_(engine.lives()),
       options_(std::move(options)),
       proc_(options_.proc_root),
       members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}),
       paths_(options_.cgroup_root),
       identity_({}, options_.names),
-      slots_(engine.slots().capacity()),
+      holders_(lives_.capacity()),
       started_ns_(boottime_ns()) {
   machine_pids_ = proc_.has_machine_pids();
 }
@@ -84,9 +86,10 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   const IdentitySnapshotPtr known = identity_.apply({}, boottime_ns());
   for (const bool processes : {false, true}) {  // the decision for a process depends on its container
     for (const auto& [slot, owner] : known->slots) {
-      if (slots_[slot].phase == Phase::Live && (owner.tgid != 0) == processes) decide(slot, owner);
+      if ((owner.tgid != 0) == processes) decide(slot, owner);
     }
   }
+  end_gone();
   walk();
   follow();
   publish();
@@ -134,11 +137,10 @@ void Control::walk() {
   place(entered);
   // A cgroup removed between our lookup and our entry is not reported by anyone.
   for (const uint32_t slot : entered) {
-    const SlotState& state = slots_[slot];
-    const sonde_slot_info* info = engine_.slots().info(slot);
-    if (state.phase != Phase::Live || !info || is_there(engine_.slots().path(slot), state.cgroup_id)) continue;
+    if (!is_held(slot) || !engine_.slots().info(slot)) continue;
+    if (is_there(engine_.slots().path(slot), holders_[slot].cgroup_id)) continue;
     engine_.slots().mark_removed(slot, boottime_ns());
-    close(slot, true);
+    end(slot);
   }
 }
 
@@ -202,22 +204,22 @@ bool Control::follow() {
   lifecycle_ = lifecycle;
   std::vector<uint32_t> fresh, others;  // others: processes that run another program now
   bool changed = false;
-  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < holders_.size(); ++slot) {
     const sonde_slot_info* info = engine_.slots().info(slot);
-    SlotState& state = slots_[slot];
-    if (state.phase == Phase::Live && (!info || info->cgroup_id != state.cgroup_id || info->tgid != state.tgid ||
-                                       info->created_ns != state.created_ns)) {
-      leave(slot);
+    const Holder& holder = holders_[slot];
+    // The kernel side took a slot back that it had just begun to give: of two threads of a new process one is too late.
+    if (is_held(slot) && (!info || info->cgroup_id != holder.cgroup_id || info->tgid != holder.tgid ||
+                          info->created_ns != holder.created_ns)) {
+      on(slot, SlotEventKind::Withdrawn);
       changed = true;
     }
     if (!info) continue;
-    if (state.phase == Phase::Free) {
+    if (lives_.stage(slot) == SlotStage::Free) {
       fresh.push_back(slot);
-    } else if (info->removed_ns && !state.removed) {
-      state.removed = true;
-      if (state.phase == Phase::Live && !state.nameless) close(slot, true);
+    } else if (info->removed_ns && !lives_.life(slot).gone) {
+      end(slot);
       changed = true;
-    } else if (info->tgid && state.phase == Phase::Live && name_of(*info) != state.comm) {
+    } else if (info->tgid && is_held(slot) && name_of(*info) != holder.comm) {
       others.push_back(slot);
     }
   }
@@ -229,40 +231,29 @@ bool Control::follow() {
   changed = place(fresh) || changed;
   for (const uint32_t slot : fresh) {
     const sonde_slot_info* info = engine_.slots().info(slot);
-    if (!info || !info->removed_ns || slots_[slot].phase != Phase::Live) continue;
-    slots_[slot].removed = true;
-    if (!slots_[slot].nameless) close(slot, true);
+    if (info && info->removed_ns && is_held(slot)) end(slot);
   }
   if (!changed) return false;
+  end_gone();
   publish();
   engine_.sync_programs();
   return true;
-}
-
-// The kernel side took a slot back that it had just begun to give: of two threads of a new process one is too late.
-void Control::leave(uint32_t slot) {
-  SlotRecord gone;
-  gone.slot = slot;
-  identity_.apply({&gone, 1}, boottime_ns());
-  engine_.hold(slot, false);  // else whoever has the slot next would never be collected
-  slots_[slot] = SlotState{};
 }
 
 SlotRecord Control::record_of(uint32_t slot) const {
   SlotRecord record;
   record.slot = slot;
   const sonde_slot_info* info = engine_.slots().info(slot);
-  const SlotState& state = slots_[slot];
   if (!info) return record;
   record.cgroup_id = info->cgroup_id;
   record.parent_id = info->parent_id;
   record.kind = info->kind;
   record.tgid = info->tgid;
-  record.comm = state.comm;
+  record.comm = holders_[slot].comm;
   record.path = engine_.slots().path(slot);
   record.created_ns = info->created_ns;
   // Only when its rows were read a last time is it the end for whoever reads the snapshot.
-  record.removed_ns = state.phase == Phase::Ended ? std::max<uint64_t>(info->removed_ns, 1) : 0;
+  record.removed_ns = lives_.stage(slot) == SlotStage::Drained ? std::max<uint64_t>(info->removed_ns, 1) : 0;
   return record;
 }
 
@@ -271,17 +262,17 @@ bool Control::place(const std::vector<uint32_t>& slots) {
   note_names(slots);
   std::vector<SlotRecord> records;
   for (const uint32_t slot : slots) {
-    SlotState& state = slots_[slot];
-    state = SlotState{};
+    Holder& holder = holders_[slot];
+    holder = Holder{};
     if (const sonde_slot_info* info = engine_.slots().info(slot)) {
       if (!info->tgid) engine_.slots().tell_path(slot, path_of(*info));
-      state.comm = name_of(*info);
+      holder.comm = name_of(*info);
     }
     records.push_back(record_of(slot));
-    state.cgroup_id = records.back().cgroup_id;
-    state.tgid = records.back().tgid;
-    state.created_ns = records.back().created_ns;
-    state.phase = Phase::Live;
+    holder.cgroup_id = records.back().cgroup_id;
+    holder.tgid = records.back().tgid;
+    holder.created_ns = records.back().created_ns;
+    on(slot, SlotEventKind::Assigned);
   }
   const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
   for (const bool processes : {false, true}) {  // the decision for a process depends on its container
@@ -294,116 +285,117 @@ bool Control::place(const std::vector<uint32_t>& slots) {
 }
 
 void Control::decide(uint32_t slot, const SlotOwner& owner) {
-  SlotState& state = slots_[slot];
-  if (waits_for_name(*owner.subject, state)) return hold(slot);
-  if (std::exchange(state.nameless, false)) engine_.hold(slot, false);
+  if (!is_held(slot)) return;
+  Holder& holder = holders_[slot];
+  if (waits_for_name(*owner.subject, holder)) return on(slot, SlotEventKind::NameMissing);
   DecisionPtr decision = decision_for(*owner.subject, owner.tgid, owner.comm);
-  const bool process_on_its_own = owner.tgid && measures_processes(state.cgroup_id);
+  on(slot, decision->selected ? SlotEventKind::Selected : SlotEventKind::Unselected);
+  const bool process_on_its_own = owner.tgid && measures_processes(holder.cgroup_id);
   if (!decision->selected) {
-    state.decision = nullptr;
+    holder.decision = nullptr;
     engine_.configure(slot, {});
     // A process that is not asked for keeps its slot as long as its container has others measured: without one it
     // would only be given the next.
-    if (!process_on_its_own) close(slot, false);
+    if (!process_on_its_own) on(slot, SlotEventKind::Dismissed);
     return;
   }
   if (owner.tgid && !process_on_its_own) {  // it counts on its container from now on; what it has still has its name
-    state.decision = std::move(decision);
-    return close(slot, false);
+    holder.decision = std::move(decision);
+    return on(slot, SlotEventKind::Dismissed);
   }
-  if (state.decision != decision) engine_.configure(slot, setting_of(*decision));
-  state.decision = std::move(decision);
+  if (holder.decision != decision) engine_.configure(slot, setting_of(*decision));
+  holder.decision = std::move(decision);
 }
 
 bool Control::measures_processes(uint64_t cgroup_id) const {
   sonde_subject entry{};
   if (!engine_.slots().find(cgroup_id, entry) || entry.slot < SONDE_FIRST_FREE_SLOT) return false;
-  const SlotState& container = slots_[entry.slot];
-  return container.phase == Phase::Live && container.decision &&
-         container.decision->granularity == Granularity::Process;
+  const Holder& container = holders_[entry.slot];
+  return is_held(entry.slot) && container.decision && container.decision->granularity == Granularity::Process;
 }
 
-void Control::close_processes(uint64_t cgroup_id) {
-  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
-    const SlotState& state = slots_[slot];
-    if (state.phase == Phase::Live && state.tgid && state.cgroup_id == cgroup_id) close(slot, true);
+// What happens outside collections.
+void Control::on(uint32_t slot, SlotEventKind kind) {
+  const SlotCommands commands = lives_.advance(slot, {kind, boottime_ns()});
+  if (commands.provisional) {  // it goes on counting whatever some policy may ask of it
+    SlotSetting setting;
+    setting.flags = provisional_;
+    engine_.configure(slot, setting);
   }
-}
-
-void Control::close(uint32_t slot, bool removed) {
-  SlotState& state = slots_[slot];
-  state.phase = Phase::Closing;
-  state.removed = state.removed || removed;
-  closing_.insert(slot);
-  engine_.release(slot);
-  const bool had_processes = !state.tgid && state.decision && state.decision->granularity == Granularity::Process;
-  if (removed && had_processes) close_processes(state.cgroup_id);  // whose end was not seen
-}
-
-bool Control::retire() {
-  std::vector<SlotRecord> records;
-  for (const uint32_t slot : engine_.take_freed_slots()) {
-    SlotState& state = slots_[slot];
-    if (state.decision) {  // it was measured: the pipeline writes the end of its streams first
-      state.phase = Phase::Ended;
-      records.push_back(record_of(slot));
-    } else {
-      SlotRecord gone;
-      gone.slot = slot;
-      records.push_back(gone);
-      state = SlotState{};
-      state.phase = Phase::GivingBack;
-      closing_.erase(slot);
-      to_give_back_.push_back(slot);
-    }
-  }
-  if (records.empty()) return false;
-  identity_.apply(records, boottime_ns());
+  if (commands.release) on(slot, engine_.release(slot) ? SlotEventKind::Unlinked : SlotEventKind::Withdrawn);
+  if (!commands.forget) return;
+  SlotRecord gone;
+  gone.slot = slot;
+  identity_.apply({&gone, 1}, boottime_ns());
+  holders_[slot] = Holder{};
   publish();
-  return true;
 }
 
-void Control::forget(std::span<const uint32_t> flushed) {
+// Its holder is gone, and so are the processes of a container, if their end was not seen.
+void Control::end(uint32_t slot) {
+  const Holder holder = holders_[slot];
+  const bool live = lives_.stage(slot) == SlotStage::Live;
+  on(slot, SlotEventKind::Gone);
+  if (!live || holder.tgid || !holder.decision || holder.decision->granularity != Granularity::Process) return;
+  for (uint32_t other = SONDE_FIRST_FREE_SLOT; other < holders_.size(); ++other) {
+    const bool inside = holders_[other].tgid && holders_[other].cgroup_id == holder.cgroup_id;
+    if (inside && is_held(other)) on(other, SlotEventKind::Gone);
+  }
+}
+
+// What was gone while it waited, and is decided now.
+void Control::end_gone() {
+  for (const uint32_t slot : lives_.in(SlotStage::Live)) {
+    if (lives_.stage(slot) == SlotStage::Live && lives_.life(slot).gone) end(slot);
+  }
+}
+
+void Control::collection_began() {
+  collection_began_ns_ = boottime_ns();
+  for (const uint32_t slot : lives_.in(SlotStage::Flushed)) {
+    if (!lives_.advance(slot, {SlotEventKind::CollectionBegan}).give_back) continue;
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (info && info->removed_ns && !info->tgid) paths_.forget(info->cgroup_id);
+    engine_.give_back(slot);
+    slots_came_free_ = true;
+  }
+}
+
+void Control::collection_ended() {
+  std::vector<uint32_t> ending = lives_.in(SlotStage::Drained);
+  std::ranges::copy(lives_.in(SlotStage::Released), std::back_inserter(ending));
   std::vector<SlotRecord> records;
-  for (const uint32_t slot : flushed) {
-    if (slots_[slot].phase != Phase::Ended) continue;
+  for (const uint32_t slot : ending) {
+    const SlotCommands commands = lives_.advance(slot, {SlotEventKind::CollectionEnded, collection_began_ns_});
+    if (commands.empty_rows) engine_.empty_rows(slot);
+    if (commands.end) records.push_back(record_of(slot));
+    if (!commands.forget) continue;
     SlotRecord gone;
     gone.slot = slot;
     records.push_back(gone);
-    slots_[slot] = SlotState{};
-    slots_[slot].phase = Phase::GivingBack;
-    closing_.erase(slot);
-    to_give_back_.push_back(slot);
+    holders_[slot] = Holder{};
   }
   if (records.empty()) return;
   identity_.apply(records, boottime_ns());
   publish();
 }
 
-void Control::give_back() {
-  for (const uint32_t slot : std::exchange(to_give_back_, {})) {
-    const sonde_slot_info* info = engine_.slots().info(slot);
-    if (info && info->removed_ns && !info->tgid) paths_.forget(info->cgroup_id);
-    engine_.give_back(slot);
-    slots_[slot].phase = Phase::Free;
-    slots_came_free_ = true;
-  }
-}
-
 void Control::expire_idle(uint64_t now_ns) {
-  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
-    SlotState& state = slots_[slot];
-    if (state.phase != Phase::Live || !state.tgid) continue;
+  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < holders_.size(); ++slot) {
+    const Holder& holder = holders_[slot];
+    if (!is_held(slot) || !holder.tgid) continue;
     const sonde_slot_info* info = engine_.slots().info(slot);
     if (!info) continue;
     const uint64_t moved = std::max(engine_.last_moved_ns(slot), info->created_ns);
     if (machine_pids_ && now_ns > moved + kQuiet &&
-        access((options_.proc_root + "/" + std::to_string(state.tgid)).c_str(), F_OK) != 0) {
-      close(slot, true);  // it ended before its end was watched
+        access((options_.proc_root + "/" + std::to_string(holder.tgid)).c_str(), F_OK) != 0) {
+      end(slot);  // it ended before its end was watched
       continue;
     }
-    if (!state.decision || state.decision->cleanup == CleanupStrategy::NoCleanup) continue;
-    if (now_ns > moved + static_cast<uint64_t>(state.decision->idle_seconds) * 1'000'000'000) close(slot, false);
+    if (!holder.decision || holder.decision->cleanup == CleanupStrategy::NoCleanup) continue;
+    if (now_ns > moved + static_cast<uint64_t>(holder.decision->idle_seconds) * 1'000'000'000) {
+      on(slot, SlotEventKind::Dismissed);
+    }
   }
 }
 
@@ -453,10 +445,11 @@ void Control::publish() {
   auto snapshot = std::make_shared<PolicySnapshot>();
   snapshot->made_ns = boottime_ns();
   std::vector<DecisionPtr> decisions;
-  for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-    if (!slots_[slot].decision) continue;
-    snapshot->slots.emplace(slot, slots_[slot].decision);
-    if (slots_[slot].phase == Phase::Live) decisions.push_back(slots_[slot].decision);
+  for (uint32_t slot = 0; slot < holders_.size(); ++slot) {
+    const DecisionPtr& decision = holders_[slot].decision;
+    if (!decision) continue;
+    snapshot->slots.emplace(slot, decision);
+    if (is_held(slot)) decisions.push_back(decision);
   }
   decisions.insert(decisions.end(), unselected_.containers.begin(), unselected_.containers.end());
   decisions.insert(decisions.end(), unselected_.others.begin(), unselected_.others.end());

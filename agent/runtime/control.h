@@ -2,17 +2,14 @@
 // The control half of the agent: tracks cgroups and their owners, decides what the policies request for each, and updates
 // the kernel side. Publishes the two snapshots used by a collection. Runs on the agent's loop.
 //
-// Life of a slot: the kernel side assigns it (or walk() enters an existing directory) → place(): subject, decision →
-// measured … → removed, or no longer selected → release(): nothing new counts on it → drained one last time →
-// the pipeline has flushed it → forgotten by identity → given back.
+// It reports to agent/slots what happens to each slot, and carries out the commands that come back. What comes after what
+// is said there.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +25,7 @@
 #include "agent/policy/decision.h"
 #include "agent/policy/plan.h"
 #include "agent/policy/resolve.h"
+#include "agent/slots/lives.h"
 
 namespace sonde {
 
@@ -70,17 +68,15 @@ class Control {
   void stop_waiting();
   // Releases slots of processes that are gone or have not changed for their policy's idleSeconds.
   void expire_idle(uint64_t now_ns);
-  // After a collection of released slots: drained slots become "ended" in the identity snapshot, or are forgotten if
-  // they were only unselected. True if the snapshots changed.
-  bool retire();
-  // The pipeline has flushed these: forget them.
-  void forget(std::span<const uint32_t> flushed);
-  // The pipeline has seen a snapshot without the forgotten ones: their slots become available.
-  void give_back();
+  // The pipeline has the snapshots that are in force, and the rows are about to be read: slots that these snapshots have
+  // forgotten are given back.
+  void collection_began();
+  // The rows were read: holders whose last counts are out end in the snapshots, those that had ended are forgotten.
+  void collection_ended();
   // Enters directories that had no slot once slots are free again. True if the snapshots changed.
   bool enter_waiting(uint64_t now_ns);
-  // Some slots are between release and give_back: collect released slots soon.
-  bool pending() const { return !closing_.empty() || !to_give_back_.empty(); }
+  // Some slots are on their way to the next holder: collect released slots soon.
+  bool pending() const { return lives_.ending(); }
 
   IdentitySnapshotPtr identity() const { return identity_.snapshot(); }
   std::shared_ptr<const PolicySnapshot> decisions() const { return snapshot_; }
@@ -94,17 +90,12 @@ class Control {
   const ControlOptions& options() const { return options_; }
 
  private:
-  // GivingBack: forgotten here, but the kernel side still has its last holder.
-  enum class Phase : uint8_t { Free, Live, Closing, Ended, GivingBack };
-  struct SlotState {
+  struct Holder {
     uint64_t cgroup_id = 0;
     uint64_t created_ns = 0;
     uint32_t tgid = 0;
-    Phase phase = Phase::Free;
-    bool removed = false;   // its cgroup or process is gone, not just unselected
-    bool nameless = false;  // counts provisionally until its pod is known; neither decided nor collected
-    std::string comm;       // of a process, as of the decision
-    DecisionPtr decision;
+    std::string comm;      // of a process, as of the decision
+    DecisionPtr decision;  // null: none yet, or not selected
   };
 
   SlotRecord record_of(uint32_t slot) const;
@@ -114,13 +105,13 @@ class Control {
   static std::string_view name_of(const sonde_slot_info& process);
   bool rename_processes(const std::vector<uint32_t>& slots);
   Subject subject_at(const std::string& path, uint64_t cgroup_id) const;
-  bool waits_for_name(const Subject& subject, const SlotState& state) const;
-  void hold(uint32_t slot);
-  void decide_waiting();
+  bool waits_for_name(const Subject& subject, const Holder& holder) const;
+  bool is_overdue(const Holder& holder, uint64_t now_ns) const;
   void decide(uint32_t slot, const SlotOwner& owner);
-  void close(uint32_t slot, bool removed);
-  void close_processes(uint64_t cgroup_id);
-  void leave(uint32_t slot);
+  void on(uint32_t slot, SlotEventKind kind);
+  void end(uint32_t slot);
+  void end_gone();
+  bool is_held(uint32_t slot) const { return sonde::is_held(lives_.stage(slot)); }
   void enter_all(const std::vector<CgroupDirectory>& directories, std::vector<uint32_t>& entered);
   bool measures_processes(uint64_t cgroup_id) const;
   bool is_there(const std::string& path, uint64_t cgroup_id) const;
@@ -134,6 +125,7 @@ class Control {
   void publish();
 
   Engine& engine_;
+  SlotLives& lives_;  // the engine's
   ControlOptions options_;
   Proc proc_;
   Members members_;
@@ -146,9 +138,8 @@ class Control {
   bool commands_matter_ = false;
   bool machine_pids_ = false;  // /proc shows the pids that the kernel side reports
 
-  std::vector<SlotState> slots_;
-  std::set<uint32_t> closing_;  // released, not yet forgotten
-  std::vector<uint32_t> to_give_back_;
+  std::vector<Holder> holders_;       // by slot
+  uint64_t collection_began_ns_ = 0;  // CLOCK_BOOTTIME
   uint64_t lifecycle_ = 0;
   Decided unselected_;
   DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: no node metrics requested

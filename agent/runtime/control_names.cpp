@@ -46,7 +46,7 @@ bool Control::rename_processes(const std::vector<uint32_t>& slots) {
   if (slots.empty()) return false;
   std::vector<SlotRecord> records;
   for (const uint32_t slot : slots) {
-    if (const sonde_slot_info* info = engine_.slots().info(slot)) slots_[slot].comm = name_of(*info);
+    if (const sonde_slot_info* info = engine_.slots().info(slot)) holders_[slot].comm = name_of(*info);
     records.push_back(record_of(slot));
   }
   const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
@@ -62,31 +62,25 @@ Subject Control::subject_at(const std::string& path, uint64_t cgroup_id) const {
   return subject;
 }
 
-bool Control::waits_for_name(const Subject& subject, const SlotState& state) const {
+bool Control::waits_for_name(const Subject& subject, const Holder& holder) const {
   // What has a decision was complete once, or has waited.
-  if (!waits_ || !options_.names || state.decision || options_.names->complete(subject)) return false;
-  return boottime_ns() < std::max(state.created_ns, started_ns_) + kNameWait;
+  if (!waits_ || !options_.names || holder.decision || options_.names->complete(subject)) return false;
+  return !is_overdue(holder, boottime_ns());
 }
 
-// It goes on counting whatever some policy may ask of it.
-void Control::hold(uint32_t slot) {
-  if (std::exchange(slots_[slot].nameless, true)) return;
-  SlotSetting setting;
-  setting.flags = provisional_;
-  engine_.configure(slot, setting);
-  engine_.hold(slot, true);
+bool Control::is_overdue(const Holder& holder, uint64_t now_ns) const {
+  return now_ns >= std::max(holder.created_ns, started_ns_) + kNameWait;
 }
 
 bool Control::rename(uint64_t now_ns) {
   if (!options_.names || now_ns < next_rename_ns_) return false;
   const uint64_t version = options_.names->version();
-  const bool overdue = std::ranges::any_of(slots_, [&](const SlotState& state) {
-    return state.nameless && now_ns > std::max(state.created_ns, started_ns_) + kNameWait;
-  });
+  const bool overdue = std::ranges::any_of(lives_.in(SlotStage::Waiting),
+                                           [&](uint32_t slot) { return is_overdue(holders_[slot], now_ns); });
   if (version == names_version_ && !overdue) return false;
   names_version_ = version;
   next_rename_ns_ = now_ns + kRenameEvery;
-  decide_waiting();
+  decide_all(policies_, context_);
   return true;
 }
 
@@ -97,16 +91,7 @@ bool Control::may_return(const Subject& subject, bool workload) {
 
 void Control::stop_waiting() {
   waits_ = false;
-  if (std::ranges::any_of(slots_, &SlotState::nameless)) decide_waiting();
-}
-
-void Control::decide_waiting() {
-  decide_all(policies_, context_);
-  for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < slots_.size(); ++slot) {
-    const SlotState& state = slots_[slot];
-    if (state.phase == Phase::Live && state.removed && !state.nameless) close(slot, true);
-  }
-  publish();
+  if (lives_.count(SlotStage::Waiting)) decide_all(policies_, context_);
 }
 
 }  // namespace sonde

@@ -10,20 +10,18 @@ Decided Control::decided() const {
   Decided decided = unselected_;
   std::set<const Subject*> seen;  // several slots may lead to one
   for (const auto& [slot, owner] : identity_.snapshot()->slots) {
-    const SlotState& state = slots_[slot];
-    if (state.phase != Phase::Live || !state.decision || state.tgid) continue;
+    const Holder& holder = holders_[slot];
+    if (!is_held(slot) || !holder.decision || holder.tgid) continue;
     if (!seen.insert(owner.subject.get()).second) continue;
-    if (auto* list = decided.list_of(*owner.subject)) list->push_back(state.decision);
+    if (auto* list = decided.list_of(*owner.subject)) list->push_back(holder.decision);
   }
   return decided;
 }
 
 ControlStats Control::stats() const {
   ControlStats stats;
-  for (const SlotState& state : slots_) {
-    stats.subjects += state.phase != Phase::Free && state.phase != Phase::GivingBack;
-    stats.selected += state.phase == Phase::Live && state.decision != nullptr;
-  }
+  stats.subjects = lives_.capacity() - lives_.count(SlotStage::Free) - lives_.count(SlotStage::Flushed);
+  for (uint32_t slot = 0; slot < holders_.size(); ++slot) stats.selected += is_held(slot) && holders_[slot].decision;
   const Decided decided = this->decided();
   for (const DecisionPtr& one : decided.containers) stats.containers += one->selected;
   stats.without_slot = without_slot_ + (slots_missed() - missed_before_);

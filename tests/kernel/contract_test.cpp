@@ -79,11 +79,11 @@ TEST_F(ContractTest, RowsOfAnEndedSubjectGoBackToThePool) {
   for (int round = 0; round < 3; ++round) {
     const uint32_t slot = selected(box, TRIAL_FLAG_KEYED);
     for (uint64_t key = 0; key <= SONDE_CELLS; ++key) trial().run("trial_observe", {slot, key, 1000});
-    engine().release(slot);
+    release(slot);
     usleep(static_cast<useconds_t>(kGraceNs / 1000) + 1000);
-    engine().collect_released(totals_, 0);
-    ASSERT_EQ(engine().take_freed_slots(), std::vector<uint32_t>{slot});
-    engine().give_back(slot);
+    collect_released();
+    ASSERT_EQ(drained(), std::vector<uint32_t>{slot});
+    give_back(slot);
     engine().slots().drop(box.id());
   }
   EXPECT_EQ(rows_lost(), 0U);
@@ -209,7 +209,7 @@ TEST_F(ReadTest, AnUnselectedCgroupIsReadALastTimeAndNotAgain) {
   trial().total = 100;
   const uint32_t slot = selected(cgroup("box"), TRIAL_FLAG_READ);
   trial().total = 107;
-  engine().release(slot);
+  release(slot);
   trial().total = 1'000'000;
   const int reads = trial().reads;
   collect();

@@ -40,12 +40,12 @@ class Lives : public Base {
   void end(std::unique_ptr<Cgroup> life) {
     this->select(*life, {});
     life.reset();
-    this->engine().release(slot_);
+    this->release(slot_);
     EXPECT_TRUE(eventually([&] {
       this->collect();
-      return !this->engine().take_freed_slots().empty();
+      return !this->drained().empty();
     }));
-    this->engine().give_back(slot_);
+    this->give_back(slot_);
   }
 
  private:

@@ -139,18 +139,18 @@ TEST_F(SlotsTest, ARemovedDirectoryKeepsItsSlotUntilItIsReleased) {
   EXPECT_EQ(engine().slots().info(slot)->cgroup_id, id);
 
   const uint64_t released = monotonic_ns();
-  engine().release(slot);
+  release(slot);
   collect();
-  std::vector<uint32_t> freed = engine().take_freed_slots();
+  std::vector<uint32_t> freed = drained();
   EXPECT_TRUE(freed.empty() || monotonic_ns() - released >= 300'000'000) << "the grace period is not over";
   for (int i = 0; i < 1000 && freed.empty(); ++i) {
     usleep(10'000);
     collect();
-    freed = engine().take_freed_slots();
+    freed = drained();
   }
   EXPECT_GE(monotonic_ns() - released, 300'000'000U);
   EXPECT_EQ(freed, std::vector<uint32_t>{slot});
-  engine().give_back(slot);
+  give_back(slot);
   EXPECT_EQ(engine().slots().info(slot), nullptr);
 }
 

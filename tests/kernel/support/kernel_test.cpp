@@ -228,7 +228,37 @@ uint32_t KernelTest::slot_of(const Cgroup& cgroup) {
 }
 
 void KernelTest::collect(bool gauges) {
+  collection_began_ns_ = boottime_ns();
   as_agent([&] { engine_->collect(totals_, cleanup_ == Cleanup::Clear ? ~0U : 0U, gauges); });
+}
+
+void KernelTest::release(uint32_t slot) {
+  SlotLives& lives = engine_->lives();
+  for (const auto kind : {SlotEventKind::Assigned, SlotEventKind::Selected}) lives.advance(slot, {kind});
+  ASSERT_TRUE(lives.advance(slot, {SlotEventKind::Gone}).release);
+  as_agent([&] { EXPECT_TRUE(engine_->release(slot)); });
+  lives.advance(slot, {SlotEventKind::Unlinked, boottime_ns()});
+}
+
+void KernelTest::collect_released() {
+  collection_began_ns_ = boottime_ns();
+  as_agent([&] { engine_->collect_released(totals_, 0); });
+}
+
+std::vector<uint32_t> KernelTest::drained() {
+  std::vector<uint32_t> slots;
+  for (const uint32_t slot : engine_->lives().in(SlotStage::Released)) {
+    if (!engine_->lives().advance(slot, {SlotEventKind::CollectionEnded, collection_began_ns_}).empty_rows) continue;
+    engine_->empty_rows(slot);
+    slots.push_back(slot);
+  }
+  return slots;
+}
+
+void KernelTest::give_back(uint32_t slot) {
+  engine_->lives().advance(slot, {SlotEventKind::CollectionEnded, boottime_ns()});
+  ASSERT_TRUE(engine_->lives().advance(slot, {SlotEventKind::CollectionBegan}).give_back);
+  engine_->give_back(slot);
 }
 
 int64_t KernelTest::total(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values) {

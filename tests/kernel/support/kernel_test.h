@@ -92,6 +92,12 @@ class KernelTest : public ::testing::Test {
                   bool per_process = false);
   uint32_t slot_of(const Cgroup& cgroup);  // 0 if it has none
   void collect(bool gauges = false);
+  // The end of a slot's life as the agent brings it about. release() takes it from its holder, drained() says which slots
+  // were read a last time by the collection before, give_back() makes one of those available.
+  void release(uint32_t slot);
+  void collect_released();
+  std::vector<uint32_t> drained();
+  void give_back(uint32_t slot);
 
   int64_t total(const Cgroup& cgroup, const std::string& metric, const std::vector<std::string>& values = {});
   Totals::Histogram histogram(const Cgroup& cgroup, const std::string& metric,
@@ -107,6 +113,7 @@ class KernelTest : public ::testing::Test {
 
  private:
   std::unique_ptr<Engine> engine_;
+  uint64_t collection_began_ns_ = 0;
   std::vector<std::unique_ptr<Cgroup>> cgroups_;
   std::string prefix_;
 };

@@ -468,20 +468,5 @@ TEST(Aggregator, HasABoundThatNoPolicyCanLift) {
   EXPECT_EQ(world.aggregator.stats().detours[static_cast<int>(Detour::HardLimit)].value, 2u * kManySeries - 10);
 }
 
-TEST(Aggregator, TellsWhichSlotsCanBeGivenBack) {
-  World world;
-  world.add(5, World::container(50));
-  world.put(6, World::container(60));
-  world.collect();
-  EXPECT_TRUE(world.aggregator.flushed_slots().empty());
-  world.end(5);
-  world.end(6);
-  world.publish();
-  world.begin();
-  EXPECT_TRUE(world.aggregator.flushed_slots().empty()) << "not before the collection is through";
-  world.finish();
-  EXPECT_EQ(world.aggregator.flushed_slots(), (std::vector<uint32_t>{5, 6}));
-}
-
 }  // namespace
 }  // namespace sonde
