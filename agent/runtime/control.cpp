@@ -8,9 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <set>
+#include <utility>
 
 #include "agent/base/clock.h"
-#include "agent/base/text.h"
 
 namespace sonde {
 namespace {
@@ -18,70 +19,28 @@ namespace {
 constexpr uint64_t kQuiet = 5'000'000'000;      // then it is looked whether a process is still there
 constexpr uint64_t kWalkAgain = 1'000'000'000;  // while directories wait for a slot
 
-SlotSetting setting_of(const Decision& decision) {
-  SlotSetting setting;
-  if (!decision.selected) return setting;
-  for (std::size_t i = 0; i < decision.probes.size() && i < setting.flags.size(); ++i) {
-    setting.flags[i] = decision.probes[i].flags;
-    setting.sample[i] = decision.probes[i].sample_every;
-  }
-  setting.per_process = decision.granularity == Granularity::Process;
-  return setting;
-}
-
-std::string key_of(const Decision& decision, bool process) {
-  std::string key = decision.selected ? "+" : "-";
-  if (process) key += "p";
-  for (const auto& policy : decision.policies) key += "\n" + policy;
-  // Node metrics and flags differ between subjects that the same policies select.
-  for (const auto& probe : decision.probes) {
-    key += "\n" + std::to_string(probe.metrics) + "," + std::to_string(probe.flags) + "," +
-           std::to_string(static_cast<int>(probe.level));
-  }
-  for (const auto& [request, policy] : decision.functions) {
-    key += "\n" + request.name + "," + request.type + "," + request.path + "," + request.symbol + "," +
-           join(request.measure) + "," + std::to_string(request.bytes_argument.value_or(0)) + request.bytes_abi + "," +
-           request.errors_when;
-  }
-  return key;
-}
-
 }  // namespace
 
 Control::Control(Engine& engine, ControlOptions options)
     : engine_(engine),
       lives_(engine.lives()),
       options_(std::move(options)),
-      proc_(options_.proc_root),
-      members_({.cgroup_root = options_.cgroup_root, .proc_root = options_.proc_root}),
+      decisions_({options_.cgroup_root, options_.proc_root, options_.target}),
       paths_(options_.cgroup_root),
       identity_({}, options_.names),
       holders_(lives_.capacity()),
       started_ns_(boottime_ns()) {
-  machine_pids_ = proc_.has_machine_pids();
+  machine_pids_ = Proc(options_.proc_root).has_machine_pids();
 }
 
 void Control::decide_all(std::vector<Policy> policies, const ResolveContext& context) {
-  policies_ = std::move(policies);
-  context_ = context;
-  interned_.clear();
-  commands_matter_ = std::ranges::any_of(policies_, [](const Policy& policy) { return !policy.commands.empty(); });
-
-  ModuleFlags provisional{};
-  const auto flags = provisional_flags(policies_, context_);
-  std::copy_n(flags.begin(), std::min(flags.size(), provisional.size()), provisional.begin());
-  for (std::size_t i = 0; i < steps_.size() && i < provisional.size(); ++i) {
-    if (steps_[i] == OverheadStep::Off) provisional[i] = 0;
-  }
-  engine_.set_provisional(provisional);
-  provisional_ = provisional;
-
+  decisions_.set(std::move(policies), context);
+  engine_.set_provisional(decisions_.provisional());
   Subject nobody;
   nobody.kind = SubjectKind::Unattributed;
-  const DecisionPtr rest = decision_for(nobody, 0, "");
-  engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*rest));
-
-  decide_node();
+  engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*decisions_.of(nobody, 0, "")));
+  node_ = decisions_.of_node();
+  engine_.configure(SONDE_SLOT_NODE, node_ ? setting_of(*node_) : SlotSetting{});
 
   const IdentitySnapshotPtr known = identity_.apply({}, boottime_ns());
   for (const bool processes : {false, true}) {  // the decision for a process depends on its container
@@ -96,24 +55,12 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   engine_.sync_programs();
 }
 
-// A sidecar speaks of one process tree, not of the machine.
-void Control::decide_node() {
-  Decision decision;
-  if (!options_.target) decision = adjusted(resolve_node(policies_, context_));
-  engine_.configure(SONDE_SLOT_NODE, setting_of(decision));
-  node_ = decision.selected ? std::make_shared<const Decision>(std::move(decision)) : nullptr;
-}
-
 void Control::set_steps(const std::vector<OverheadStep>& steps) {
-  if (steps == steps_) return;
-  steps_ = steps;
-  decide_all(policies_, context_);
+  if (decisions_.set_steps(steps)) decide_all(policies(), context());
 }
 
 void Control::set_lowered(std::map<std::string, int> lowered) {
-  if (lowered == lowered_) return;
-  lowered_ = std::move(lowered);
-  decide_all(policies_, context_);
+  if (decisions_.set_lowered(std::move(lowered))) decide_all(policies(), context());
 }
 
 // Directories that were there before the kernel side watched, or that nobody had asked for until now.
@@ -166,7 +113,7 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
     }
     const auto kind = directory.is_container ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
     const Subject subject = subject_at(directory.path, directory.id);
-    const DecisionPtr decision = decision_for(subject, 0, "");
+    const DecisionPtr decision = decisions_.of(subject, 0, "");
     if (!decision->selected && !waits_for_name(subject, {.created_ns = started_ns_})) {
       if (auto* list = unselected_.list_of(subject)) list->push_back(decision);
       if (!known) ignore(directory, kind);
@@ -288,7 +235,7 @@ void Control::decide(uint32_t slot, const SlotOwner& owner) {
   if (!is_held(slot)) return;
   Holder& holder = holders_[slot];
   if (waits_for_name(*owner.subject, holder)) return on(slot, SlotEventKind::NameMissing);
-  DecisionPtr decision = decision_for(*owner.subject, owner.tgid, owner.comm);
+  DecisionPtr decision = decisions_.of(*owner.subject, owner.tgid, owner.comm);
   on(slot, decision->selected ? SlotEventKind::Selected : SlotEventKind::Unselected);
   const bool process_on_its_own = owner.tgid && measures_processes(holder.cgroup_id);
   if (!decision->selected) {
@@ -319,7 +266,7 @@ void Control::on(uint32_t slot, SlotEventKind kind) {
   const SlotCommands commands = lives_.advance(slot, {kind, boottime_ns()});
   if (commands.provisional) {  // it goes on counting whatever some policy may ask of it
     SlotSetting setting;
-    setting.flags = provisional_;
+    setting.flags = decisions_.provisional();
     engine_.configure(slot, setting);
   }
   if (commands.release) on(slot, engine_.release(slot) ? SlotEventKind::Unlinked : SlotEventKind::Withdrawn);
@@ -399,48 +346,6 @@ void Control::expire_idle(uint64_t now_ns) {
   }
 }
 
-std::vector<std::string> Control::commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const {
-  if (!commands_matter_) return {};
-  if (tgid) return {comm};
-  std::vector<std::string> commands;
-  auto pids = members_.pids(subject.cgroup_path);
-  if (!pids) return {};
-  for (const uint32_t pid : pids->pids) {
-    if (auto process = proc_.process(pid)) commands.push_back(process->comm);
-  }
-  return commands;
-}
-
-bool Control::in_target(const Subject& subject, uint32_t tgid) const {
-  const Target& target = *options_.target;
-  const bool inside = std::ranges::any_of(target.cgroups, [&](const TargetCgroup& cgroup) {
-    return subject.cgroup_path == cgroup.path || subject.cgroup_path.starts_with(cgroup.path + "/");
-  });
-  if (!inside || !tgid || !target.per_process) return inside;
-  // It, a descendant that was there at the start, or one that came since.
-  for (uint32_t pid = tgid; pid > 1;) {
-    if (std::ranges::binary_search(target.pids, pid)) return true;
-    auto process = proc_.process(pid);
-    if (!process) return false;
-    pid = process->parent;
-  }
-  return false;
-}
-
-DecisionPtr Control::decision_for(const Subject& subject, uint32_t tgid, const std::string& comm) {
-  Decision decision;
-  if (!options_.target || (subject.kind != SubjectKind::Unattributed && in_target(subject, tgid))) {
-    decision = resolve(policies_, subject, commands_of(subject, tgid, comm), context_);
-    if (options_.target && options_.target->per_process) decision.granularity = Granularity::Process;
-  } else {
-    decision.probes.resize(context_.modules.size());
-  }
-  decision = adjusted(std::move(decision));
-  DecisionPtr& known = interned_[key_of(decision, options_.target.has_value())];
-  if (!known) known = std::make_shared<const Decision>(std::move(decision));
-  return known;
-}
-
 void Control::publish() {
   auto snapshot = std::make_shared<PolicySnapshot>();
   snapshot->made_ns = boottime_ns();
@@ -459,6 +364,30 @@ void Control::publish() {
   }
   plan_ = plan_of(decisions);
   snapshot_ = std::move(snapshot);
+}
+
+Decided Control::decided() const {
+  Decided decided = unselected_;
+  std::set<const Subject*> seen;  // several slots may lead to one
+  for (const auto& [slot, owner] : identity_.snapshot()->slots) {
+    const Holder& holder = holders_[slot];
+    if (!is_held(slot) || !holder.decision || holder.tgid) continue;
+    if (!seen.insert(owner.subject.get()).second) continue;
+    if (auto* list = decided.list_of(*owner.subject)) list->push_back(holder.decision);
+  }
+  return decided;
+}
+
+ControlStats Control::stats() const {
+  ControlStats stats;
+  stats.subjects = lives_.capacity() - lives_.count(SlotStage::Free) - lives_.count(SlotStage::Flushed);
+  for (uint32_t slot = 0; slot < holders_.size(); ++slot) stats.selected += is_held(slot) && holders_[slot].decision;
+  const Decided decided = this->decided();
+  for (const DecisionPtr& one : decided.containers) stats.containers += one->selected;
+  stats.without_slot = without_slot_ + (slots_missed() - missed_before_);
+  stats.walk_limits = walk_limits_;
+  stats.unresolved = paths_.unresolved();
+  return stats;
 }
 
 }  // namespace sonde

@@ -17,14 +17,12 @@
 #include "agent/identity/cgroup_paths.h"
 #include "agent/identity/cgroup_tree.h"
 #include "agent/identity/identity.h"
-#include "agent/identity/members.h"
 #include "agent/identity/proc.h"
 #include "agent/identity/target.h"
 #include "agent/kernel/engine.h"
-#include "agent/pipeline/budget.h"
 #include "agent/policy/decision.h"
 #include "agent/policy/plan.h"
-#include "agent/policy/resolve.h"
+#include "agent/runtime/decisions.h"
 #include "agent/slots/lives.h"
 
 namespace sonde {
@@ -56,7 +54,7 @@ class Control {
   void set_steps(const std::vector<OverheadStep>& steps);
   // Policies that fall back levels because of their seriesPerNode (series_limit.h); decides again if that changed.
   void set_lowered(std::map<std::string, int> lowered);
-  const std::map<std::string, int>& lowered() const { return lowered_; }
+  const std::map<std::string, int>& lowered() const { return decisions_.lowered(); }
 
   // Processes what the kernel side reported since the last call; true if the snapshots changed.
   bool follow();
@@ -83,8 +81,8 @@ class Control {
   const Plan& plan() const { return plan_; }
   // One decision per subject, including those not selected at the last decide_all().
   Decided decided() const;
-  const std::vector<Policy>& policies() const { return policies_; }
-  const ResolveContext& context() const { return context_; }
+  const std::vector<Policy>& policies() const { return decisions_.policies(); }
+  const ResolveContext& context() const { return decisions_.context(); }
   ControlStats stats() const;
   const Identity& names() const { return identity_; }
   const ControlOptions& options() const { return options_; }
@@ -116,36 +114,23 @@ class Control {
   bool measures_processes(uint64_t cgroup_id) const;
   bool is_there(const std::string& path, uint64_t cgroup_id) const;
   uint64_t slots_missed() const;
-  void decide_node();
-  DecisionPtr decision_for(const Subject& subject, uint32_t tgid, const std::string& comm);
-  Decision adjusted(Decision decision) const;
-  std::vector<std::string> commands_of(const Subject& subject, uint32_t tgid, const std::string& comm) const;
-  bool in_target(const Subject& subject, uint32_t tgid) const;
   void walk();
   void publish();
 
   Engine& engine_;
   SlotLives& lives_;  // the engine's
   ControlOptions options_;
-  Proc proc_;
-  Members members_;
+  Decisions decisions_;
   CgroupPaths paths_;
   Identity identity_;
-  std::vector<Policy> policies_;
-  ResolveContext context_;
-  std::vector<OverheadStep> steps_;
-  std::map<std::string, int> lowered_;
-  bool commands_matter_ = false;
   bool machine_pids_ = false;  // /proc shows the pids that the kernel side reports
 
   std::vector<Holder> holders_;       // by slot
   uint64_t collection_began_ns_ = 0;  // CLOCK_BOOTTIME
   uint64_t lifecycle_ = 0;
   Decided unselected_;
-  DecisionPtr node_;                             // of SONDE_SLOT_NODE; null: no node metrics requested
-  std::map<std::string, DecisionPtr> interned_;  // equal decisions are one object
+  DecisionPtr node_;  // of SONDE_SLOT_NODE; null: no node metrics requested
   const uint64_t started_ns_;
-  ModuleFlags provisional_{};
   uint64_t names_version_ = 0;
   bool waits_ = true;
   uint64_t next_rename_ns_ = 0;

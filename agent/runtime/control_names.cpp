@@ -80,18 +80,18 @@ bool Control::rename(uint64_t now_ns) {
   if (version == names_version_ && !overdue) return false;
   names_version_ = version;
   next_rename_ns_ = now_ns + kRenameEvery;
-  decide_all(policies_, context_);
+  decide_all(policies(), context());
   return true;
 }
 
 bool Control::may_return(const Subject& subject, bool workload) {
   if (!options_.names || !(workload || options_.names->may_return(subject))) return false;
-  return decision_for(subject, 0, "")->selected;
+  return decisions_.of(subject, 0, "")->selected;
 }
 
 void Control::stop_waiting() {
   waits_ = false;
-  if (lives_.count(SlotStage::Waiting)) decide_all(policies_, context_);
+  if (lives_.count(SlotStage::Waiting)) decide_all(policies(), context());
 }
 
 }  // namespace sonde
