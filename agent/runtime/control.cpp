@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -28,8 +29,8 @@ Control::Control(Engine& engine, ControlOptions options)
       decisions_({options_.cgroup_root, options_.proc_root, options_.target}),
       paths_(options_.cgroup_root),
       identity_({}, options_.names),
-      holders_(lives_.capacity()),
-      started_ns_(boottime_ns()) {
+      names_(options_.names),
+      holders_(lives_.capacity()) {
   machine_pids_ = Proc(options_.proc_root).has_machine_pids();
 }
 
@@ -112,9 +113,9 @@ void Control::enter_all(const std::vector<CgroupDirectory>& directories, std::ve
       continue;
     }
     const auto kind = directory.is_container ? SONDE_KIND_CONTAINER : SONDE_KIND_TREE;
-    const Subject subject = subject_at(directory.path, directory.id);
+    const Subject subject = names_.subject_at(directory.path, directory.id);
     const DecisionPtr decision = decisions_.of(subject, 0, "");
-    if (!decision->selected && !waits_for_name(subject, {.created_ns = started_ns_})) {
+    if (!decision->selected && !names_.waits(subject, 0)) {
       if (auto* list = unselected_.list_of(subject)) list->push_back(decision);
       if (!known) ignore(directory, kind);
       continue;
@@ -204,6 +205,25 @@ SlotRecord Control::record_of(uint32_t slot) const {
   return record;
 }
 
+// Before any path is asked for: a parent's slot may come after its child's.
+void Control::note_names(const std::vector<uint32_t>& slots) {
+  for (const uint32_t slot : slots) {
+    const sonde_slot_info* info = engine_.slots().info(slot);
+    if (!info || info->tgid || !info->parent_id || !info->name[0]) continue;
+    paths_.note(info->cgroup_id, info->parent_id, {info->name, strnlen(info->name, sizeof(info->name))});
+  }
+}
+
+std::string Control::path_of(const sonde_slot_info& info) {
+  std::string below = "/";
+  sonde_subject entry{};
+  if (engine_.slots().find(info.parent_id, entry) && entry.slot >= SONDE_FIRST_FREE_SLOT) {
+    const sonde_slot_info* holder = engine_.slots().info(entry.slot);
+    if (std::string path = holder ? paths_.path(holder->cgroup_id) : ""; !path.empty()) below = std::move(path);
+  }
+  return paths_.resolve(info.cgroup_id, info.parent_id, {info.name, strnlen(info.name, sizeof(info.name))}, below);
+}
+
 bool Control::place(const std::vector<uint32_t>& slots) {
   if (slots.empty()) return false;
   note_names(slots);
@@ -231,10 +251,50 @@ bool Control::place(const std::vector<uint32_t>& slots) {
   return true;
 }
 
+std::string_view Control::name_of(const sonde_slot_info& process) {
+  return {process.comm, strnlen(process.comm, sizeof(process.comm))};
+}
+
+// What it counts from now on is under its new name, and so is what was not collected yet; the series under the old name
+// ends.
+bool Control::rename_processes(const std::vector<uint32_t>& slots) {
+  if (slots.empty()) return false;
+  std::vector<SlotRecord> records;
+  for (const uint32_t slot : slots) {
+    if (const sonde_slot_info* info = engine_.slots().info(slot)) holders_[slot].comm = name_of(*info);
+    records.push_back(record_of(slot));
+  }
+  const IdentitySnapshotPtr snapshot = identity_.apply(records, boottime_ns());
+  for (const uint32_t slot : slots) {
+    if (const auto owner = snapshot->slots.find(slot); owner != snapshot->slots.end()) decide(slot, owner->second);
+  }
+  return true;
+}
+
+bool Control::rename(uint64_t now_ns) {
+  const bool overdue = std::ranges::any_of(lives_.in(SlotStage::Waiting), [&](uint32_t slot) {
+    return names_.is_overdue(holders_[slot].created_ns, now_ns);
+  });
+  if (!names_.changed(now_ns, overdue)) return false;
+  decide_all(policies(), context());
+  return true;
+}
+
+void Control::stop_waiting() {
+  names_.stop();
+  if (lives_.count(SlotStage::Waiting)) decide_all(policies(), context());
+}
+
+bool Control::may_return(const Subject& subject, bool workload) {
+  if (!names_.has_names() || !(workload || names_.may_return(subject))) return false;
+  return decisions_.of(subject, 0, "")->selected;
+}
+
 void Control::decide(uint32_t slot, const SlotOwner& owner) {
   if (!is_held(slot)) return;
   Holder& holder = holders_[slot];
-  if (waits_for_name(*owner.subject, holder)) return on(slot, SlotEventKind::NameMissing);
+  // What has a decision was complete once, or has waited.
+  if (!holder.decision && names_.waits(*owner.subject, holder.created_ns)) return on(slot, SlotEventKind::NameMissing);
   DecisionPtr decision = decisions_.of(*owner.subject, owner.tgid, owner.comm);
   on(slot, decision->selected ? SlotEventKind::Selected : SlotEventKind::Unselected);
   const bool process_on_its_own = owner.tgid && measures_processes(holder.cgroup_id);
@@ -261,7 +321,7 @@ bool Control::measures_processes(uint64_t cgroup_id) const {
   return is_held(entry.slot) && container.decision && container.decision->granularity == Granularity::Process;
 }
 
-// What happens outside collections.
+// What happens outside collections. The caller publishes.
 void Control::on(uint32_t slot, SlotEventKind kind) {
   const SlotCommands commands = lives_.advance(slot, {kind, boottime_ns()});
   if (commands.provisional) {  // it goes on counting whatever some policy may ask of it
@@ -275,7 +335,6 @@ void Control::on(uint32_t slot, SlotEventKind kind) {
   gone.slot = slot;
   identity_.apply({&gone, 1}, boottime_ns());
   holders_[slot] = Holder{};
-  publish();
 }
 
 // Its holder is gone, and so are the processes of a container, if their end was not seen.
@@ -328,6 +387,8 @@ void Control::collection_ended() {
 }
 
 void Control::expire_idle(uint64_t now_ns) {
+  const auto held = [this] { return lives_.count(SlotStage::Waiting) + lives_.count(SlotStage::Live); };
+  const uint32_t before = held();
   for (uint32_t slot = SONDE_FIRST_FREE_SLOT; slot < holders_.size(); ++slot) {
     const Holder& holder = holders_[slot];
     if (!is_held(slot) || !holder.tgid) continue;
@@ -344,6 +405,7 @@ void Control::expire_idle(uint64_t now_ns) {
       on(slot, SlotEventKind::Dismissed);
     }
   }
+  if (held() != before) publish();
 }
 
 void Control::publish() {

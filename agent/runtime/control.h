@@ -23,6 +23,7 @@
 #include "agent/policy/decision.h"
 #include "agent/policy/plan.h"
 #include "agent/runtime/decisions.h"
+#include "agent/runtime/name_wait.h"
 #include "agent/slots/lives.h"
 
 namespace sonde {
@@ -84,7 +85,6 @@ class Control {
   const std::vector<Policy>& policies() const { return decisions_.policies(); }
   const ResolveContext& context() const { return decisions_.context(); }
   ControlStats stats() const;
-  const Identity& names() const { return identity_; }
   const ControlOptions& options() const { return options_; }
 
  private:
@@ -102,9 +102,6 @@ class Control {
   bool place(const std::vector<uint32_t>& slots);
   static std::string_view name_of(const sonde_slot_info& process);
   bool rename_processes(const std::vector<uint32_t>& slots);
-  Subject subject_at(const std::string& path, uint64_t cgroup_id) const;
-  bool waits_for_name(const Subject& subject, const Holder& holder) const;
-  bool is_overdue(const Holder& holder, uint64_t now_ns) const;
   void decide(uint32_t slot, const SlotOwner& owner);
   void on(uint32_t slot, SlotEventKind kind);
   void end(uint32_t slot);
@@ -123,6 +120,7 @@ class Control {
   Decisions decisions_;
   CgroupPaths paths_;
   Identity identity_;
+  NameWait names_;
   bool machine_pids_ = false;  // /proc shows the pids that the kernel side reports
 
   std::vector<Holder> holders_;       // by slot
@@ -130,10 +128,6 @@ class Control {
   uint64_t lifecycle_ = 0;
   Decided unselected_;
   DecisionPtr node_;  // of SONDE_SLOT_NODE; null: no node metrics requested
-  const uint64_t started_ns_;
-  uint64_t names_version_ = 0;
-  bool waits_ = true;
-  uint64_t next_rename_ns_ = 0;
   std::shared_ptr<const PolicySnapshot> snapshot_ = std::make_shared<PolicySnapshot>();
   Plan plan_;
   uint64_t without_slot_ = 0;  // at the last walk
