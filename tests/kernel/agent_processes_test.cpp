@@ -112,7 +112,7 @@ TEST_F(AgentProcessesTest, ProcessesThatEndGiveTheirSlotsBackAndTheirCountsStay)
   for (int round = 0; round < 6; ++round) {
     const Cgroup box(path);
     // Until its policy is known a new container counts as a whole.
-    ASSERT_TRUE(await([&] { return measured(path); }));
+    ASSERT_TRUE(await([&] { return measured(box); }));
     for (int i = 1; i <= 8; ++i) {
       const pid_t child = box.start([i] { read_bytes(static_cast<uint64_t>(i * kBlock)); });
       int status = -1;

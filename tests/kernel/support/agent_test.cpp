@@ -212,6 +212,13 @@ bool AgentTest::measured(const std::string& path) const {
          });
 }
 
+bool AgentTest::measured(const Cgroup& cgroup) const {
+  const auto identity = agent_->identity();
+  return identity && std::ranges::any_of(identity->slots, [&](const auto& slot) {
+           return slot.second.subject->cgroup_id == cgroup.id() && !slot.second.ended;
+         });
+}
+
 std::vector<Written> AgentTest::written() const {
   std::vector<Written> all;
   std::ifstream file(directory_ + "/out.jsonl");

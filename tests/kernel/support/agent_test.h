@@ -88,6 +88,8 @@ class AgentTest : public ::testing::Test {
   nlohmann::json status() const { return parse_json<nlohmann::json>(agent_->status_json()); }
   // Is it known to the agent under this path?
   bool measured(const std::string& path) const;
+  // Likewise this one, not another that had the path before: the agent names that until its last counts are out.
+  bool measured(const Cgroup& cgroup) const;
 
   // --- What it has written (complete after stop()) ---
   std::vector<Written> written() const;
