@@ -38,10 +38,19 @@ int begin_connect(const sockaddr_storage& address) {
   return fd;
 }
 
+// Not by poll(): whoever is woken by the error, or looks at that very moment, can fetch it before the state changes, and
+// then its kind is not known (network_error_report).
 int wait_for_end(int socket) {
-  pollfd event{socket, POLLOUT, 0};
-  NET_MUST(poll(&event, 1, 60'000) == 1);
-  return error_of(socket);
+  constexpr uint8_t kSynSent = 2;  // include/net/tcp_states.h
+  tcp_info info{};
+  for (int waited_ms = 0; waited_ms < 60'000; waited_ms += 20) {
+    usleep(20'000);
+    socklen_t length = sizeof(info);
+    NET_MUST(getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) == 0);
+    if (info.tcpi_state != kSynSent) return error_of(socket);
+  }
+  NET_MUST(!"the connection does not end");
+  return -1;
 }
 
 // A listener that answers no more: as many connections as it takes wait to be accepted.
