@@ -38,8 +38,8 @@ int begin_connect(const sockaddr_storage& address) {
   return fd;
 }
 
-// Not by poll(): whoever is woken by the error, or looks at that very moment, can fetch it before the state changes, and
-// then its kind is not known (network_error_report).
+// Not by poll(): an application in poll() when the error is set can fetch it before the state changes, and then the probe
+// does not know its kind (network_error_report).
 int wait_for_end(int socket) {
   constexpr uint8_t kSynSent = 2;  // include/net/tcp_states.h
   tcp_info info{};
