@@ -101,6 +101,10 @@ OfflineModule check_core(const CoreTypes& kernel) {
 Result<std::vector<OfflineModule>> check_offline(const std::string& file, std::span<const ModuleEntry> modules) {
   LogCapture log;
   const TypesPtr types(btf__parse(file.c_str(), nullptr));
+  if (!types && errno >= __LIBBPF_ERRNO__START) {  // libbpf's own numbers mean nothing to strerror()
+    return Error("there are no kernel types (BTF) in " + file +
+                 ": give a vmlinux with a .BTF section, or a copy of /sys/kernel/btf/vmlinux");
+  }
   if (!types) return Error::system("cannot read kernel types (BTF) from " + file, errno);
   const CoreTypes kernel(types.get());
   std::vector<OfflineModule> checked{check_core(kernel)};
