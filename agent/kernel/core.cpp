@@ -12,6 +12,7 @@
 #include "agent/kernel/libbpf_log.h"
 #include "agent/kernel/module_types.h"
 #include "sonde/abi.h"
+#include "sonde/spans.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -47,6 +48,7 @@ void size_core_maps(bpf_object* object, const CoreSizes& sizes) {
       {"sonde_subjects", sizes.slots * 4},  // nested and ignored directories have entries too
       {"sonde_slot_config", sizes.slots},  {"sonde_slot_info", sizes.slots},
       {"sonde_free_slots", sizes.slots},   {"sonde_free_rows", sizes.rows},
+      {"sonde_span_config", sizes.slots},  {"sonde_span_budgets", sizes.slots},
       {"sonde_histograms", sizes.rows},    {"sonde_processes", std::min(sizes.processes, process_slots(sizes.slots))}};
   for (const auto& [name, count] : entries) {
     if (bpf_map* map = bpf_object__find_map_by_name(object, name)) bpf_map__set_max_entries(map, count);
@@ -67,6 +69,8 @@ Result<std::unique_ptr<Core>> Core::load(const CoreSizes& sizes) {
       {core->slot_config, "sonde_slot_config", sizeof(sonde_slot_config), sizes.slots},
       {core->slot_info, "sonde_slot_info", sizeof(sonde_slot_info), sizes.slots},
       {core->histograms, "sonde_histograms", sizeof(sonde_histogram), sizes.rows},
+      {core->span_config, "sonde_span_config", sizeof(sonde_span_config), sizes.slots},
+      {core->span_budgets, "sonde_span_budgets", sizeof(sonde_span_budget), sizes.slots},
       {core->losses, "sonde_losses", sizeof(uint64_t) * SONDE_LOSSES, SONDE_MAX_MODULES},
   };
   for (const auto& mapping : mappings) {

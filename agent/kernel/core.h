@@ -52,7 +52,7 @@ class Core {
   void detach_all();
   std::size_t attached() const;  // how many of its programs
 
-  Mapped globals, slot_config, slot_info, histograms, losses;
+  Mapped globals, slot_config, slot_info, span_config, span_budgets, histograms, losses;
   // Values of the histograms when they were last read: by row, of which each has one owner among all modules.
   Zeroed<sonde_histogram> last_histograms;
 

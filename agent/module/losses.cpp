@@ -15,7 +15,8 @@ namespace {
 
 // By enum sonde_loss.
 constexpr std::array<std::string_view, SONDE_LOSS_OWN> kNames = {
-    "task_storage", "no_row", "unseen_entry", "in_flight", "no_slot", "processes", "bad_value", "unmeasured", "moved"};
+    "task_storage", "no_row",    "unseen_entry", "in_flight", "no_slot",
+    "processes",    "bad_value", "unmeasured",   "moved",     "span_buffer_full"};
 
 }  // namespace
 

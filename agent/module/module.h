@@ -65,6 +65,12 @@ struct LossSpec {
   std::string_view name;
 };
 
+// An operation of which the kernel side can send spans (sonde/spans.h).
+struct SpanSpec {
+  uint8_t operation = 0;  // enum sonde_span_operation
+  uint8_t flags = 0;      // all must be requested for a subject: its duration is taken then
+};
+
 // What a function that a policy declares may be measured for.
 struct MeasureSpec {
   std::string_view word;  // in the policy: "Calls"
@@ -87,6 +93,7 @@ struct ModuleInfo {
   bool keyed_histograms = false;
   uint16_t reads = 0;                  // number of values of Module::read
   bool samples_histograms = false;     // the kernel side supports sampleHistogramsEvery
+  std::span<const SpanSpec> spans{};
   std::span<const LossSpec> losses{};  // its own reasons, besides those of enum sonde_loss
   // Not empty: the module that measures the functions which policies declare (agent/functions). At most one is.
   std::span<const MeasureSpec> measures{};

@@ -55,6 +55,7 @@ enum sonde_loss {
 	SONDE_LOSS_BAD_VALUE,        /* a kernel value that cannot be (a clock that went back): not counted */
 	SONDE_LOSS_UNMEASURED,       /* the kernel itself took no time of it: not counted */
 	SONDE_LOSS_MOVED,            /* its task changed subject meanwhile: whose it is cannot be said, not counted */
+	SONDE_LOSS_SPAN,             /* ring of spans is full: the span is lost, what it tells of is counted */
 	SONDE_LOSS_OWN,
 	SONDE_LOSSES = 16,
 };

@@ -5,6 +5,7 @@
 #define SONDE_MAPS_H
 
 #include <sonde/bpf.h>
+#include <sonde/spans.h>
 #include <sonde/task.h>
 
 struct {
@@ -82,6 +83,27 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } sonde_doorbell SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct sonde_span_config);
+} sonde_span_config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct sonde_span_budget);
+} sonde_span_budgets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} sonde_spans SEC(".maps");
 
 /* Per CPU: who is running, for hooks that fire too often to ask the task's storage. */
 struct sonde_context {
