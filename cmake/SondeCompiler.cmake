@@ -17,8 +17,9 @@ if(SONDE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror)
-if(CMAKE_CXX_COMPILER_ID MATCHES "Clang") # what LIBBPF_OPTS is made of
-  add_compile_options(-Wno-gnu-statement-expression -Wno-c99-extensions)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-Wthread-safety) # see agent/base/mutex.h
+  add_compile_options(-Wno-gnu-statement-expression -Wno-c99-extensions) # what LIBBPF_OPTS is made of
 endif()
 # Line tables are what back traces need; the rest of the debug information costs a third of the time to compile.
 add_compile_options($<$<NOT:$<CONFIG:Debug>>:-g1>)

@@ -7,8 +7,9 @@
 namespace sonde {
 
 std::optional<EventHub::Taken> EventHub::Listener::next(uint64_t timeout_ns) {
-  std::unique_lock lock(mutex_);
-  ready_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return closed_ || !queue_.empty(); });
+  const MutexLock lock(mutex_);
+  ready_.wait_for(mutex_, std::chrono::nanoseconds(timeout_ns),
+                  [this]() SONDE_REQUIRES(mutex_) { return closed_ || !queue_.empty(); });
   if (closed_ || queue_.empty()) return std::nullopt;
   Taken out{std::move(queue_.front()), std::exchange(lost_, 0)};
   queue_.pop_front();
@@ -16,19 +17,19 @@ std::optional<EventHub::Taken> EventHub::Listener::next(uint64_t timeout_ns) {
 }
 
 bool EventHub::Listener::closed() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return closed_;
 }
 
 void EventHub::publish(OperationEventPtr event) {
   if (!wanted()) return;
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase_if(listeners_, [](const auto& weak) { return weak.expired(); });
   listeners_count_.store(listeners_.size(), std::memory_order_relaxed);
   for (const auto& weak : listeners_) {
     std::shared_ptr<Listener> listener = weak.lock();
     if (!listener) continue;
-    std::lock_guard inner(listener->mutex_);
+    const MutexLock inner(listener->mutex_);
     if (listener->queue_.size() >= queue_length_) {
       listener->queue_.pop_front();
       listener->lost_++;
@@ -40,21 +41,24 @@ void EventHub::publish(OperationEventPtr event) {
 
 std::shared_ptr<EventHub::Listener> EventHub::listen() {
   auto made = std::make_shared<Listener>();
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase_if(listeners_, [](const auto& weak) { return weak.expired(); });
-  made->closed_ = closed_;
+  {
+    const MutexLock inner(made->mutex_);
+    made->closed_ = closed_;
+  }
   listeners_.push_back(made);
   listeners_count_.store(listeners_.size(), std::memory_order_relaxed);
   return made;
 }
 
 void EventHub::close() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   closed_ = true;
   for (const auto& weak : listeners_) {
     std::shared_ptr<Listener> listener = weak.lock();
     if (!listener) continue;
-    std::lock_guard inner(listener->mutex_);
+    const MutexLock inner(listener->mutex_);
     listener->closed_ = true;
     listener->ready_.notify_all();
   }

@@ -4,16 +4,15 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/pipeline/batch.h"
 
 namespace sonde {
@@ -48,11 +47,11 @@ class EventHub {
 
    private:
     friend class EventHub;
-    mutable std::mutex mutex_;
-    std::condition_variable ready_;
-    std::deque<OperationEventPtr> queue_;
-    uint64_t lost_ = 0;
-    bool closed_ = false;
+    mutable Mutex mutex_;
+    Condition ready_;
+    std::deque<OperationEventPtr> queue_ SONDE_GUARDED_BY(mutex_);
+    uint64_t lost_ SONDE_GUARDED_BY(mutex_) = 0;
+    bool closed_ SONDE_GUARDED_BY(mutex_) = false;
   };
 
   explicit EventHub(std::size_t queue_length = 1024) : queue_length_(queue_length) {}
@@ -64,10 +63,10 @@ class EventHub {
 
  private:
   const std::size_t queue_length_;
-  std::mutex mutex_;
-  std::vector<std::weak_ptr<Listener>> listeners_;
+  Mutex mutex_;
+  std::vector<std::weak_ptr<Listener>> listeners_ SONDE_GUARDED_BY(mutex_);
   std::atomic<std::size_t> listeners_count_{0};
-  bool closed_ = false;
+  bool closed_ SONDE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace sonde

@@ -14,15 +14,14 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "agent/api/grpc_encode.h"
 #include "agent/api/http_address.h"
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "sonde/v1/sonde.grpc.pb.h"
 
@@ -51,12 +50,12 @@ class Streams {
 
     // Waits; false when the stream has to end.
     bool wait(grpc::ServerContext& context, std::chrono::milliseconds time) {
-      std::unique_lock lock(streams_.mutex_);
+      MutexLock lock(streams_.mutex_);
       auto until = Clock::now() + time;
       while (!streams_.stopping_ && Clock::now() < until && !over(context)) {
         // A client that has gone is noticed within this time.
         auto slice = std::min(until, Clock::now() + std::chrono::milliseconds(200));
-        streams_.changed_.wait_until(lock, slice);
+        streams_.changed_.wait_until(streams_.mutex_, slice);
       }
       return !streams_.stopping_ && !over(context);
     }
@@ -85,7 +84,7 @@ class Streams {
             "more than " + std::to_string(limit_) + " streams are open; close one or try later"};
   }
   void stop() {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     changed_.notify_all();
   }
@@ -94,8 +93,8 @@ class Streams {
   const int limit_;
   const uint64_t max_;
   std::atomic<int> open_{0};
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  Mutex mutex_;
+  Condition changed_;
   std::atomic<bool> stopping_{false};
 };
 

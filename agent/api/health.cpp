@@ -7,12 +7,12 @@
 namespace sonde {
 
 void HealthChecks::add(HealthKind kind, std::string name, Check check) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   entries_.push_back({kind, std::move(name), std::move(check)});
 }
 
 void HealthChecks::shutting_down() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   shutting_down_ = true;
 }
 
@@ -21,7 +21,7 @@ std::vector<HealthResult> HealthChecks::run(HealthKind kind) const {
   bool shutting_down;
   {
     // The checks run without the lock: one may take a while.
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     entries = entries_;
     shutting_down = shutting_down_;
   }

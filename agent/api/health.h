@@ -5,11 +5,11 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 
 namespace sonde {
@@ -39,9 +39,9 @@ class HealthChecks {
     std::string name;
     Check check;
   };
-  mutable std::mutex mutex_;
-  std::vector<Entry> entries_;
-  bool shutting_down_ = false;
+  mutable Mutex mutex_;
+  std::vector<Entry> entries_ SONDE_GUARDED_BY(mutex_);
+  bool shutting_down_ SONDE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace sonde

@@ -5,12 +5,12 @@
 
 #include <atomic>
 #include <boost/asio/ip/address.hpp>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <system_error>
 #include <thread>
+
+#include "agent/base/mutex.h"
 
 namespace sonde {
 namespace {
@@ -21,9 +21,9 @@ constexpr int kMaxHanging = 4;
 std::atomic<int> hanging{0};
 
 struct Question {
-  std::mutex mutex;
-  std::condition_variable answered;
-  std::optional<Result<Endpoints>> answer;
+  Mutex mutex;
+  Condition answered;
+  std::optional<Result<Endpoints>> answer SONDE_GUARDED_BY(mutex);
 };
 
 Result<Endpoints> ask(const std::string& host, const std::string& port) {
@@ -66,7 +66,7 @@ std::optional<Result<Endpoints>> resolve_until(const std::string& host, const st
   try {
     std::thread([question, host, port] {
       Result<Endpoints> answer = ask(host, port);
-      std::lock_guard lock(question->mutex);
+      const MutexLock lock(question->mutex);
       question->answer.emplace(std::move(answer));
       question->answered.notify_all();
       hanging.fetch_sub(1);
@@ -75,8 +75,9 @@ std::optional<Result<Endpoints>> resolve_until(const std::string& host, const st
     hanging.fetch_sub(1);
     return Result<Endpoints>(Error("cannot start a thread for the DNS query"));
   }
-  std::unique_lock lock(question->mutex);
-  if (!question->answered.wait_until(lock, deadline, [&] { return question->answer.has_value(); })) return std::nullopt;
+  const MutexLock lock(question->mutex);
+  question->answered.wait_until(question->mutex, deadline,
+                                [&]() SONDE_REQUIRES(question->mutex) { return question->answer.has_value(); });
   return std::move(question->answer);
 }
 

@@ -12,14 +12,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <set>
 
 #include "agent/api/http_address.h"
 #include "agent/api/http_pool.h"
 #include "agent/api/http_session.h"
+#include "agent/base/mutex.h"
 
 namespace sonde {
 
@@ -74,12 +73,12 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
   std::shared_ptr<const HttpSessionHost> host_;
   std::atomic<uint64_t> requests_{0}, refused_{0}, failed_{0};
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::set<HttpSession*> sessions_;
-  std::size_t answering_ = 0;
-  bool stopping_ = false;
-  bool closed_ = false;  // nobody can connect any more
+  Mutex mutex_;
+  Condition changed_;
+  std::set<HttpSession*> sessions_ SONDE_GUARDED_BY(mutex_);
+  std::size_t answering_ SONDE_GUARDED_BY(mutex_) = 0;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
+  bool closed_ SONDE_GUARDED_BY(mutex_) = false;  // nobody can connect any more
 };
 
 Result<tcp::endpoint> HttpServer::Impl::endpoint() {
@@ -164,13 +163,13 @@ void HttpServer::Impl::on_accept(boost::system::error_code error, tcp::socket so
   }
   std::shared_ptr<HttpSession> session;
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!stopping_ && sessions_.size() < options.max_connections) {
       std::weak_ptr<Impl> weak = weak_from_this();
       session = std::make_shared<HttpSession>(std::move(socket), host_, [weak](HttpSession* ended) {
         std::shared_ptr<Impl> self = weak.lock();
         if (!self) return;
-        std::lock_guard inner(self->mutex_);
+        const MutexLock inner(self->mutex_);
         self->sessions_.erase(ended);
         self->changed_.notify_all();
       });
@@ -197,14 +196,14 @@ void HttpServer::Impl::refuse(tcp::socket socket) {
 
 WebReply HttpServer::Impl::answer(const WebRequest& request) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) return {.status = 503, .body = "The agent is stopping.\n"};
     answering_++;
   }
   struct Leave {
     Impl* self;
     ~Leave() {
-      std::lock_guard lock(self->mutex_);
+      const MutexLock lock(self->mutex_);
       self->answering_--;
       self->changed_.notify_all();
     }
@@ -228,22 +227,22 @@ void HttpServer::Impl::stop(std::chrono::nanoseconds timeout) {
     boost::system::error_code ignored;
     self->acceptor_.close(ignored);
     self->pause_.cancel();
-    std::lock_guard lock(self->mutex_);
+    const MutexLock lock(self->mutex_);
     self->closed_ = true;
     self->changed_.notify_all();
   });
   std::vector<std::shared_ptr<HttpSession>> open;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stopping_ = true;
-  changed_.wait_until(lock, deadline, [&] { return answering_ == 0; });
+  changed_.wait_until(mutex_, deadline, [this]() SONDE_REQUIRES(mutex_) { return answering_ == 0; });
   for (HttpSession* session : sessions_)
     if (auto held = session->weak_from_this().lock()) open.push_back(std::move(held));
   lock.unlock();
   for (const auto& session : open) session->close();
   open.clear();
   lock.lock();
-  changed_.wait_until(lock, std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(200)),
-                      [&] { return closed_ && sessions_.empty(); });
+  changed_.wait_until(mutex_, std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(200)),
+                      [this]() SONDE_REQUIRES(mutex_) { return closed_ && sessions_.empty(); });
 }
 
 std::string HttpServer::Impl::address() const {

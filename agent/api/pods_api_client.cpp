@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 
+#include "agent/base/mutex.h"
 #include "kubelet/pods.grpc.pb.h"
 
 namespace sonde {
@@ -61,7 +61,7 @@ class PodsApiClient::Impl {
   Error watch(const Take& take, const std::function<void()>& tick);
 
   void stop() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
     for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
@@ -71,12 +71,12 @@ class PodsApiClient::Impl {
   class Call {
    public:
     explicit Call(Impl& impl) : impl_(impl) {
-      const std::lock_guard lock(impl_.mutex_);
+      const MutexLock lock(impl_.mutex_);
       impl_.calls_.insert(&context);
       if (impl_.stopped_) context.TryCancel();
     }
     ~Call() {
-      const std::lock_guard lock(impl_.mutex_);
+      const MutexLock lock(impl_.mutex_);
       impl_.calls_.erase(&context);
     }
     Call(const Call&) = delete;
@@ -98,9 +98,9 @@ class PodsApiClient::Impl {
 
   const PodsApiOptions options_;
   std::unique_ptr<v1alpha1::Pods::Stub> stub_;
-  std::mutex mutex_;
-  std::set<grpc::ClientContext*> calls_;
-  bool stopped_ = false;
+  Mutex mutex_;
+  std::set<grpc::ClientContext*> calls_ SONDE_GUARDED_BY(mutex_);
+  bool stopped_ SONDE_GUARDED_BY(mutex_) = false;
 };
 
 // While it runs nothing is read from the stream, so what the stream says next is not older than the list or is said again.

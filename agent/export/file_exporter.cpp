@@ -47,7 +47,10 @@ Result<std::unique_ptr<FileExporter>> FileExporter::create(FileOptions options) 
   if (options.path != "/" && options.path.ends_with('/'))
     (void)::mkdir(options.path.c_str(), 0755);  // open() tells why not
   std::unique_ptr<FileExporter> exporter(new FileExporter(std::move(options)));
-  if (auto opened = exporter->open(); !opened) return opened.error();
+  {
+    const MutexLock lock(exporter->mutex_);
+    if (auto opened = exporter->open(); !opened) return opened.error();
+  }
   return exporter;
 }
 
@@ -152,7 +155,7 @@ Result<void> FileExporter::write_line(const std::string& line) {
 }
 
 void FileExporter::push(BatchPtr batch) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stats_.batches++;
   BatchCursor at;
   if (auto opened = reopen_if_moved(); !opened) {
@@ -198,7 +201,7 @@ void FileExporter::works() {
 }
 
 void FileExporter::flush(uint64_t timeout_ns) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!file_) return;
   if (regular_) {
     (void)::fdatasync(file_.get());
@@ -208,7 +211,7 @@ void FileExporter::flush(uint64_t timeout_ns) {
 }
 
 ExporterStats FileExporter::stats() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ExporterStats stats = stats_;
   stats.queued_bytes = pending_.size();
   return stats;

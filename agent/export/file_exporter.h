@@ -3,10 +3,10 @@
 // so that its otlpjsonfile receiver and every JSON tool can read it.
 #pragma once
 
-#include <mutex>
 #include <string>
 
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 #include "agent/export/exporter.h"
 #include "agent/export/otlp_encoder.h"
@@ -44,26 +44,26 @@ class FileExporter final : public Exporter {
 
  private:
   explicit FileExporter(FileOptions options);
-  Result<void> open();
-  Result<void> write_line(const std::string& line);
-  Result<void> write_regular(const std::string& line);
-  Result<void> write_stream(uint64_t timeout_ns);
-  Result<void> reopen_if_moved();
-  void rotate();
-  void failed(const char* code, const Error& error, uint64_t points);
-  void works();
+  Result<void> open() SONDE_REQUIRES(mutex_);
+  Result<void> write_line(const std::string& line) SONDE_REQUIRES(mutex_);
+  Result<void> write_regular(const std::string& line) SONDE_REQUIRES(mutex_);
+  Result<void> write_stream(uint64_t timeout_ns) SONDE_REQUIRES(mutex_);
+  Result<void> reopen_if_moved() SONDE_REQUIRES(mutex_);
+  void rotate() SONDE_REQUIRES(mutex_);
+  void failed(const char* code, const Error& error, uint64_t points) SONDE_REQUIRES(mutex_);
+  void works() SONDE_REQUIRES(mutex_);
 
   const FileOptions options_;
   std::string path_;
-  Fd file_;
-  bool regular_ = true;
-  uint64_t size_ = 0;
-  int errno_ = 0;                  // of the last write that failed
-  uint64_t failing_since_ns_ = 0;  // CLOCK_MONOTONIC; 0: it works
-  uint64_t logged_ns_ = 0;
-  std::string pending_;  // rest of a line that a pipe did not take yet
-  mutable std::mutex mutex_;
-  ExporterStats stats_;
+  Fd file_ SONDE_GUARDED_BY(mutex_);
+  bool regular_ SONDE_GUARDED_BY(mutex_) = true;
+  uint64_t size_ SONDE_GUARDED_BY(mutex_) = 0;
+  int errno_ SONDE_GUARDED_BY(mutex_) = 0;                  // of the last write that failed
+  uint64_t failing_since_ns_ SONDE_GUARDED_BY(mutex_) = 0;  // CLOCK_MONOTONIC; 0: it works
+  uint64_t logged_ns_ SONDE_GUARDED_BY(mutex_) = 0;
+  std::string pending_ SONDE_GUARDED_BY(mutex_);  // rest of a line that a pipe did not take yet
+  mutable Mutex mutex_;
+  ExporterStats stats_ SONDE_GUARDED_BY(mutex_);
 };
 
 }  // namespace sonde

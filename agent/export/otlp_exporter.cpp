@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "agent/base/clock.h"
+#include "agent/base/mutex.h"
 #include "agent/export/batch_merge.h"
 #include "agent/export/otlp_exporter_impl.h"
 
@@ -68,7 +69,7 @@ OtlpExporter::OtlpExporter(OtlpOptions options, std::unique_ptr<OtlpSender> send
 
 OtlpExporter::~OtlpExporter() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
@@ -84,7 +85,7 @@ std::string OtlpExporter::destination() const {
 
 void OtlpExporter::push(BatchPtr batch) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stats_.batches++;
     if (batch->points.empty()) return;
     const uint64_t bytes = batch_bytes(*batch);
@@ -98,10 +99,10 @@ void OtlpExporter::flush(uint64_t timeout_ns) {
   constexpr uint64_t kLongest = 3'600'000'000'000;
   const uint64_t wait = std::min(timeout_ns, kLongest);
   const uint64_t begin = monotonic_ns();
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   hurry_ = flushing_ = true;
   wake_.notify_all();
-  idle_.wait_for(lock, std::chrono::nanoseconds(wait), [&] {
+  idle_.wait_for(mutex_, std::chrono::nanoseconds(wait), [&]() SONDE_REQUIRES(mutex_) {
     return (queue_.empty() && !busy_) || (!hurry_ && !will_try_before(begin + wait / 2, begin + wait));
   });
   hurry_ = flushing_ = false;
@@ -119,7 +120,7 @@ uint64_t OtlpExporter::room() const {
 }
 
 ExporterStats OtlpExporter::stats() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ExporterStats stats = stats_;
   stats.queued_batches += queue_.size();
   stats.queued_bytes += queued_bytes();
@@ -144,7 +145,7 @@ void OtlpExporter::shrink_queue() {
   while (queue_.size() > 1 && queued_bytes() > room()) merge_oldest();
   if (queued_bytes() <= room()) return;
   Queued& last = queue_.front();
-  last.batch = trimmed(last.batch, room(), [&](const Resource& resource, const Point& point) {
+  last.batch = trimmed(last.batch, room(), [this](const Resource& resource, const Point& point) SONDE_REQUIRES(mutex_) {
     stats_.points_dropped++;
     if (point.no_recorded_value && converts_) unmarked_.push_back(stream_of(resource, point));
   });

@@ -2,13 +2,12 @@
 // The sending thread behind make_otlp_exporter(); see otlp_exporter.h for what it promises.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <thread>
 
 #include "agent/base/backoff.h"
+#include "agent/base/mutex.h"
 #include "agent/export/disk_queue.h"
 #include "agent/export/exporter.h"
 #include "agent/export/otlp_delta.h"
@@ -41,56 +40,54 @@ class OtlpExporter final : public Exporter {
     std::shared_ptr<const std::string> bytes;
     uint32_t points = 0;
   };
-  using Lock = std::unique_lock<std::mutex>;
 
   void run();
-  bool take_work(Lock& lock);
-  bool wait_for_turn(Lock& lock);
-  void send_one(Lock& lock);
+  bool take_work() SONDE_REQUIRES(mutex_);
+  bool wait_for_turn() SONDE_REQUIRES(mutex_);
+  void send_one() SONDE_REQUIRES(mutex_);
   void begin(BatchPtr batch);
   bool encode_next();
-  void look_for_disk(Lock& lock);
-  bool disk_is_due() const;
-  void to_disk(Lock& lock);
+  void look_for_disk() SONDE_REQUIRES(mutex_);
+  bool disk_is_due() const SONDE_REQUIRES(mutex_);
+  void to_disk() SONDE_REQUIRES(mutex_);
   Result<void> write_batch(Sending& sending);
-  void keep_for_restart(Lock& lock);
-  void answered();
-  void settled();
-  void drop(uint32_t points);
-  void part();
-  void halve();
-  void retry_later(const SendResult& result);
-  void give_back();
-  void merge_oldest();
-  void shrink_queue();
-  uint64_t queued_bytes() const;
-  uint64_t room() const;
-  bool will_try_before(uint64_t own_end_ns, uint64_t asked_end_ns) const;
-  void note(const SendResult& result, uint32_t points);
-  void publish();
+  void keep_for_restart() SONDE_REQUIRES(mutex_);
+  void answered() SONDE_REQUIRES(mutex_);
+  void settled() SONDE_REQUIRES(mutex_);
+  void drop(uint32_t points) SONDE_REQUIRES(mutex_);
+  void part() SONDE_REQUIRES(mutex_);
+  void halve() SONDE_REQUIRES(mutex_);
+  void retry_later(const SendResult& result) SONDE_REQUIRES(mutex_);
+  void give_back() SONDE_REQUIRES(mutex_);
+  void merge_oldest() SONDE_REQUIRES(mutex_);
+  void shrink_queue() SONDE_REQUIRES(mutex_);
+  uint64_t queued_bytes() const SONDE_REQUIRES(mutex_);
+  uint64_t room() const SONDE_REQUIRES(mutex_);
+  bool will_try_before(uint64_t own_end_ns, uint64_t asked_end_ns) const SONDE_REQUIRES(mutex_);
+  void note(const SendResult& result, uint32_t points) SONDE_REQUIRES(mutex_);
+  void publish() SONDE_REQUIRES(mutex_);
 
   const OtlpOptions options_;
   const std::unique_ptr<OtlpSender> sender_;
   const bool converts_;  // to delta
 
-  // Shared with push(), flush() and stats().
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;  // the thread has something to do
-  std::condition_variable idle_;  // nothing is left to send
+  mutable Mutex mutex_;
+  Condition wake_;  // the thread has something to do
+  Condition idle_;  // nothing is left to send
   struct Queued {
     BatchPtr batch;
     uint64_t bytes = 0;
   };
-  std::deque<Queued> queue_;
-  std::vector<StreamKey> unmarked_;  // ended streams whose mark was dropped
-  ExporterStats stats_;
-  uint64_t on_the_way_bytes_ = 0;  // requests encoded and not yet answered, as last published
-  bool busy_ = true;               // until the thread has found nothing to do
-  bool hurry_ = false;             // somebody waits for all to be sent: the next attempt is now
-  bool flushing_ = false;          // the same, until it is over
-  bool stop_ = false;
-  uint64_t not_before_ns_ = 0;   // the next attempt; CLOCK_MONOTONIC; written by the thread
-  uint64_t asked_until_ns_ = 0;  // the part of that wait that the receiver asked for
+  std::deque<Queued> queue_ SONDE_GUARDED_BY(mutex_);
+  std::vector<StreamKey> unmarked_ SONDE_GUARDED_BY(mutex_);  // ended streams whose mark was dropped
+  ExporterStats stats_ SONDE_GUARDED_BY(mutex_);
+  uint64_t on_the_way_bytes_ SONDE_GUARDED_BY(mutex_) = 0;  // requests encoded and not yet answered, as last published
+  bool busy_ SONDE_GUARDED_BY(mutex_) = true;               // until the thread has found nothing to do
+  bool hurry_ SONDE_GUARDED_BY(mutex_) = false;     // somebody waits for all to be sent: the next attempt is now
+  bool flushing_ SONDE_GUARDED_BY(mutex_) = false;  // the same, until it is over
+  bool stop_ SONDE_GUARDED_BY(mutex_) = false;
+  uint64_t not_before_ns_ SONDE_GUARDED_BY(mutex_) = 0;   // the next attempt; CLOCK_MONOTONIC; written by the thread
+  uint64_t asked_until_ns_ SONDE_GUARDED_BY(mutex_) = 0;  // the part of that wait that the receiver asked for
 
   // Of the thread alone.
   std::unique_ptr<DiskQueue> disk_;

@@ -29,23 +29,23 @@ uint32_t halves_of(uint32_t resources) {
 }  // namespace
 
 void OtlpExporter::run() {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (!stop_) {
     busy_ = true;
-    if (!take_work(lock)) {
+    if (!take_work()) {
       if (stop_) break;
       publish();
       busy_ = false;
       hurry_ = false;
       idle_.notify_all();
-      wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+      wake_.wait(mutex_, [this]() SONDE_REQUIRES(mutex_) { return stop_ || !queue_.empty(); });
       continue;
     }
     publish();
-    if (wait_for_turn(lock)) send_one(lock);
+    if (wait_for_turn()) send_one();
     publish();
   }
-  if (disk_) keep_for_restart(lock);
+  if (disk_) keep_for_restart();
   if (sending_ || !queue_.empty())
     spdlog::warn("OTLP export to {}: not all points were sent before the exit", destination());
   busy_ = false;
@@ -54,11 +54,11 @@ void OtlpExporter::run() {
 }
 
 // Makes sure that a request is ready, if there is anything to send.
-bool OtlpExporter::take_work(Lock& lock) {
-  if (waits_for_disk_) look_for_disk(lock);
-  if (disk_is_due()) to_disk(lock);
+bool OtlpExporter::take_work() {
+  if (waits_for_disk_) look_for_disk();
+  if (disk_is_due()) to_disk();
   if (!requests_.empty()) return true;
-  for (; !stop_; lock.lock()) {
+  for (; !stop_; mutex_.lock()) {
     BatchPtr batch;
     if (!sending_ && !(disk_ && disk_->records() > 0)) {
       if (queue_.empty()) return false;
@@ -67,7 +67,7 @@ bool OtlpExporter::take_work(Lock& lock) {
       for (const StreamKey& stream : unmarked_) delta_.forget(stream);
       unmarked_.clear();
     }
-    lock.unlock();
+    mutex_.unlock();
     if (!sending_ && !batch) {
       if (auto record = disk_->front()) {
         from_disk_ = true;
@@ -79,7 +79,7 @@ bool OtlpExporter::take_work(Lock& lock) {
       if (!encode_next()) sending_.reset();
     }
     if (!requests_.empty()) {
-      lock.lock();
+      mutex_.lock();
       return true;
     }
   }
@@ -107,7 +107,7 @@ bool OtlpExporter::encode_next() {
   return false;
 }
 
-bool OtlpExporter::wait_for_turn(Lock& lock) {
+bool OtlpExporter::wait_for_turn() {
   while (!stop_) {
     if (hurry_) {
       hurry_ = false;
@@ -116,16 +116,16 @@ bool OtlpExporter::wait_for_turn(Lock& lock) {
     const uint64_t now = monotonic_ns();
     if (now >= not_before_ns_) return true;
     if (disk_is_due()) return false;
-    wake_.wait_for(lock, std::chrono::nanoseconds(not_before_ns_ - now));
+    wake_.wait_for(mutex_, std::chrono::nanoseconds(not_before_ns_ - now));
   }
   return false;
 }
 
-void OtlpExporter::send_one(Lock& lock) {
+void OtlpExporter::send_one() {
   const Request request = requests_.front();
-  lock.unlock();
+  mutex_.unlock();
   const SendResult result = sender_->send(request.bytes);
-  lock.lock();
+  mutex_.lock();
   if (stop_ && result.verdict == Verdict::Retry) return;
   note(result, request.points);
   switch (result.verdict) {
@@ -225,11 +225,11 @@ void OtlpExporter::give_back() {
   }
 }
 
-void OtlpExporter::look_for_disk(Lock& lock) {
+void OtlpExporter::look_for_disk() {
   if (monotonic_ns() < disk_retry_ns_) return;
-  lock.unlock();
+  mutex_.unlock();
   auto opened = DiskQueue::open(options_.queue.directory, options_.queue.max_disk_bytes);
-  lock.lock();
+  mutex_.lock();
   disk_retry_ns_ = monotonic_ns() + kDiskAgain;
   if (!opened) {
     stats_.failures["queue_in_use"]++;
@@ -245,7 +245,7 @@ bool OtlpExporter::disk_is_due() const {
   return disk_ && !sending_ && !queue_.empty() && monotonic_ns() >= disk_retry_ns_;
 }
 
-void OtlpExporter::to_disk(Lock& lock) {
+void OtlpExporter::to_disk() {
   const bool from_disk = from_disk_;
   while (disk_is_due()) {
     Sending sending;
@@ -253,10 +253,10 @@ void OtlpExporter::to_disk(Lock& lock) {
     queue_.pop_front();
     for (const StreamKey& stream : unmarked_) delta_.forget(stream);
     unmarked_.clear();
-    lock.unlock();
+    mutex_.unlock();
     sending.batch = converts_ ? delta_.convert(*sending.source) : sending.source;
     const Result<void> written = write_batch(sending);
-    lock.lock();
+    mutex_.lock();
     if (written) continue;
     stats_.failures["queue_disk"]++;
     stats_.last_error = written.error().message();
@@ -283,10 +283,10 @@ Result<void> OtlpExporter::write_batch(Sending& sending) {
 }
 
 // The agent stops: what was not sent is found by the next one.
-void OtlpExporter::keep_for_restart(Lock& lock) {
+void OtlpExporter::keep_for_restart() {
   if (sending_) give_back();
   disk_retry_ns_ = 0;
-  to_disk(lock);
+  to_disk();
 }
 
 void OtlpExporter::note(const SendResult& result, uint32_t points) {

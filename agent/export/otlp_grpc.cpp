@@ -9,6 +9,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "agent/base/mutex.h"
 #include "agent/export/otlp_sender.h"
 #include "agent/export/proxy.h"
 #include "agent/export/tls_files.h"
@@ -83,7 +84,7 @@ class GrpcSender final : public OtlpSender {
   }
 
   void cancel() override {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     cancelled_ = true;
     if (running_ != nullptr) running_->TryCancel();
   }
@@ -126,7 +127,7 @@ class GrpcSender final : public OtlpSender {
     for (const auto& [name, value] : options_.headers) context.AddMetadata(name, value);
     if (options_.compression == OtlpCompression::Gzip) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
     {
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (cancelled_) {
         status = grpc::Status(grpc::CANCELLED, "the agent is stopping");
         return;
@@ -144,7 +145,7 @@ class GrpcSender final : public OtlpSender {
     queue.Shutdown();
     while (queue.Next(&what, &ok)) {
     }
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     running_ = nullptr;
   }
 
@@ -152,9 +153,9 @@ class GrpcSender final : public OtlpSender {
   const std::optional<Proxy> proxy_;
   TlsFilesWatch watch_;
   std::shared_ptr<grpc::Channel> channel_;
-  std::mutex mutex_;
-  grpc::ClientContext* running_ = nullptr;
-  bool cancelled_ = false;
+  Mutex mutex_;
+  grpc::ClientContext* running_ SONDE_GUARDED_BY(mutex_) = nullptr;
+  bool cancelled_ SONDE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace

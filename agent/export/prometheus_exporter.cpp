@@ -15,7 +15,7 @@ uint64_t PrometheusExporter::now() const { return options_.clock ? options_.cloc
 
 void PrometheusExporter::push(BatchPtr batch) {
   std::size_t dropped = state_.update(*batch, now());
-  std::lock_guard lock(stats_mutex_);
+  const MutexLock lock(stats_mutex_);
   stats_.batches++;
   stats_.points_dropped += dropped;
   stats_.last_error = dropped == 0
@@ -25,7 +25,7 @@ void PrometheusExporter::push(BatchPtr batch) {
 }
 
 ExporterStats PrometheusExporter::stats() const {
-  std::lock_guard lock(stats_mutex_);
+  const MutexLock lock(stats_mutex_);
   ExporterStats stats = stats_;
   stats.scrapers = state_.scrapers(now());
   stats.ended_unscraped = state_.ended_unscraped();
@@ -53,7 +53,7 @@ Exposition PrometheusExporter::render(const ScrapeRequest& request) {
   }
   std::size_t samples = 0;
   for (const auto& [name, family] : families.families()) samples += family.samples.size();
-  std::lock_guard lock(stats_mutex_);
+  const MutexLock lock(stats_mutex_);
   stats_.points_sent += samples;
   stats_.bytes_sent += out.body.size();
   if (families.duplicates() > 0) stats_.failures["duplicate"] += families.duplicates();

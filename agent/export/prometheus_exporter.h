@@ -6,11 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/export/exporter.h"
 #include "agent/export/prometheus_state.h"
 
@@ -61,8 +61,8 @@ class PrometheusExporter : public Exporter {
 
   const PrometheusOptions options_;
   mutable PrometheusState state_;
-  mutable std::mutex stats_mutex_;
-  mutable ExporterStats stats_;
+  mutable Mutex stats_mutex_;
+  mutable ExporterStats stats_ SONDE_GUARDED_BY(stats_mutex_);
 };
 
 }  // namespace sonde

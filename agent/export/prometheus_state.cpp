@@ -175,7 +175,7 @@ void append(ResourceSeries& to, const Point& point, const std::vector<uint64_t>&
 }
 
 std::size_t PrometheusState::update(const Batch& batch, uint64_t now_ns) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++state_;
   if (values_since_ns_ == 0) values_since_ns_ = now_ns;
   std::size_t dropped = 0;
@@ -299,7 +299,7 @@ void PrometheusState::prune(uint64_t now_ns, bool all) {
 }
 
 void PrometheusState::took(const Scrapers::Visit& visit, uint64_t now_ns) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   prune(now_ns);
   scrapers_.took(visit);
   prune(now_ns);
@@ -307,7 +307,7 @@ void PrometheusState::took(const Scrapers::Visit& visit, uint64_t now_ns) {
 
 PrometheusState::Look PrometheusState::look(const ScrapePeer* peer, uint64_t now_ns) {
   Look out;
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   prune(now_ns);
   served_ns_ = realtime_ns();
   if (peer) out.visit = scrapers_.begin(*peer, state_, values_since_ns_, now_ns);
@@ -319,7 +319,7 @@ PrometheusState::Look PrometheusState::look(const ScrapePeer* peer, uint64_t now
 }
 
 std::vector<ResourceSeriesPtr> PrometheusState::snapshot() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<ResourceSeriesPtr> out;
   out.reserve(resources_.size());
   for (const auto& [id, series] : resources_) {
@@ -329,18 +329,18 @@ std::vector<ResourceSeriesPtr> PrometheusState::snapshot() const {
 }
 
 std::size_t PrometheusState::series() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return series_;
 }
 
 std::size_t PrometheusState::scrapers(uint64_t now_ns) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   prune(now_ns);
   return scrapers_.count();
 }
 
 uint64_t PrometheusState::ended_unscraped() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return unscraped_;
 }
 

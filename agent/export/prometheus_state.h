@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/export/scrapers.h"
 #include "agent/pipeline/batch.h"
 
@@ -70,22 +70,22 @@ class PrometheusState {
   uint64_t ended_unscraped() const;  // series that were not kept until every scraper had their last value
 
  private:
-  std::size_t update_resource(const Batch& batch, const ResourcePoints& group, uint64_t now_ns);
-  void prune(uint64_t now_ns, bool all = false);
+  std::size_t update_resource(const Batch& batch, const ResourcePoints& group, uint64_t now_ns) SONDE_REQUIRES(mutex_);
+  void prune(uint64_t now_ns, bool all = false) SONDE_REQUIRES(mutex_);
   std::shared_ptr<ResourceSeries> without_ended(const ResourceSeries& old, const Scrapers& before, uint64_t now_ns,
-                                                bool all);
-  void put(const ResourcePtr& resource, std::shared_ptr<ResourceSeries> made);
+                                                bool all) SONDE_REQUIRES(mutex_);
+  void put(const ResourcePtr& resource, std::shared_ptr<ResourceSeries> made) SONDE_REQUIRES(mutex_);
 
   const std::size_t max_series_;
-  mutable std::mutex mutex_;
-  std::map<uint64_t, ResourceSeriesPtr> resources_;
-  std::set<uint64_t> with_ended_;  // Resources that have series to be fetched before they go
-  std::size_t series_ = 0;
-  Scrapers scrapers_;
-  uint32_t state_ = 0;
-  uint64_t values_since_ns_ = 0;
-  uint64_t served_ns_ = 0;  // CLOCK_REALTIME of the last look
-  uint64_t unscraped_ = 0;
+  mutable Mutex mutex_;
+  std::map<uint64_t, ResourceSeriesPtr> resources_ SONDE_GUARDED_BY(mutex_);
+  std::set<uint64_t> with_ended_ SONDE_GUARDED_BY(mutex_);  // Resources that have series to be fetched before they go
+  std::size_t series_ SONDE_GUARDED_BY(mutex_) = 0;
+  Scrapers scrapers_ SONDE_GUARDED_BY(mutex_);
+  uint32_t state_ SONDE_GUARDED_BY(mutex_) = 0;
+  uint64_t values_since_ns_ SONDE_GUARDED_BY(mutex_) = 0;
+  uint64_t served_ns_ SONDE_GUARDED_BY(mutex_) = 0;  // CLOCK_REALTIME of the last look
+  uint64_t unscraped_ SONDE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace sonde

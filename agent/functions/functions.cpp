@@ -79,7 +79,7 @@ Functions::Functions(const Engine& engine, FunctionsOptions options)
 
 Functions::~Functions() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -102,7 +102,7 @@ void Functions::update(const IdentitySnapshotPtr& identity, const std::shared_pt
     wanted[slot] = {subject.cgroup_path, owner->second.tgid, subject.kind == SubjectKind::Container,
                     std::to_string(subject.cgroup_id) + "/" + std::to_string(owner->second.tgid), decision};
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   bool differs = wanted.size() != wanted_.size();
   for (const auto& [slot, asker] : wanted_) {
     const auto now = wanted.find(slot);
@@ -125,13 +125,13 @@ void Functions::run() {
   for (;;) {
     Wanted wanted;
     {
-      std::unique_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       const uint64_t now = boottime_ns();
-      const auto ready = [&] { return stopping_ || version_ != seen; };
+      const auto ready = [this, seen]() SONDE_REQUIRES(mutex_) { return stopping_ || version_ != seen; };
       if (next == UINT64_MAX) {
-        changed_.wait(lock, ready);
+        changed_.wait(mutex_, ready);
       } else {
-        changed_.wait_for(lock, std::chrono::nanoseconds(next > now ? next - now : 0), ready);
+        changed_.wait_for(mutex_, std::chrono::nanoseconds(next > now ? next - now : 0), ready);
       }
       if (stopping_) break;
       seen = version_;
@@ -279,7 +279,7 @@ void Functions::look_at_files(SlotWork& work, std::map<std::string, std::vector<
 // What was found takes the place of what was known; nothing found means that no process shows it now, and what is attached
 // stays. Under the lock, so that no bit is set for a slot that was just taken away.
 void Functions::exchange(uint32_t slot, SlotWork& work, std::map<std::string, std::vector<InstancePtr>> found) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!still_wanted(slot, work.asker)) {
     for (auto& [name, list] : found) work.instances[name].insert(work.instances[name].end(), list.begin(), list.end());
     drop(slot, work);  // with what was made for it just now
@@ -349,24 +349,24 @@ void Functions::publish() {
   std::vector<FunctionReport> reports;
   for (auto& [key, report] : all) reports.push_back(std::move(report));
   const uint64_t missed = instances_->missed();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   reports_ = std::move(reports);
   attached_ = instances_->attached();
   missed_ = missed;
 }
 
 std::vector<FunctionReport> Functions::reports() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return reports_;
 }
 
 std::size_t Functions::attached() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return attached_;
 }
 
 uint64_t Functions::missed() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return missed_;
 }
 

@@ -7,15 +7,14 @@
 // immediately. A slot's files are looked up again later: programs start, libraries are loaded.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/functions/instances.h"
 #include "agent/identity/identity.h"
 #include "agent/identity/members.h"
@@ -82,7 +81,7 @@ class Functions {
   void look_at_kernel(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
   void look_at_files(SlotWork& work, std::map<std::string, std::vector<InstancePtr>>& found);
   void exchange(uint32_t slot, SlotWork& work, std::map<std::string, std::vector<InstancePtr>> found);
-  bool still_wanted(uint32_t slot, const Asker& asker) const;
+  bool still_wanted(uint32_t slot, const Asker& asker) const SONDE_REQUIRES(mutex_);
   void drop(uint32_t slot, SlotWork& work);
   std::vector<uint32_t> pids_of(const Asker& asker) const;
   void publish();
@@ -92,14 +91,14 @@ class Functions {
   std::unique_ptr<FunctionProbes> probes_;
   std::string off_;  // why there are no probes
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stopping_ = false;
-  uint64_t version_ = 0;
-  Wanted wanted_;
-  std::vector<FunctionReport> reports_;
-  std::size_t attached_ = 0;
-  uint64_t missed_ = 0;
+  mutable Mutex mutex_;
+  Condition changed_;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
+  uint64_t version_ SONDE_GUARDED_BY(mutex_) = 0;
+  Wanted wanted_ SONDE_GUARDED_BY(mutex_);
+  std::vector<FunctionReport> reports_ SONDE_GUARDED_BY(mutex_);
+  std::size_t attached_ SONDE_GUARDED_BY(mutex_) = 0;
+  uint64_t missed_ SONDE_GUARDED_BY(mutex_) = 0;
 
   // The loop's
   const void* identity_ = nullptr;

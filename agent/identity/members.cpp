@@ -39,7 +39,7 @@ Result<CgroupPids> Members::pids(const std::string& path, std::size_t limit, boo
   // Those of our own namespace are shown, but by its numbers.
   if (listed->hidden == 0 && (listed->pids.empty() || options_.machine_pids)) return listed;
   CgroupPids out;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const uint64_t now = boottime_ns(); scanned_ns_ == 0 || now > scanned_ns_ + kFresh) {
     scan();
     scanned_ns_ = now;

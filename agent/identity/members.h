@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 #include "agent/identity/cgroup_tree.h"
 #include "agent/identity/proc.h"
@@ -32,14 +32,14 @@ class Members {
   Result<CgroupPids> pids(const std::string& path, std::size_t limit = 100'000, bool below = true) const;
 
  private:
-  void scan() const;
+  void scan() const SONDE_REQUIRES(mutex_);
   std::string find_base() const;
 
   const MembersOptions options_;
   const Proc proc_;
-  mutable std::mutex mutex_;
-  mutable uint64_t scanned_ns_ = 0;  // CLOCK_BOOTTIME; 0: never
-  mutable std::map<std::string, std::vector<uint32_t>> by_path_;
+  mutable Mutex mutex_;
+  mutable uint64_t scanned_ns_ SONDE_GUARDED_BY(mutex_) = 0;  // CLOCK_BOOTTIME; 0: never
+  mutable std::map<std::string, std::vector<uint32_t>> by_path_ SONDE_GUARDED_BY(mutex_);
 };
 
 }  // namespace sonde

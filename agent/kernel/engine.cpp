@@ -86,6 +86,7 @@ void raise_memlock() {
 Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   raise_memlock();
   std::unique_ptr<Engine> engine(new Engine());
+  const MutexLock lock(engine->mutex_);
   const auto types = kernel_types();  // modules ask for them one after the other; not kept beyond that
   auto features = probe_features();
   if (!features) return features.error();
@@ -131,7 +132,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
 Engine::~Engine() { ring_buffer__free(doorbell_); }
 
 void Engine::configure(uint32_t slot, const SlotSetting& setting) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto* before = slots_->config(slot);
   for (std::size_t i = 0; i < gained_.size(); ++i) {
     if (setting.flags[i] && !before->flags[i]) older_[slot] |= 1U << i;
@@ -145,11 +146,11 @@ void Engine::configure(uint32_t slot, const SlotSetting& setting) {
 }
 
 void Engine::set_provisional(const ModuleFlags& flags) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   slots_->set_provisional(flags);
 }
 
-// With the lock held. Of slots that the kernel side gave out, and of those for which the pool had no row before.
+// Of slots that the kernel side gave out, and of those for which the pool had no row before.
 void Engine::reserve_rows(const std::vector<uint32_t>& slots) {
   for (const uint32_t slot : slots) {
     if (unlinked(slot)) continue;
@@ -160,14 +161,14 @@ void Engine::reserve_rows(const std::vector<uint32_t>& slots) {
 }
 
 bpf_object* Engine::module_object(std::string_view name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const int index = find_module(name);
   const bool there = index >= 0 && modules_[static_cast<std::size_t>(index)];
   return there ? modules_[static_cast<std::size_t>(index)]->object() : nullptr;
 }
 
 CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gauges) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const uint64_t begin = boottime_ns();
   CollectStats stats;
   if (refresh_gauges) refresh_modules(stats);
@@ -194,7 +195,7 @@ CollectStats Engine::collect(SampleSink& sink, uint32_t clear, bool refresh_gaug
 }
 
 CollectStats Engine::collect_released(SampleSink& sink, uint32_t clear) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const uint64_t begin = boottime_ns();
   CollectStats stats;
   for (const uint32_t slot : lives_.in(SlotStage::Released)) {
@@ -251,7 +252,7 @@ void Engine::flush_modules(CollectStats& stats) {
 }
 
 void Engine::empty_rows(uint32_t slot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i] && modules_[i]->loaded()) modules_[i]->rows().forget(slot);
     if (reads_[i]) reads_[i]->forget(slot);
@@ -262,7 +263,7 @@ void Engine::empty_rows(uint32_t slot) {
 }
 
 uint64_t Engine::last_moved_ns(uint32_t slot) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return moved_ns_[slot];
 }
 
@@ -273,7 +274,7 @@ void Engine::hush() {
 }
 
 bool Engine::release(uint32_t slot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!slots_->info(slot)) return false;
   // A last look at its files: a directory that was only deselected, or is not gone yet, still has them.
   std::vector<int> good(reads_.size()), bad(reads_.size());
@@ -282,12 +283,12 @@ bool Engine::release(uint32_t slot) {
 }
 
 void Engine::give_back(uint32_t slot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   slots_->give_back(slot);
 }
 
 std::vector<ModuleReport> Engine::modules() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<ModuleReport> states;
   std::size_t i = 0;
   for (const auto& module : modules_) {
@@ -310,7 +311,7 @@ std::array<std::array<uint64_t, SONDE_LOSSES>, SONDE_MAX_MODULES> Engine::losses
 }
 
 std::vector<ProgramRuns> Engine::program_stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<ProgramRuns> stats;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, core_->object()) {
@@ -327,7 +328,7 @@ std::vector<ProgramRuns> Engine::program_stats() const {
 }
 
 std::vector<MapReport> Engine::map_stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<MapReport> stats;
   add_map_stats("core", core_->object(), true, stats);
   // Arrays have all their entries always: what is in use of them is known here.
@@ -351,12 +352,12 @@ std::vector<MapReport> Engine::map_stats() const {
 }
 
 std::size_t Engine::core_programs() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return core_->attached();
 }
 
 uint64_t Engine::slots_used() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return slots_->taken().size();
 }
 

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <span>
 #include <string>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 #include "agent/kernel/core.h"
 #include "agent/kernel/kept_files.h"
@@ -129,35 +129,37 @@ class Engine {
 
  private:
   Engine() = default;
-  uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now);
-  void flush_modules(CollectStats& stats);
-  void refresh_modules(CollectStats& stats);
-  Result<void> settle(std::size_t module);
-  void follow_reads(uint32_t slot, const ModuleFlags& flags);
-  void read_all(const std::vector<uint32_t>& slots, CollectStats& stats);
-  void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad);
-  std::unique_ptr<KeptFiles::Reader> reader(uint32_t slot);
+  uint64_t drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now) SONDE_REQUIRES(mutex_);
+  void flush_modules(CollectStats& stats) SONDE_REQUIRES(mutex_);
+  void refresh_modules(CollectStats& stats) SONDE_REQUIRES(mutex_);
+  Result<void> settle(std::size_t module) SONDE_REQUIRES(mutex_);
+  void follow_reads(uint32_t slot, const ModuleFlags& flags) SONDE_REQUIRES(mutex_);
+  void read_all(const std::vector<uint32_t>& slots, CollectStats& stats) SONDE_REQUIRES(mutex_);
+  void read_one(uint32_t slot, std::vector<int>& good, std::vector<int>& bad) SONDE_REQUIRES(mutex_);
+  std::unique_ptr<KeptFiles::Reader> reader(uint32_t slot) SONDE_REQUIRES(mutex_);
   bool unlinked(uint32_t slot) const { return lives_.life(slot).unlinked_ns != 0; }
-  void reserve_rows(const std::vector<uint32_t>& slots);
-  ModuleFlags asked_flags() const;
-  void attach_core(const ModuleFlags& asked);
+  void reserve_rows(const std::vector<uint32_t>& slots) SONDE_REQUIRES(mutex_);
+  ModuleFlags asked_flags() const SONDE_REQUIRES(mutex_);
+  void attach_core(const ModuleFlags& asked) SONDE_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   Features features_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<Slots> slots_;
   SlotLives lives_{0};
   std::span<const ModuleEntry> entries_;
-  std::vector<std::unique_ptr<ModuleObject>> modules_;  // index as in entries_
-  std::vector<std::unique_ptr<Reads>> reads_;           // likewise; null: off
+  std::vector<std::unique_ptr<ModuleObject>> modules_ SONDE_GUARDED_BY(mutex_);  // index as in entries_
+  std::vector<std::unique_ptr<Reads>> reads_ SONDE_GUARDED_BY(mutex_);           // likewise; null: off
   Fd cgroup_root_;
   HostTree machine_;
-  KeptFiles files_{room_for_files()};
-  std::vector<uint64_t> moved_ns_;  // by slot
+  KeptFiles files_ SONDE_GUARDED_BY(mutex_){room_for_files()};
+  std::vector<uint64_t> moved_ns_ SONDE_GUARDED_BY(mutex_);  // by slot
   std::function<std::string(std::string_view)> fault_;
-  ModuleFlags gained_{};         // by module: flags that a slot did not have before, since the last sync_programs()
-  std::vector<uint32_t> older_;  // by slot: bit per module that was asked for something after the cgroup was born
-  std::string core_failure_;     // of the last attach_core(); empty: none
+  // By module: flags that a slot did not have before, since the last sync_programs().
+  ModuleFlags gained_ SONDE_GUARDED_BY(mutex_){};
+  // By slot: bit per module that was asked for something after the cgroup was born.
+  std::vector<uint32_t> older_ SONDE_GUARDED_BY(mutex_);
+  std::string core_failure_ SONDE_GUARDED_BY(mutex_);  // of the last attach_core(); empty: none
   ring_buffer* doorbell_ = nullptr;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/base/clock.h"
+#include "agent/base/mutex.h"
 #include "agent/kernel/engine.h"
 
 namespace sonde {
@@ -38,7 +39,7 @@ void Engine::attach_core(const ModuleFlags& asked) {
 }
 
 void Engine::sync_programs() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   slots_->dissolve();
   const ModuleFlags asked = asked_flags();
   // Before the modules' own programs: a start time saved nowhere is an operation lost.
@@ -52,7 +53,7 @@ void Engine::sync_programs() {
 }
 
 void Engine::detach_all() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const uint64_t now = boottime_ns();
   for (const auto& module : modules_) {
     if (module) module->attach(0, false, now);
@@ -62,7 +63,7 @@ void Engine::detach_all() {
 }
 
 void Engine::watch_programs(uint64_t now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!core_failure_.empty()) attach_core(asked_flags());
   for (const auto& module : modules_) {
     if (module) module->watch(now, core_failure_);
@@ -70,7 +71,7 @@ void Engine::watch_programs(uint64_t now) {
 }
 
 ModuleReport Engine::core_report() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ModuleReport report;
   report.name = "core";
   if (!core_failure_.empty()) {

@@ -10,11 +10,11 @@
 
 #include <fstream>
 #include <memory>
-#include <mutex>
 #include <sstream>
 #include <string>
 
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "agent/kernel/libbpf_log.h"
 
 namespace sonde {
@@ -103,9 +103,9 @@ bool has_type(const std::string& name, uint32_t kind) {
 }  // namespace
 
 std::shared_ptr<btf> kernel_types() {
-  static std::mutex mutex;
-  static std::weak_ptr<btf> known;
-  const std::lock_guard lock(mutex);
+  static Mutex mutex;
+  static std::weak_ptr<btf> known SONDE_GUARDED_BY(mutex);
+  const MutexLock lock(mutex);
   if (auto types = known.lock()) return types;
   LogCapture log;  // the caller reports what is missing
   std::shared_ptr<btf> types(btf__load_vmlinux_btf(), btf__free);

@@ -56,7 +56,7 @@ void ObjectStore::replace(std::map<std::string, std::string> objects) {
   std::map<std::string, std::string> now;
   for (const auto& [key, object] : objects) now[key] = substance(object);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     objects_ = std::move(objects);
     if (version_ != 0 && now == substance_) return;
     substance_ = std::move(now);
@@ -67,7 +67,7 @@ void ObjectStore::replace(std::map<std::string, std::string> objects) {
 void ObjectStore::put(const std::string& key, std::string object) {
   std::string now = substance(object);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     objects_[key] = std::move(object);
     if (substance_[key] == now) return;
     substance_[key] = std::move(now);
@@ -77,7 +77,7 @@ void ObjectStore::put(const std::string& key, std::string object) {
 
 void ObjectStore::remove(const std::string& key) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     substance_.erase(key);
     if (objects_.erase(key) == 0) return;
   }
@@ -90,7 +90,7 @@ void ObjectStore::tell() {
 }
 
 std::map<std::string, std::string> ObjectStore::objects() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return objects_;
 }
 
@@ -104,7 +104,7 @@ Cluster::Cluster(ClusterOptions options)
 Cluster::~Cluster() {
   client_.stop();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -194,8 +194,8 @@ void Cluster::look_after() {
     read_namespaces();
     write_cache();
     remove_old_report();
-    std::unique_lock lock(mutex_);
-    if (wake_.wait_for(lock, kTurn, [this] { return stopping_; })) return;
+    const MutexLock lock(mutex_);
+    if (wake_.wait_for(mutex_, kTurn, [this]() SONDE_REQUIRES(mutex_) { return stopping_; })) return;
   }
 }
 

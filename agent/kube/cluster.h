@@ -6,17 +6,16 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 #include "agent/kube/pod_table.h"
 #include "agent/kube/reflector.h"
@@ -50,9 +49,9 @@ class ObjectStore final : public ObjectSink {
   void tell();
   static std::string substance(const std::string& object);
   std::function<void()> changed_;
-  mutable std::mutex mutex_;
-  std::map<std::string, std::string> objects_;
-  std::map<std::string, std::string> substance_;  // by key
+  mutable Mutex mutex_;
+  std::map<std::string, std::string> objects_ SONDE_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> substance_ SONDE_GUARDED_BY(mutex_);  // by key
   std::atomic<uint64_t> version_{0};
 };
 
@@ -107,9 +106,9 @@ class Cluster {
   uint64_t next_removal_ns_ = 0;
   uint64_t nodes_told_ = 0;  // by the loop
   uint64_t next_told_ns_ = 0;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
+  mutable Mutex mutex_;
+  Condition wake_;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

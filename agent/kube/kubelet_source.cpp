@@ -69,7 +69,7 @@ KubeletSource::KubeletSource(KubeletOptions options, PodSink& sink)
 
 KubeletSource::~KubeletSource() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -78,7 +78,7 @@ KubeletSource::~KubeletSource() {
 
 void KubeletSource::hurry() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     hurried_ = true;
   }
   wake_.notify_all();
@@ -94,11 +94,12 @@ void KubeletSource::run() {
       last_answer_ = 0;  // what comes next is told whole
       sink_.failed(asked.error().message());
     }
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     hurried_ = false;
     if (ok) wait_ns = options_.shortest_gap_ns;
     // Never closer than this, whoever hurries.
-    if (wake_.wait_for(lock, nanoseconds(spread(ok ? options_.shortest_gap_ns : wait_ns)), [&] { return stopping_; }))
+    if (wake_.wait_for(mutex_, nanoseconds(spread(ok ? options_.shortest_gap_ns : wait_ns)),
+                       [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
       return;
     if (!ok) {
       wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
@@ -109,7 +110,8 @@ void KubeletSource::run() {
     lock.lock();
     if (again) continue;
     const uint64_t rest = std::max(options_.period_ns, options_.shortest_gap_ns) - options_.shortest_gap_ns;
-    wake_.wait_for(lock, nanoseconds(spread(rest)), [&] { return stopping_ || hurried_; });
+    wake_.wait_for(mutex_, nanoseconds(spread(rest)),
+                   [this]() SONDE_REQUIRES(mutex_) { return stopping_ || hurried_; });
     if (stopping_) return;
   }
 }

@@ -4,15 +4,14 @@
 // once a second, while there is a container that it has not reported.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
 
 #include "agent/api/http_client.h"
+#include "agent/base/mutex.h"
 #include "agent/kube/pod_source.h"
 
 namespace sonde::kube {
@@ -58,10 +57,10 @@ class KubeletSource final : public PodSource {
   HttpClient client_{kMostBytes};
   uint64_t last_answer_ = 0;  // hash of the last body that was understood
   std::mt19937_64 random_{std::random_device{}()};
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool hurried_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition wake_;
+  bool hurried_ SONDE_GUARDED_BY(mutex_) = false;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -105,8 +105,9 @@ void LeaderElection::run() {
                    options_.name);
     const uint64_t wait =
         options_.retry_ns + std::uniform_int_distribution<uint64_t>(0, options_.retry_ns / 5)(random_);
-    std::unique_lock lock(mutex_);
-    if (wake_.wait_for(lock, std::chrono::nanoseconds(wait), [this] { return stopping_; })) return;
+    const MutexLock lock(mutex_);
+    if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
+      return;
   }
 }
 
@@ -161,7 +162,7 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
 
 void LeaderElection::release() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();

@@ -7,15 +7,14 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 
 namespace sonde::kube {
@@ -71,9 +70,9 @@ class LeaderElection {
   std::atomic<uint64_t> renewed_ns_{0};  // CLOCK_BOOTTIME before the request that went well; 0: it is not ours
   std::atomic<uint64_t> failures_{0};
   std::string last_error_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition wake_;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

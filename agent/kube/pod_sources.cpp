@@ -55,7 +55,7 @@ PodSources::PodSources(PodTable& table, std::vector<PodSourceEntry> entries, std
 PodSources::~PodSources() {
   table_.set_unknown({});
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -65,7 +65,7 @@ PodSources::~PodSources() {
 
 void PodSources::start() {
   table_.set_unknown([this] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (in_use_ >= 0 && ones_[in_use_].source) ones_[in_use_].source->hurry();
   });
   thread_ = std::thread([this] { run(); });
@@ -73,7 +73,7 @@ void PodSources::start() {
 
 void PodSources::all(std::size_t index, std::vector<Pod> pods) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     heard(index);
     if (in_use_ < 0 || static_cast<int>(index) < in_use_) use(static_cast<int>(index));
     if (!takes(index)) return;
@@ -84,7 +84,7 @@ void PodSources::all(std::size_t index, std::vector<Pod> pods) {
 
 void PodSources::change(std::size_t index, const std::function<void()>& apply) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     // A source that was given up and resumes before another one took over has nothing new to log.
     if (in_use_ < 0 && last_used_ == static_cast<int>(index)) use(static_cast<int>(index));
     if (!takes(index)) return;
@@ -107,7 +107,7 @@ void PodSources::heard(std::size_t index) {
 
 void PodSources::failed(std::size_t index, std::string reason) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     One& one = ones_[index];
     ++one.status.failures;
     one.status.reason = std::move(reason);
@@ -121,7 +121,6 @@ void PodSources::failed(std::size_t index, std::string reason) {
   wake_.notify_all();
 }
 
-// With the mutex held.
 void PodSources::use(int index) {
   if (std::exchange(in_use_, index) == index) return;
   unsettled_ = true;
@@ -154,15 +153,15 @@ bool PodSources::wanted(std::size_t index) const {
 }
 
 // Begins and ends sources. Their ends are waited for without the mutex: they may be telling something.
-void PodSources::settle(std::unique_lock<std::mutex>& lock) {
+void PodSources::settle() {
   for (std::size_t i = 0; i < ones_.size() && !stopping_; ++i) {
     One& one = ones_[i];
     if (wanted(i) == (one.source != nullptr)) continue;
     if (one.source) {
       std::unique_ptr<PodSource> ending = std::move(one.source);
-      lock.unlock();
+      mutex_.unlock();
       ending.reset();
-      lock.lock();
+      mutex_.lock();
       one.status.state = SourceState::Resting;
       one.status.reason.clear();
       one.in_a_row = 0;
@@ -174,35 +173,35 @@ void PodSources::settle(std::unique_lock<std::mutex>& lock) {
 }
 
 void PodSources::run() {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (!stopping_) {
-    if (std::exchange(unsettled_, false)) settle(lock);
-    wake_.wait(lock, [&] { return stopping_ || unsettled_; });
+    if (std::exchange(unsettled_, false)) settle();
+    wake_.wait(mutex_, [this]() SONDE_REQUIRES(mutex_) { return stopping_ || unsettled_; });
   }
 }
 
 std::string PodSources::in_use() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return in_use_ < 0 ? std::string() : ones_[in_use_].status.name;
 }
 
 std::string PodSources::last_used() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return last_used_ < 0 ? std::string() : ones_[last_used_].status.name;
 }
 
 uint64_t PodSources::fresh_ns() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return fresh_ns_;
 }
 
 uint64_t PodSources::switches() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return switches_;
 }
 
 std::vector<SourceStatus> PodSources::status() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<SourceStatus> all;
   for (const One& one : ones_) {
     all.push_back(one.status);

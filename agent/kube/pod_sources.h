@@ -4,15 +4,14 @@
 // stays as it is: the last snapshot serves, and its age is told.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/pod_source.h"
 #include "agent/kube/pod_table.h"
 
@@ -65,25 +64,25 @@ class PodSources {
   void all(std::size_t index, std::vector<Pod> pods);
   void change(std::size_t index, const std::function<void()>& apply);
   void failed(std::size_t index, std::string reason);
-  bool takes(std::size_t index);
-  void heard(std::size_t index);
-  void use(int index);
-  bool wanted(std::size_t index) const;
-  std::string others_text() const;
+  bool takes(std::size_t index) SONDE_REQUIRES(mutex_);
+  void heard(std::size_t index) SONDE_REQUIRES(mutex_);
+  void use(int index) SONDE_REQUIRES(mutex_);
+  bool wanted(std::size_t index) const SONDE_REQUIRES(mutex_);
+  std::string others_text() const SONDE_REQUIRES(mutex_);
   void run();
-  void settle(std::unique_lock<std::mutex>& lock);
+  void settle() SONDE_REQUIRES(mutex_);
 
   PodTable& table_;
   std::function<void()> changed_;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<One> ones_;
-  int in_use_ = -1;
-  int last_used_ = -1;
-  uint64_t fresh_ns_ = 0;
-  uint64_t switches_ = 0;
-  bool stopping_ = false;
-  bool unsettled_ = true;
+  mutable Mutex mutex_;
+  Condition wake_;
+  std::vector<One> ones_ SONDE_GUARDED_BY(mutex_);
+  int in_use_ SONDE_GUARDED_BY(mutex_) = -1;
+  int last_used_ SONDE_GUARDED_BY(mutex_) = -1;
+  uint64_t fresh_ns_ SONDE_GUARDED_BY(mutex_) = 0;
+  uint64_t switches_ SONDE_GUARDED_BY(mutex_) = 0;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
+  bool unsettled_ SONDE_GUARDED_BY(mutex_) = true;
   std::thread thread_;
 };
 

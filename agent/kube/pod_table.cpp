@@ -24,7 +24,7 @@ bool names(const Pod& pod, const std::string& id) {
 }  // namespace
 
 void PodTable::replace(std::vector<Pod> pods, uint64_t now_ns) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::set<std::string> there;
   for (Pod& pod : pods) {
     there.insert(pod.uid);
@@ -40,20 +40,20 @@ void PodTable::replace(std::vector<Pod> pods, uint64_t now_ns) {
 }
 
 void PodTable::put(Pod pod, uint64_t now_ns) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   put_locked(std::move(pod));
   updated_ns_ = now_ns;
   expire(now_ns);
 }
 
 void PodTable::remove(const std::string& uid, uint64_t now_ns) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   end_locked(uid, now_ns);
   updated_ns_ = now_ns;
 }
 
 void PodTable::set_namespace(const std::string& name, std::map<std::string, std::string> labels) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto [found, fresh] = namespaces_.try_emplace(name);
   if (!fresh && found->second == labels) return;
   found->second = std::move(labels);
@@ -76,7 +76,7 @@ void PodTable::put_locked(Pod pod) {
 void PodTable::index(Entry& entry, bool first) {
   for (const PodContainer& container : entry.pod->containers) {
     Starts& starts = entry.starts[container.name];
-    const auto add = [&](const std::string& id, int restart_count) {
+    const auto add = [&](const std::string& id, int restart_count) SONDE_REQUIRES(mutex_) {
       if (id.empty() || !by_container_.try_emplace(id, Known{entry.pod->uid, container.name, restart_count}).second)
         return;
       entry.ids.push_back(id);
@@ -127,7 +127,7 @@ void PodTable::expire(uint64_t now_ns) {
 
 void PodTable::enrich(Subject& subject) const {
   if (subject.kind != SubjectKind::Container) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto found = pods_.end();
   const auto by_id = by_container_.find(subject.container_id);
   if (by_id != by_container_.end()) found = pods_.find(by_id->second.uid);
@@ -217,7 +217,7 @@ bool PodTable::complete(const Subject& subject) const {
   if (subject.kind != SubjectKind::Container || subject.pod_uid.empty()) return true;
   std::function<void()> tell;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const bool sandbox = subject.type == ContainerType::Sandbox;
     if (!subject.pod_name.empty() && (sandbox || !subject.container_name.empty())) {
       return !options_.namespaces || namespaces_.contains(subject.namespace_name);
@@ -230,7 +230,7 @@ bool PodTable::complete(const Subject& subject) const {
 }
 
 bool PodTable::may_return(const Subject& subject) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = pods_.find(subject.pod_uid);
   if (found == pods_.end() || found->second.ended_ns || found->second.pod->over) return false;
   if (subject.container_name.empty()) return true;
@@ -239,18 +239,18 @@ bool PodTable::may_return(const Subject& subject) const {
 }
 
 void PodTable::set_unknown(std::function<void()> unknown) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   tell_unknown_ = std::move(unknown);
 }
 
 bool PodTable::looks_for_some(uint64_t now_ns) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase_if(unknown_, [&](const auto& item) { return now_ns >= item.second + options_.look_for_ns; });
   return !unknown_.empty();
 }
 
 std::vector<std::string> PodTable::namespaces() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::set<std::string> names;
   for (const auto& [uid, entry] : pods_) {
     if (!entry.ended_ns) names.insert(entry.pod->namespace_name);
@@ -259,17 +259,17 @@ std::vector<std::string> PodTable::namespaces() const {
 }
 
 std::size_t PodTable::size() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return static_cast<std::size_t>(std::ranges::count_if(pods_, [](const auto& item) { return !item.second.ended_ns; }));
 }
 
 std::size_t PodTable::container_ids() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return by_container_.size();
 }
 
 uint64_t PodTable::updated_ns() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return updated_ns_;
 }
 

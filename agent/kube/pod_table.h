@@ -10,11 +10,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/identity/identity.h"
 #include "agent/kube/pod.h"
 
@@ -82,27 +82,28 @@ class PodTable final : public Enricher {
     const PodContainer* container = nullptr;
     int restart_count = 0;
   };
-  Match match(const Entry& entry, const Subject& subject) const;
-  const PodContainer* untold(const Entry& entry, const Subject& subject) const;
+  Match match(const Entry& entry, const Subject& subject) const SONDE_REQUIRES(mutex_);
+  const PodContainer* untold(const Entry& entry, const Subject& subject) const SONDE_REQUIRES(mutex_);
   bool is_sandbox(const Entry& entry, const Subject& subject) const;
-  void note_oldest(const Entry& entry, const Subject& subject) const;
-  void note_cgroup(const Entry& entry, const Subject& subject) const;
-  void put_locked(Pod pod);
-  void index(Entry& entry, bool first);
-  void trim(Entry& entry);
-  void unindex(const Pod& pod);
-  void end_locked(const std::string& uid, uint64_t now_ns);
-  void expire(uint64_t now_ns);
+  void note_oldest(const Entry& entry, const Subject& subject) const SONDE_REQUIRES(mutex_);
+  void note_cgroup(const Entry& entry, const Subject& subject) const SONDE_REQUIRES(mutex_);
+  void put_locked(Pod pod) SONDE_REQUIRES(mutex_);
+  void index(Entry& entry, bool first) SONDE_REQUIRES(mutex_);
+  void trim(Entry& entry) SONDE_REQUIRES(mutex_);
+  void unindex(const Pod& pod) SONDE_REQUIRES(mutex_);
+  void end_locked(const std::string& uid, uint64_t now_ns) SONDE_REQUIRES(mutex_);
+  void expire(uint64_t now_ns) SONDE_REQUIRES(mutex_);
 
   PodTableOptions options_;
-  mutable std::mutex mutex_;
-  std::unordered_map<std::string, Entry> pods_;          // by UID
-  std::unordered_map<std::string, Known> by_container_;  // by container id
-  std::deque<std::pair<uint64_t, std::string>> ended_;   // {when, UID}, oldest first
-  std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_;
-  uint64_t updated_ns_ = 0;
-  mutable std::map<std::string, uint64_t> unknown_;  // container id → since when it is looked for
-  std::function<void()> tell_unknown_;
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, Entry> pods_ SONDE_GUARDED_BY(mutex_);          // by UID
+  std::unordered_map<std::string, Known> by_container_ SONDE_GUARDED_BY(mutex_);  // by container id
+  std::deque<std::pair<uint64_t, std::string>> ended_ SONDE_GUARDED_BY(mutex_);   // {when, UID}, oldest first
+  std::unordered_map<std::string, std::map<std::string, std::string>> namespaces_ SONDE_GUARDED_BY(mutex_);
+  uint64_t updated_ns_ SONDE_GUARDED_BY(mutex_) = 0;
+  // Container id → since when it is looked for.
+  mutable std::map<std::string, uint64_t> unknown_ SONDE_GUARDED_BY(mutex_);
+  std::function<void()> tell_unknown_ SONDE_GUARDED_BY(mutex_);
   mutable std::atomic<uint64_t> version_{1};
 };
 

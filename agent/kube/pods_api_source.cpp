@@ -17,7 +17,7 @@ PodsApiSource::PodsApiSource(PodsApiSourceOptions options, PodSink& sink)
 
 PodsApiSource::~PodsApiSource() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -29,7 +29,7 @@ void PodsApiSource::run() {
   uint64_t wait_ns = options_.shortest_wait_ns;
   for (;;) {
     const Error ended = follow();
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopping_) return;
     lock.unlock();
     sink_.failed(ended.message());
@@ -37,7 +37,8 @@ void PodsApiSource::run() {
     lock.lock();
     const uint64_t wait =
         std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
-    if (wake_.wait_for(lock, std::chrono::nanoseconds(wait), [&] { return stopping_; })) return;
+    if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
+      return;
     wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
   }
 }

@@ -3,16 +3,15 @@
 // and no token.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
 
 #include "agent/api/pods_api_client.h"
+#include "agent/base/mutex.h"
 #include "agent/kube/pod_source.h"
 
 namespace sonde::kube {
@@ -41,9 +40,9 @@ class PodsApiSource final : public PodSource {
   std::map<std::string, Pod> listed_;  // while one is, by UID
   uint64_t skipped_ = 0;
   std::mt19937_64 random_{std::random_device{}()};
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition wake_;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

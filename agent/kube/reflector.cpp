@@ -71,7 +71,7 @@ Reflector::Reflector(ApiClient& client, ReflectorOptions options, ObjectSink& si
 
 Reflector::~Reflector() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   stopping_.notify_all();
@@ -83,7 +83,7 @@ void Reflector::start() {
 }
 
 ReflectorStats Reflector::stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return stats_;
 }
 
@@ -128,7 +128,7 @@ Reflector::Next Reflector::list() {
   latest_ = false;
   sink_.replace(std::move(objects));
   heard();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++stats_.lists;
   stats_.left_out = left_out;
   stats_.synced = true;
@@ -160,7 +160,7 @@ Reflector::Next Reflector::watch(bool with_list) {
         sink_.replace(std::exchange(initial, {}));
         listing = false;
         latest_ = false;
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         ++stats_.lists;
         stats_.left_out = left_out;
         stats_.synced = true;
@@ -178,7 +178,7 @@ Reflector::Next Reflector::watch(bool with_list) {
       return true;
     }
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ++stats_.events;
     }
     if (event->type == "DELETED")
@@ -189,7 +189,7 @@ Reflector::Next Reflector::watch(bool with_list) {
     return true;
   };
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++stats_.watches;
   }
   const ApiAnswer answer = client_.watch(url(query), kWatchIdle, take);
@@ -202,7 +202,7 @@ Reflector::Next Reflector::ended(const ApiAnswer& answer, bool listing) {
   if (answer.status == kGone) {
     version_.clear();
     latest_ = true;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++stats_.expired;
     return Next::List;
   }
@@ -225,7 +225,7 @@ Reflector::Next Reflector::failed(const ApiAnswer& answer) {
   if (client_.stopped()) return Next::Wait;
   retry_after_ns_ = answer.retry_after_ns;
   sink_.failed(answer.error);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++stats_.failures;
   stats_.last_status = answer.status;
   if (stats_.last_error != answer.error) spdlog::warn("{}: {}", options_.path, answer.error);
@@ -235,7 +235,7 @@ Reflector::Next Reflector::failed(const ApiAnswer& answer) {
 
 void Reflector::heard() {
   sink_.heard();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!stats_.last_error.empty()) spdlog::info("{}: the API server answers again", options_.path);
   stats_.last_error.clear();
   stats_.fresh_ns = boottime_ns();
@@ -244,8 +244,8 @@ void Reflector::heard() {
 
 // True if it is time to end.
 bool Reflector::wait(uint64_t ns) {
-  std::unique_lock lock(mutex_);
-  return stopping_.wait_for(lock, std::chrono::nanoseconds(ns), [&] { return stop_; });
+  const MutexLock lock(mutex_);
+  return stopping_.wait_for(mutex_, std::chrono::nanoseconds(ns), [this]() SONDE_REQUIRES(mutex_) { return stop_; });
 }
 
 std::string Reflector::url(const std::string& more) const {

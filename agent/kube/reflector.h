@@ -6,17 +6,16 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <random>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 
 namespace sonde::kube {
@@ -84,10 +83,10 @@ class Reflector {
   uint64_t wait_ns_ = 0;
   uint64_t retry_after_ns_ = 0;
   std::mt19937_64 random_{std::random_device{}()};
-  mutable std::mutex mutex_;
-  std::condition_variable stopping_;
-  bool stop_ = false;
-  ReflectorStats stats_;
+  mutable Mutex mutex_;
+  Condition stopping_;
+  bool stop_ SONDE_GUARDED_BY(mutex_) = false;
+  ReflectorStats stats_ SONDE_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

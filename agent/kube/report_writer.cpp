@@ -52,7 +52,7 @@ ReportWriter::ReportWriter(ApiClient& client, std::string node_name)
 
 ReportWriter::~ReportWriter() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -66,7 +66,7 @@ void ReportWriter::start() {
 void ReportWriter::offer(NodeReport report, const std::string& node_uid, uint64_t nodes) {
   if (node_uid.empty()) return;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (node_uid != node_uid_) schedule_.forget();  // another Node of that name: the report went with the old one
     node_uid_ = node_uid;
     schedule_.offer(std::move(report), nodes, boottime_ns());
@@ -75,16 +75,16 @@ void ReportWriter::offer(NodeReport report, const std::string& node_uid, uint64_
 }
 
 ReportWriterStats ReportWriter::stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return stats_;
 }
 
 void ReportWriter::run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stopping_) {
     const uint64_t due = schedule_.due_ns(), now = boottime_ns();
     if (!due || now < due) {
-      changed_.wait_for(lock, std::chrono::nanoseconds(due ? std::min(due - now, kTurn) : kTurn));
+      changed_.wait_for(mutex_, std::chrono::nanoseconds(due ? std::min(due - now, kTurn) : kTurn));
       continue;
     }
     const NodeReport report = schedule_.newest();
@@ -128,7 +128,7 @@ ApiAnswer ReportWriter::write(const NodeReport& report, const std::string& node_
     answer = put_object(node_uid);
     if (answer.ok()) answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kTimeout);
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stats_.writes += answer.ok();
   if (answer.ok()) stats_.bytes = status.size();
   return answer;

@@ -5,13 +5,12 @@
 // Needs: create, patch of sondenodes; patch of sondenodes/status.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 #include "agent/kube/report_schedule.h"
 
@@ -47,14 +46,14 @@ class ReportWriter {
 
   ApiClient& client_;
   const std::string node_;
+  std::string written_uid_;  // the thread's: owner of the object as it was written; empty: not written
   std::mt19937_64 random_{std::random_device{}()};
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stopping_ = false;
-  std::string node_uid_;
-  std::string written_uid_;  // owner of the object as it was written; empty: not written
-  ReportSchedule schedule_;
-  ReportWriterStats stats_;
+  mutable Mutex mutex_;
+  Condition changed_;
+  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
+  std::string node_uid_ SONDE_GUARDED_BY(mutex_);
+  ReportSchedule schedule_ SONDE_GUARDED_BY(mutex_);
+  ReportWriterStats stats_ SONDE_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -2,17 +2,19 @@
 #include "agent/module/intern.h"
 
 #include <functional>
-#include <mutex>
 #include <set>
 #include <string>
+
+#include "agent/base/mutex.h"
 
 namespace sonde {
 
 std::string_view intern(std::string_view text) {
-  static std::mutex mutex;
-  static auto& names = *new std::set<std::string, std::less<>>();  // never destroyed: views outlive all statics
+  static Mutex mutex;
+  // Never destroyed: views outlive all statics.
+  static auto& names SONDE_GUARDED_BY(mutex) = *new std::set<std::string, std::less<>>();
   text = text.substr(0, kMostInternedBytes);
-  const std::lock_guard lock(mutex);
+  const MutexLock lock(mutex);
   auto found = names.find(text);
   if (found != names.end()) return *found;
   if (names.size() >= kMostInterned) return "other";

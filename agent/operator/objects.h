@@ -7,10 +7,10 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
+#include "agent/base/mutex.h"
 #include "agent/kube/reflector.h"
 #include "agent/operator/aggregate.h"
 
@@ -36,7 +36,7 @@ class Store final : public kube::ObjectSink {
       if (auto value = read_(object)) all.emplace(key, std::move(value));
     }
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       all_ = std::move(all);
     }
     changed_();
@@ -44,7 +44,7 @@ class Store final : public kube::ObjectSink {
   void put(const std::string& key, std::string object) override {
     auto value = read_(object);
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (value)
         all_[key] = std::move(value);
       else
@@ -54,25 +54,25 @@ class Store final : public kube::ObjectSink {
   }
   void remove(const std::string& key) override {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       all_.erase(key);
     }
     changed_();
   }
   All all() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return all_;
   }
   std::size_t size() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return all_.size();
   }
 
  private:
   const Read read_;
   const std::function<void()> changed_;
-  mutable std::mutex mutex_;
-  All all_;
+  mutable Mutex mutex_;
+  All all_ SONDE_GUARDED_BY(mutex_);
 };
 
 }  // namespace sonde::operators

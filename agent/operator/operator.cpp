@@ -175,7 +175,7 @@ void Operator::turn() {
   }
   if (!all) changed_ = true;
   send_events();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++stats_.turns;
   stats_.last_turn_seconds = static_cast<double>(boottime_ns() - begin) / 1e9;
 }
@@ -229,13 +229,13 @@ void Operator::write(const std::string& key, const PolicyFacts& facts, const Pol
     if (answer.status != kNotFound)
       spdlog::warn("status of {}: {}", key, answer.error);  // 404: it was deleted meanwhile
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++(answer.ok() ? stats_.writes : stats_.write_failures);
 }
 
 void Operator::send_events() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stats_.events_dropped = events_.dropped();
   }
   for (const EventToSend& event : events_.take(boottime_ns(), realtime_ns())) {
@@ -247,7 +247,7 @@ void Operator::send_events() {
             : client_.send("PATCH", path + "/" + event.name, event_series_patch(event, now),
                            "application/merge-patch+json", kTimeout);
     if (!answer.ok()) spdlog::warn("event about {}: {}", event.policy, answer.error);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++(answer.ok() ? stats_.events : stats_.event_failures);
   }
 }
@@ -269,7 +269,7 @@ Result<void> Operator::ready() const {
 OperatorStats Operator::stats() const {
   OperatorStats stats;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stats = stats_;
   }
   stats.leads = election_.leads();

@@ -7,12 +7,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 #include "agent/kube/lease.h"
 #include "agent/operator/events.h"
@@ -82,8 +81,8 @@ class Operator {
   uint64_t next_turn_ns_ = 0;
   uint64_t writes_left_ = 0;  // of this turn
   std::atomic<uint64_t> alive_ns_;
-  mutable std::mutex mutex_;
-  OperatorStats stats_;
+  mutable Mutex mutex_;
+  OperatorStats stats_ SONDE_GUARDED_BY(mutex_);
 };
 
 }  // namespace sonde::operators

@@ -285,12 +285,12 @@ void Aggregator::Impl::publish_stats() {
   stats_.series = series_;
   stats_.pending_slots = pending_.size();
   stats_.series_limited.assign(limited_.begin(), limited_.end());
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   published_ = stats_;
 }
 
 AggregatorStats Aggregator::Impl::stats() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return published_;
 }
 

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "agent/base/mutex.h"
 #include "agent/pipeline/aggregator.h"
 #include "agent/pipeline/batch_pool.h"
 #include "agent/pipeline/batch_writer.h"
@@ -102,8 +102,8 @@ class Aggregator::Impl {
   BatchPool batches_;
 
   AggregatorStats stats_;
-  mutable std::mutex mutex_;  // published_
-  AggregatorStats published_;
+  mutable Mutex mutex_;
+  AggregatorStats published_ SONDE_GUARDED_BY(mutex_);
 };
 
 }  // namespace sonde

@@ -13,7 +13,7 @@ constexpr std::size_t kWaste = 4;  // memory of more than so many times what is 
 std::shared_ptr<Batch> BatchPool::take(std::size_t resources, std::size_t points, std::size_t buckets) {
   std::unique_ptr<Batch> batch;
   if (points > 0) {
-    const std::lock_guard lock(shelf_->mutex);
+    const MutexLock lock(shelf_->mutex);
     batch = std::move(shelf_->spare);
   }
   if (!batch || batch->points.capacity() > kWaste * points || batch->buckets.capacity() > kWaste * buckets) {
@@ -30,7 +30,7 @@ void BatchPool::put_back(Shelf& shelf, std::unique_ptr<Batch> batch) {
   batch->points.clear();
   batch->buckets.clear();
   if (batch->points.capacity() == 0) return;
-  const std::lock_guard lock(shelf.mutex);
+  const MutexLock lock(shelf.mutex);
   shelf.spare.swap(batch);  // what waited there so far is freed outside the lock
 }
 

@@ -4,8 +4,8 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 
+#include "agent/base/mutex.h"
 #include "agent/pipeline/batch.h"
 
 namespace sonde {
@@ -19,8 +19,8 @@ class BatchPool {
  private:
   // One batch waits, no more: while exporters keep up there are never two.
   struct Shelf {
-    std::mutex mutex;
-    std::unique_ptr<Batch> spare;
+    Mutex mutex;
+    std::unique_ptr<Batch> spare SONDE_GUARDED_BY(mutex);
   };
   static void put_back(Shelf& shelf, std::unique_ptr<Batch> batch);
 

@@ -3,13 +3,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <utility>
 
+#include "agent/base/mutex.h"
 #include "agent/pipeline/batch.h"
 #include "agent/pipeline/stats.h"
 
@@ -30,7 +29,7 @@ class BoundedQueue {
   void push(T item, uint64_t bytes) {
     std::deque<Entry> dropped;  // freed after the lock
     {
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (closed_) {
         ++stats_.dropped;
         stats_.dropped_bytes += bytes;
@@ -52,8 +51,8 @@ class BoundedQueue {
 
   // The oldest item; nothing after the time-out, or when the queue is closed and empty.
   std::optional<T> pop(std::chrono::nanoseconds timeout) {
-    std::unique_lock lock(mutex_);
-    ready_.wait_for(lock, timeout, [this] { return closed_ || !entries_.empty(); });
+    MutexLock lock(mutex_);
+    ready_.wait_for(mutex_, timeout, [this]() SONDE_REQUIRES(mutex_) { return closed_ || !entries_.empty(); });
     if (entries_.empty()) return std::nullopt;
     Entry entry = std::move(entries_.front());
     entries_.pop_front();
@@ -64,19 +63,19 @@ class BoundedQueue {
   // What is inside can still be taken; what is pushed from now on is dropped and counted.
   void close() {
     {
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       closed_ = true;
     }
     ready_.notify_all();
   }
 
   bool closed() const {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return closed_;
   }
 
   QueueStats stats() const {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     QueueStats stats = stats_;
     stats.items = entries_.size();
     stats.bytes = bytes_;
@@ -92,12 +91,12 @@ class BoundedQueue {
 
   const uint64_t max_items_;
   const uint64_t max_bytes_;
-  mutable std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<Entry> entries_;
-  uint64_t bytes_ = 0;
-  bool closed_ = false;
-  QueueStats stats_;
+  mutable Mutex mutex_;
+  Condition ready_;
+  std::deque<Entry> entries_ SONDE_GUARDED_BY(mutex_);
+  uint64_t bytes_ SONDE_GUARDED_BY(mutex_) = 0;
+  bool closed_ SONDE_GUARDED_BY(mutex_) = false;
+  QueueStats stats_ SONDE_GUARDED_BY(mutex_);
 };
 
 using BatchQueue = BoundedQueue<BatchPtr>;

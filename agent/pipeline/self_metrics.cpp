@@ -30,14 +30,14 @@ bool begins_with_zero(const Point& point) {
 }  // namespace
 
 void DurationHistogram::observe(uint64_t ns) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++value_.count;
   value_.sum_ns += ns;
   ++value_.buckets[sonde_hist_index(ns)];
 }
 
 DurationHistogram::Value DurationHistogram::value() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return value_;
 }
 
@@ -108,7 +108,7 @@ class SelfMetrics::Collector final : public SelfSink {
 SelfMetrics::SelfMetrics(Now started) : start_ns_(started.real_ns) {}
 
 void SelfMetrics::add_source(Source source) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   sources_.push_back(std::move(source));
 }
 
@@ -119,7 +119,7 @@ void SelfMetrics::append(Batch& batch, Now now) {
   collector.histogram(SelfMetric::CollectionDuration, collection_duration.value(), {});
   collector.histogram(SelfMetric::ExportDuration, export_duration.value(), {});
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const Source& source : sources_) source(collector);
   }
 

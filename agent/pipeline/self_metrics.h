@@ -8,7 +8,6 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 
 #include <sonde/histogram.h>
 
+#include "agent/base/mutex.h"
 #include "agent/module/metric.h"
 #include "agent/pipeline/batch.h"
 #include "agent/pipeline/now.h"
@@ -91,8 +91,8 @@ class DurationHistogram {
   Value value() const;
 
  private:
-  mutable std::mutex mutex_;
-  Value value_;
+  mutable Mutex mutex_;
+  Value value_ SONDE_GUARDED_BY(mutex_);
 };
 
 // Takes the values of one emission. Attribute values in the order of the spec's attributes.
@@ -143,8 +143,8 @@ class SelfMetrics {
   };
 
   uint64_t start_ns_;
-  std::mutex mutex_;  // sources_
-  std::vector<Source> sources_;
+  Mutex mutex_;
+  std::vector<Source> sources_ SONDE_GUARDED_BY(mutex_);
   std::vector<Known> known_;  // sorted by metric and attributes
   uint64_t last_time_ns_ = 0;
   uint64_t dropped_ = 0;

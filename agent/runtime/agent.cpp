@@ -432,7 +432,7 @@ void Agent::tell_cluster(uint64_t now) {
 void Agent::publish_status() {
   std::string status = make_status_json(status_sources());
   publish_served();
-  const std::lock_guard lock(published_);
+  const MutexLock lock(published_);
   status_ = std::move(status);
   status_made_ns_ = boottime_ns();
   status_ready_.notify_all();
@@ -440,10 +440,9 @@ void Agent::publish_status() {
 
 void Agent::publish_served() {
   Served now{rules_, control_->identity(), control_->decisions()};
-  if (served_ && now == *served_) return;  // only this thread replaces it
-  auto served = std::make_shared<const Served>(std::move(now));
-  const std::lock_guard lock(published_);
-  served_ = std::move(served);
+  const MutexLock lock(published_);
+  if (served_ && now == *served_) return;
+  served_ = std::make_shared<const Served>(std::move(now));
 }
 
 void Agent::ring() const {
@@ -452,25 +451,26 @@ void Agent::ring() const {
 }
 
 std::string Agent::status_json() const {
-  std::unique_lock lock(published_);
+  const MutexLock lock(published_);
   const uint64_t asked_ns = boottime_ns();
   if (asked_ns < status_made_ns_ + kStatusFresh || !turning_) return status_;
   status_wanted_ = true;
   ring();
-  status_ready_.wait_for(lock, std::chrono::nanoseconds(kStatusWait),
-                         [&] { return status_made_ns_ >= asked_ns || !turning_; });
+  status_ready_.wait_for(published_, std::chrono::nanoseconds(kStatusWait),
+                         [this, asked_ns]()
+                             SONDE_REQUIRES(published_) { return status_made_ns_ >= asked_ns || !turning_; });
   return status_;
 }
 
 IdentitySnapshotPtr Agent::identity() const {
-  const std::lock_guard lock(published_);
+  const MutexLock lock(published_);
   return served_->identity;
 }
 
 std::string Agent::explain_json(const std::string& pod, const std::string& container) const {
   ExplainSources sources;
   {
-    const std::lock_guard lock(published_);
+    const MutexLock lock(published_);
     sources.served = served_;
   }
   sources.names = names_;

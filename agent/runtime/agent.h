@@ -4,10 +4,8 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,6 +13,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "agent/base/result.h"
 #include "agent/config/config.h"
 #include "agent/functions/functions.h"
@@ -155,11 +154,11 @@ class Agent {
 
   std::atomic<bool> turning_{false};  // the loop
   mutable std::atomic<bool> status_wanted_{false};
-  mutable std::mutex published_;
-  mutable std::condition_variable status_ready_;
-  uint64_t status_made_ns_ = 0;
-  std::string status_ = "{}";
-  std::shared_ptr<const Served> served_;         // guarded by published_; the object itself is immutable
+  mutable Mutex published_;
+  mutable Condition status_ready_;
+  uint64_t status_made_ns_ SONDE_GUARDED_BY(published_) = 0;
+  std::string status_ SONDE_GUARDED_BY(published_) = "{}";
+  std::shared_ptr<const Served> served_ SONDE_GUARDED_BY(published_);
   std::shared_ptr<const Rules> rules_;           // the loop's
   std::shared_ptr<const PolicySnapshot> timed_;  // the decisions whose periods next_collect_ns_ respects
   // Values from the start, also after a reload: servers read them.

@@ -49,6 +49,7 @@ Result<void> Idle::begin() {
     limit_http_pool();
     cluster_ = std::make_unique<kube::Cluster>(std::move(cluster));
     cluster_->start();
+    const MutexLock lock(mutex_);
     policies_->set_objects(cluster_->policies());  // of the last run
   }
   if (auto served = serve(); !served) return served;
@@ -102,7 +103,7 @@ Idle::End Idle::run() {
     if (follow_policies() && is_wanted(obstacle()) && may_judge() && look()) return End::CanMeasure;
     if (cluster_ && now >= next_tell_ns_) {
       next_tell_ns_ = now + kTellEvery;
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       cluster_->report(idle_report(obstacle_, *policies_, cluster_->node_labels()));
     }
     wait(std::min({end_ns, next_look_ns_, now + kSecond}));
@@ -117,7 +118,7 @@ bool Idle::look() {
     return true;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (obstacle_ == *found) return false;
     obstacle_ = std::move(*found);
   }
@@ -128,7 +129,7 @@ bool Idle::look() {
 // What policies say comes first: where everything is excluded nothing is tried.
 std::optional<Obstacle> Idle::find() const {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ResolveContext context = options_.config.resolve_context(cluster_ != nullptr, realtime_ns());
     if (cluster_) context.node_labels = cluster_->node_labels();
     const std::vector<Policy> all = policies_->all();
@@ -142,7 +143,7 @@ std::optional<Obstacle> Idle::find() const {
 bool Idle::may_judge() const { return !cluster_ || (cluster_->policies_version() > 0 && cluster_->node_version() > 0); }
 
 bool Idle::follow_policies() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   bool changed = policies_->refresh();
   if (!cluster_) return changed;
   const uint64_t version = cluster_->policies_version();
@@ -177,12 +178,12 @@ void Idle::ring() const {
 }
 
 Obstacle Idle::obstacle() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return obstacle_;
 }
 
 std::string Idle::status_json() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return idle_status_json(options_.config, obstacle_, *policies_, cluster_.get(), boottime_ns() - started_ns_);
 }
 

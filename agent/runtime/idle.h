@@ -7,10 +7,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "agent/base/fd.h"
+#include "agent/base/mutex.h"
 #include "agent/config/config.h"
 #include "agent/export/prometheus_exporter.h"
 #include "agent/kube/cluster.h"
@@ -65,9 +65,9 @@ class Idle {
   uint64_t next_look_ns_ = 0;
   uint64_t next_tell_ns_ = 0;
   uint64_t cluster_policies_ = 0;  // version in use
-  mutable std::mutex mutex_;       // obstacle and policies
-  Obstacle obstacle_;
-  std::unique_ptr<Policies> policies_;
+  mutable Mutex mutex_;
+  Obstacle obstacle_ SONDE_GUARDED_BY(mutex_);
+  std::unique_ptr<Policies> policies_ SONDE_PT_GUARDED_BY(mutex_);
   PrometheusExporter metrics_;  // always empty
   std::unique_ptr<kube::Cluster> cluster_;
   std::unique_ptr<Servers> servers_;

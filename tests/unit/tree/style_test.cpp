@@ -75,6 +75,19 @@ TEST(Style, HeadersAreIncludedOnce) {
   }
 }
 
+// Clang cannot check what a mutex of the standard library guards.
+TEST(Style, MutexesAreAnnotated) {
+  static const std::regex pattern(
+      R"(std::(recursive_|timed_|shared_)*(mutex|condition_variable|lock_guard|unique_lock)\b)");
+  for (const SourceFile& file : sources()) {
+    if (!file.under("agent/") || file.path == "agent/base/mutex.h") continue;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      EXPECT_FALSE(std::regex_search(file.lines[i], pattern))
+          << file.path << ":" << i + 1 << ": use Mutex, MutexLock and Condition of agent/base/mutex.h";
+    }
+  }
+}
+
 TEST(Style, LinksInDocumentsLead) {
   static const std::regex pattern(R"(\]\(([^)#\s]+)(#[^)\s]*)?\))");
   for (const SourceFile& file : files()) {
