@@ -15,6 +15,7 @@ void report(SelfSink& sink, const ModuleStats& module) {
   if (module.mean_run_ns > 0) sink.value(SelfMetric::ModuleRunMean, module.mean_run_ns * 1e-9, {name});
   sink.value(SelfMetric::ModuleMissedRuns, module.missed_runs, {name});
   sink.value(SelfMetric::ModuleCollectionFailures, module.collection_failures, {name});
+  sink.value(SelfMetric::ModuleStep, module.overhead_step, {name});
   uint64_t other = 0;
   for (std::size_t reason = 0; reason < module.losses.size(); ++reason) {
     const std::string_view word = loss_name(name, reason);

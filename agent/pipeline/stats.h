@@ -34,6 +34,7 @@ struct ModuleStats {
   uint64_t missed_runs = 0;  // nmissed and recursion_misses
   uint64_t collection_failures = 0;
   uint64_t programs = 0;                        // attached now
+  uint64_t overhead_step = 0;                   // OverheadStep; 0: not throttled
   std::array<uint64_t, SONDE_LOSSES> losses{};  // by reason: loss_name()
   std::vector<MapStats> maps;
 };

@@ -37,6 +37,7 @@ KernelStats kernel_stats(const Engine& engine, const Overhead& overhead, const F
     ModuleStats module;
     module.name = reports[i].name;
     module.state = state_of(reports[i], overhead.steps()[i]);
+    module.overhead_step = static_cast<uint64_t>(overhead.steps()[i]);
     module.losses = losses[i];
     if (static_cast<int>(i) == declared) module.missed_runs = functions_missed;
     module.collection_failures = failures.count(i);

@@ -81,6 +81,7 @@ TEST(SelfMetrics, AreOnTheNodesResourceWithEverythingElse) {
   kernel.modules[0].run_ns = 1'500'000'000;
   kernel.modules[0].losses[SONDE_LOSS_NO_ROW] = 4;
   kernel.modules[0].losses[14] = 2;
+  kernel.modules[0].overhead_step = 2;
   kernel.modules[0].maps = {{"io_counters", 3, 100, 4096, 0}};
   self.add_source([&](SelfSink& sink) { report(sink, kernel); });
   self.collection_duration.observe(1'000'000);
@@ -104,6 +105,7 @@ TEST(SelfMetrics, AreOnTheNodesResourceWithEverythingElse) {
   EXPECT_DOUBLE_EQ(point(batch, "sonde.module.run.time", "sonde.module=io")->real, 1.5);
   EXPECT_EQ(point(batch, "sonde.module.losses", "sonde.module=io sonde.reason=no_row")->integer, 4);
   EXPECT_EQ(point(batch, "sonde.module.losses", "sonde.module=io sonde.reason=other")->integer, 2);
+  EXPECT_EQ(point(batch, "sonde.module.overhead.step", "sonde.module=io")->integer, 2);
   EXPECT_EQ(point(batch, "sonde.map.capacity", "sonde.map=io_counters sonde.module=io")->integer, 100);
   EXPECT_EQ(point(batch, "sonde.agent.samples.detoured", "sonde.reason=unattributed_slot")->integer, 1);
   EXPECT_GT(point(batch, "sonde.agent.memory.resident")->integer, 1 << 20);
