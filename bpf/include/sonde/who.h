@@ -73,6 +73,7 @@ sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t contai
 	uint32_t *found, slot;
 	struct sonde_slot_config *config, *parent;
 	struct sonde_slot_info *info, *parent_info;
+	struct sonde_span_config *spans, *parent_spans;
 	struct sonde_globals *globals = sonde_global();
 	struct task_struct *leader;
 
@@ -96,6 +97,10 @@ sonde_slow uint32_t sonde_process_slot(struct task_struct *task, uint32_t contai
 	}
 	*config = *parent;
 	config->per_process = 0;
+	spans = bpf_map_lookup_elem(&sonde_span_config, &slot);
+	parent_spans = bpf_map_lookup_elem(&sonde_span_config, &container);
+	if (spans && parent_spans)
+		*spans = *parent_spans;
 	info->parent_id = parent_info->cgroup_id;
 	info->created_ns = bpf_ktime_get_boot_ns();
 	info->removed_ns = 0;

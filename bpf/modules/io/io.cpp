@@ -17,6 +17,7 @@
 #include "agent/module/series.h"
 #include "bpf/modules/io/names_tables.h"
 #include "bpf/modules/io/programs_tables.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -135,6 +136,11 @@ constexpr std::string_view kNotes[] = {
     "and the input of a splice from a registered file to a pipe.",
 };
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_READ, IO_OPERATIONS}, {SONDE_SPAN_WRITE, IO_OPERATIONS}, {SONDE_SPAN_FSYNC, IO_OPERATIONS},
+    {SONDE_SPAN_OPEN, IO_DETAIL},     {SONDE_SPAN_RENAME, IO_DETAIL},    {SONDE_SPAN_UNLINK, IO_DETAIL},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "io",
     .summary = "File and stream I/O of processes: bytes, latency and errors on files, waits on streams",
@@ -150,6 +156,7 @@ constexpr ModuleInfo kInfo = {
     .gauges = IO_GAUGES,
     .cells = true,
     .samples_histograms = true,
+    .spans = kSpans,
     .losses = kLosses,
     .notes = kNotes,
 };

@@ -12,12 +12,9 @@
 #include "calls.bpf.h"
 #include "target.bpf.h"
 
-#define IO_NOT_TIMED 1 /* sonde_context.start of an operation whose clock was not taken */
+#include <sonde/span.h>
 
-#define ERESTARTSYS 512 /* include/linux/errno.h: up to 516, what a signal makes of a call before user space sees it */
-#define ERESTART_LAST 516
-#define EINTR 4
-#define MAX_ERRNO 4095
+#define IO_NOT_TIMED 1 /* sonde_context.start of an operation whose clock was not taken */
 
 uint64_t io_state[IO_STATE_PLACES] = {};
 
@@ -148,6 +145,35 @@ __noinline int io_count_failure(uint32_t slot, uint32_t operation, uint64_t erro
 	return 0;
 }
 
+#define IO_NO_SPAN 0xff
+
+const uint8_t io_spans[IO_HISTOGRAMS] = {
+	[IO_READ] = SONDE_SPAN_READ,
+	[IO_WRITE] = SONDE_SPAN_WRITE,
+	[IO_STREAMS ... IO_TRANSFERS - 1] = IO_NO_SPAN,
+	[IO_FSYNC] = SONDE_SPAN_FSYNC,
+	[IO_OPEN] = SONDE_SPAN_OPEN,
+	[IO_CLOSE] = IO_NO_SPAN,
+	[IO_RENAME] = SONDE_SPAN_RENAME,
+	[IO_UNLINK] = SONDE_SPAN_UNLINK,
+	[IO_STAT] = IO_NO_SPAN,
+};
+
+__noinline int io_send_span(uint32_t slot, uint32_t operation, uint64_t start, uint64_t end, int64_t result)
+{
+	struct sonde_span *span = sonde_span_begin(slot, operation, start, end, -result);
+
+	if (!span)
+		return 0;
+	sonde_span_of(span, bpf_get_current_task_btf());
+	if (result > 0 && operation <= SONDE_SPAN_WRITE) {
+		span->bytes = result;
+		span->direction = operation == SONDE_SPAN_READ ? SONDE_SPAN_READS : SONDE_SPAN_WRITES;
+	}
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 sonde_inline void io_count_side(uint32_t slot, uint32_t flags, uint32_t operation, uint64_t start, uint64_t end,
 				int64_t result)
 {
@@ -160,10 +186,13 @@ sonde_inline void io_count_side(uint32_t slot, uint32_t flags, uint32_t operatio
 	}
 	if (start == IO_NOT_TIMED || !(flags & io_timed[operation]))
 		return;
-	if (end < start)
+	if (end < start) {
 		sonde_lose(SONDE_LOSS_BAD_VALUE, 1);
-	else
-		sonde_observe(&io_histograms, slot, operation, end - start);
+		return;
+	}
+	sonde_observe(&io_histograms, slot, operation, end - start);
+	if (sonde_span_due(slot, io_spans[operation], end - start, result < 0))
+		io_send_span(slot, io_spans[operation], start, end, result);
 }
 
 #define IO_FLAGS_AND_OPERATION(flags, operation) ((flags) | (operation) << 8)

@@ -2,8 +2,9 @@
 #include "agent/module/catalogue.h"
 
 #include <gtest/gtest.h>
-#include <sonde/abi.h>
+#include <sonde/spans.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -97,6 +98,24 @@ TEST_P(Tables, OwnLossesHavePlacesAndNamesOfTheirOwn) {
     EXPECT_EQ(loss_name(info().name, own.reason), own.name);
     EXPECT_EQ(loss_name("core", own.reason), "other");
     EXPECT_NE((", " + loss_names() + ", ").find(", " + std::string(own.name) + ", "), std::string::npos) << own.name;
+  }
+}
+
+TEST_P(Tables, EverySpanIsOfAnOperationThatIsTimed) {
+  uint8_t attached = 0;
+  std::set<uint8_t> operations;
+  for (const ProgramSpec& program : info().programs) attached |= program.flags;
+  for (const SpanSpec& span : info().spans) {
+    EXPECT_LT(span.operation, SONDE_SPAN_OPERATIONS);
+    EXPECT_TRUE(operations.insert(span.operation).second) << int{span.operation};
+    EXPECT_NE(span.flags, 0);
+    EXPECT_EQ(span.flags & attached, span.flags) << int{span.operation};
+    for (const ModuleEntry& other : modules()) {
+      if (&other.module->info() == &info()) continue;
+      EXPECT_EQ(std::ranges::find(other.module->info().spans, span.operation, &SpanSpec::operation),
+                other.module->info().spans.end())
+          << int{span.operation} << " is " << other.module->info().name << "'s, too";
+    }
   }
 }
 
