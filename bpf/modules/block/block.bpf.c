@@ -4,6 +4,7 @@
 #include "block.h"
 
 #include <sonde/rows.h>
+#include <sonde/span.h>
 
 #include "in_flight.bpf.h"
 
@@ -96,6 +97,38 @@ sonde_inline void count_error(uint32_t slot, int operation, int error)
 		sonde_count_key(&block_cells, slot, BLOCK_ERROR_KEY(operation, error), 1);
 }
 
+#define BLOCK_MOST_STATUS 10
+
+/* The errno of a blk_status_t, as blk_status_to_errno() in block/blk-core.c. */
+const uint8_t block_errnos[BLOCK_MOST_STATUS + 1] = {0, 95, 110, 28, 67, 121, 52, 61, 84, 12, BLOCK_EIO};
+
+sonde_inline uint32_t errno_of(int error)
+{
+	uint64_t status = error;
+
+	if (error <= 0) /* before 5.16 */
+		return -error;
+	barrier_var(status);
+	return status <= BLOCK_MOST_STATUS ? block_errnos[status] : BLOCK_EIO;
+}
+
+/* It ends in an interrupt, whoever is interrupted: so no thread is named. `what`: BLOCK_SPAN(). */
+#define BLOCK_SPAN(operation, error, bytes) ((operation) | (uint64_t)(error) << 8 | (uint64_t)(bytes) << 32)
+
+__noinline int block_send_span(uint32_t slot, uint64_t what, uint64_t start, uint64_t end, uint64_t device)
+{
+	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_BLOCK_IO, start, end, what >> 8 & 0xffffff);
+
+	if (!span)
+		return 0;
+	span->direction = SONDE_SPAN_READS + (what & 0xff); /* in the order of enum block_operation */
+	span->bytes = what >> 32;
+	span->device_major = device >> 32;
+	span->device_minor = device;
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 /* A flush has no moment at which a driver gets it: it waits for the device, for its own or one made for several. */
 sonde_inline void observe_phases(struct request *rq, uint32_t slot, uint32_t operation, uint64_t start, uint64_t now,
 				 struct block_note *note)
@@ -125,8 +158,11 @@ sonde_inline void observe_phases(struct request *rq, uint32_t slot, uint32_t ope
 	sonde_observe_key(&block_keyed, slot, key, issued - start);
 }
 
-sonde_inline void observe(struct request *rq, uint32_t slot, uint8_t flags, uint32_t operation, struct block_note *note)
+/* `error` and `bytes`: of its last part. */
+sonde_inline void observe(struct request *rq, uint32_t slot, uint8_t flags, uint32_t operation, struct block_note *note,
+			  int error, uint32_t bytes)
 {
+	struct gendisk *disk = disk_of(rq);
 	uint64_t start = rq->start_time_ns, now;
 
 	if (!start && note)
@@ -145,6 +181,9 @@ sonde_inline void observe(struct request *rq, uint32_t slot, uint8_t flags, uint
 		observe_phases(rq, slot, operation, start, now, note);
 	else if (operation < BLOCK_OPERATIONS)
 		sonde_observe(&block_histograms, slot, operation, now - start);
+	if (sonde_span_due(slot, SONDE_SPAN_BLOCK_IO, now - start, error))
+		block_send_span(slot, BLOCK_SPAN(operation, errno_of(error), bytes), start, now,
+				(uint64_t)disk->major << 32 | (uint32_t)disk->first_minor);
 }
 
 /* A request may end in parts; the last one is as long as what was left. */
@@ -175,7 +214,7 @@ int BPF_PROG(block_complete, struct request *rq, int error, unsigned int bytes)
 	if (error && !in_sequence && (flags & BLOCK_FLAG_ERRORS))
 		count_error(slot, operation, error);
 	if (ends && (flags & BLOCK_FLAG_TIMES))
-		observe(rq, slot, flags, operation, note);
+		observe(rq, slot, flags, operation, note, error, bytes);
 	if (ends && note)
 		drop_note(rq);
 	return 0;

@@ -11,6 +11,7 @@
 #include "bpf/modules/block/devices_tables.h"
 #include "bpf/modules/block/names_tables.h"
 #include "bpf/modules/block/queues_tables.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -140,6 +141,10 @@ constexpr std::string_view kNotes[] = {
     "The histograms need no clock read at the start and are never sampled: sampleHistogramsEvery does not apply.",
 };
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_BLOCK_IO, BLOCK_FLAG_DURATION},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "block",
     .summary = "Block devices: bytes, latency and errors, attributed to the container that caused the I/O",
@@ -152,6 +157,7 @@ constexpr ModuleInfo kInfo = {
     .histograms = BLOCK_OPERATIONS,
     .cells = true,
     .keyed_histograms = true,
+    .spans = kSpans,
     .notes = kNotes,
 };
 

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -50,6 +51,33 @@ TEST_F(BlockFileTest, DirectReadsAndWritesCountOnceAndThoseOfOthersNowhere) {
       EXPECT_EQ(losses("block"), 0U);
     }
   }
+}
+
+TEST_F(BlockFileTest, SpansTakeAsLongAsTheHistogramSays) {
+  const DiskFile file(kFileSize);
+  Spans spans(engine().module_object("block"));
+  Cgroup& box = cgroup("box");
+  Cgroup& unasked = cgroup("unasked");
+  select(box, {{"block", kBlockStandard}});
+  select(unasked, {{"block", kBlockStandard}});
+  spans.ask(slot_of(box), {{SONDE_SPAN_BLOCK_IO, 1}});
+  const auto work = [&file] { read_direct(file.path(), 50, kDiskBlock, 2 * kDiskBlock); };
+  unasked.run(work);
+  EXPECT_EQ(spans.take().size(), 0U);
+  box.run(work);
+  collect();
+  const auto sent = spans.take();
+  EXPECT_EQ(sent.size(), operations(box, "read"));
+  uint64_t sum = 0;
+  for (const sonde_span& span : sent) {
+    EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_BLOCK_IO));
+    EXPECT_EQ(span.slot, slot_of(box));
+    EXPECT_EQ(span.bytes, kDiskBlock);
+    EXPECT_EQ(span.direction, SONDE_SPAN_READS);
+    EXPECT_EQ(span.error, 0);
+    sum += duration_of(span);
+  }
+  EXPECT_EQ(sum, histogram(box, "sonde.block.operation.duration", {"read"}).sum);
 }
 
 // Two are measured; only the second one does anything.

@@ -12,6 +12,7 @@
 #include <sonde/histogram.h>
 
 #include "tests/kernel/support/block_test.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -108,6 +109,32 @@ TEST_F(BlockDeviceTest, ARequestTakesAsLongAsItsDevice) {
   }
 }
 
+TEST_F(BlockDeviceTest, ASlowRequestIsASpanThatNamesItsDevice) {
+  constexpr uint64_t kNs = 200'000'000;
+  const NullDisk slow(Settings{{"irqmode", "2"}, {"completion_nsec", std::to_string(kNs)}});
+  const NullDisk quick(Settings{{"irqmode", "1"}});
+  Spans spans(engine().module_object("block"));
+  Cgroup& box = cgroup("box");
+  select(box, {{"block", kBlockStandard}});
+  spans.ask(slot_of(box), {{SONDE_SPAN_BLOCK_IO, 150'000}});
+  box.run([&] {
+    read_direct(quick.path(), 20, kDiskBlock, kDiskBlock);
+    write_direct(slow.path(), 1, 2 * kDiskBlock, kDiskBlock);
+  });
+  struct stat device {};
+  ASSERT_EQ(stat(slow.path().c_str(), &device), 0);
+  const auto sent = spans.take();
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_GE(duration_of(sent[0]), kNs);
+  EXPECT_EQ(sent[0].slot, slot_of(box));
+  EXPECT_EQ(sent[0].direction, SONDE_SPAN_WRITES);
+  EXPECT_EQ(sent[0].bytes, 2 * kDiskBlock);
+  EXPECT_EQ(sent[0].device_major, major(device.st_rdev));
+  EXPECT_EQ(sent[0].device_minor, minor(device.st_rdev));
+  collect();
+  EXPECT_EQ(histogram(box, "sonde.block.operation.duration", {"write"}).sum, duration_of(sent[0]));
+}
+
 // One request at a time, two asked for at once: the second one waits for the first.
 TEST_F(BlockDeviceTest, WaitingForTheDeviceIsNotItsTime) {
   constexpr uint64_t kNs = 20'000'000;
@@ -147,6 +174,8 @@ TEST_F(BlockDeviceTest, FailuresAreNamedAndTheirBytesDoNotCount) {
   Cgroup& other = cgroup("other");
   select(box, {{"block", kBlockStandard}});
   select(other, {{"block", kBlockStandard}});
+  Spans spans(engine().module_object("block"));
+  spans.ask(slot_of(box), {{SONDE_SPAN_BLOCK_IO, 60'000'000}}, {SONDE_SPAN_BLOCK_IO});
   const auto fail = [&disk](int reads, int writes) {
     char* buffer = aligned_buffer(kDiskBlock);
     const int file = open(disk.path().c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -163,6 +192,9 @@ TEST_F(BlockDeviceTest, FailuresAreNamedAndTheirBytesDoNotCount) {
   EXPECT_EQ(operations(box, "write"), 3U);
   EXPECT_EQ(bytes(box, "read"), kDiskBlock);
   EXPECT_EQ(bytes(box, "write"), 0U);
+  const auto sent = spans.take();
+  EXPECT_EQ(sent.size(), 10U);
+  for (const sonde_span& span : sent) EXPECT_EQ(span.error, EIO);
   EXPECT_EQ(errors(other, "read", "EIO"), 0);
   EXPECT_EQ(operations(other, "read"), 1U);
 }

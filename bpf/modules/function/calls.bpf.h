@@ -9,6 +9,7 @@
 #define SONDE_FUNCTION_CALLS_H
 
 #include "function.h"
+#include <sonde/span.h>
 #include <sonde/who.h>
 
 SONDE_CELL_ROWS(function);
@@ -232,6 +233,25 @@ sonde_inline bool function_failed(uint64_t value, uint32_t rule)
 	return number < 0 && number >= -4095;
 }
 
+__noinline int function_send_span(uint32_t slot, uint32_t instance, uint64_t start, uint64_t end, int32_t error)
+{
+	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_FUNCTION, start, end, 0);
+
+	if (!span)
+		return 0;
+	sonde_span_of(span, bpf_get_current_task_btf());
+	span->error = error;
+	span->detail = instance;
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
+/* The errno that a function returns as a negative number; a failure that is told otherwise has none. */
+sonde_inline int32_t function_errno(uint64_t value, uint32_t rule)
+{
+	return rule == FUNCTION_ERROR_NEGATIVE ? -(int32_t)value : SONDE_SPAN_NO_ERRNO;
+}
+
 /* The end of the call with this key, if its begin was seen. */
 sonde_inline void function_take(struct function_key *key, bool known, struct function_instance *what, uint32_t now_slot,
 				uint64_t end, uint64_t returned)
@@ -239,6 +259,7 @@ sonde_inline void function_take(struct function_key *key, bool known, struct fun
 	struct function_call *call = known ? bpf_map_lookup_elem(&function_in_flight, key) : 0;
 	uint64_t start;
 	uint32_t slot;
+	bool failed;
 
 	if (!call) {
 		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
@@ -253,8 +274,11 @@ sonde_inline void function_take(struct function_key *key, bool known, struct fun
 	}
 	if (what->measure & FUNCTION_DURATION)
 		sonde_observe_key(&function_keyed, slot, what->name, end - start);
-	if ((what->measure & FUNCTION_ERRORS) && function_failed(returned, what->error))
+	failed = (what->measure & FUNCTION_ERRORS) && function_failed(returned, what->error);
+	if (failed)
 		function_count(slot, what->name, FUNCTION_COUNT_ERRORS, 1);
+	if ((what->measure & FUNCTION_DURATION) && sonde_span_due(slot, SONDE_SPAN_FUNCTION, end - start, failed))
+		function_send_span(slot, key->instance, start, end, failed ? function_errno(returned, what->error) : 0);
 }
 
 sonde_inline void function_end(void *ctx, enum function_way way, uint32_t pops)

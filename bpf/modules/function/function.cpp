@@ -17,6 +17,7 @@
 #include "agent/module/function_names.h"
 #include "agent/module/module.h"
 #include "agent/module/read_only.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -112,6 +113,10 @@ constexpr std::string_view kNotes[] = {
 constexpr MeasureSpec kMeasures[] = {
     {"Calls", kCalls}, {"Errors", kErrors}, {"Bytes", kBytes}, {"Duration", kDuration}};
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_FUNCTION, FUNCTION_DURATION},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "function",
     .summary = "Functions of programs and of the kernel that policies declare: calls, errors, bytes, duration",
@@ -123,6 +128,7 @@ constexpr ModuleInfo kInfo = {
         "and CAP_CHECKPOINT_RESTORE to open files of containers",
     .cells = true,
     .keyed_histograms = true,
+    .spans = kSpans,
     .measures = kMeasures,
     .notes = kNotes,
 };

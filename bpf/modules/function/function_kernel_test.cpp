@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions of this very binary, called a known number of times by children in cgroups of their own.
 #include "tests/kernel/support/function_test.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 #include <fcntl.h>
@@ -104,6 +105,41 @@ TEST_F(FunctionTest, DurationsAreThoseOfTheCallsRecursionIncluded) {
   EXPECT_EQ(total(box, "sonde.function.calls", {"recursion"}), 100);
   EXPECT_EQ(histogram(box, "sonde.function.duration", {"recursion"}).count, 100U);
   EXPECT_EQ(losses("function"), 0U);
+}
+
+TEST_F(FunctionTest, ASlowCallAndOneThatFailsAreSpansAndOthersAreNone) {
+  Spans spans(engine().module_object("function"));
+  auto& box = cgroup("box");
+  auto& unasked = cgroup("unasked");
+  const std::function<void()> work = [] {
+    for (int i = 0; i < 5; ++i) sonde_target_sleep(0);
+    sonde_target_sleep(150);
+    for (int i = 0; i < 5; ++i) sonde_target_may_fail(i);
+    sonde_target_may_fail(-5);
+  };
+  HeldProcess process(box, {work});
+  HeldProcess other(unasked, {work});
+  const std::vector<FunctionRequest> both = {function("sleeps", "sonde_target_sleep", {"Duration"}),
+                                             function("fails", "sonde_target_may_fail", {"Duration", "Errors"})};
+  ask(box, both);
+  ask(unasked, both);
+  ASSERT_TRUE(attached(box, 2) && attached(unasked, 2)) << problems();
+  spans.ask(slot_of(box), {{SONDE_SPAN_FUNCTION, 100'000}}, {SONDE_SPAN_FUNCTION});
+  other.step(0);
+  EXPECT_EQ(spans.take().size(), 0U);
+  process.step(0);
+  const auto sent = spans.take();
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_GE(duration_of(sent[0]), 150'000'000U);
+  EXPECT_EQ(sent[0].error, 0);
+  EXPECT_LT(duration_of(sent[1]), 100'000'000U);
+  EXPECT_EQ(sent[1].error, 5);
+  EXPECT_NE(sent[0].detail, sent[1].detail) << "two functions";
+  for (const sonde_span& span : sent) {
+    EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_FUNCTION));
+    EXPECT_EQ(span.slot, slot_of(box));
+    EXPECT_STRNE(span.comm, "");
+  }
 }
 
 TEST_F(FunctionTest, ACallThatIsLeftByLongjmpCountsAndSpoilsNoLaterOne) {

@@ -4,6 +4,8 @@
 #include "names.bpf.h"
 #include "stalls.bpf.h"
 
+#include <sonde/span.h>
+
 SONDE_LICENSE;
 
 struct locks_hold_key {
@@ -86,6 +88,19 @@ sonde_inline void locks_hold(uint64_t task, uint64_t lock, uint64_t now)
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 }
 
+/* Only of locks that sleep: the ring takes one that spins. */
+__noinline int locks_send_span(uint32_t slot, uint32_t kind, uint64_t start, uint64_t end, int64_t result)
+{
+	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_LOCK_WAIT, start, end, -result);
+
+	if (!span)
+		return 0;
+	sonde_span_of(span, bpf_get_current_task_btf());
+	span->detail = kind;
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 SEC("tp_btf/contention_end")
 int BPF_PROG(locks_contention_end, void *lock, int result)
 {
@@ -113,6 +128,8 @@ int BPF_PROG(locks_contention_end, void *lock, int result)
 	flags = state->flags[SONDE_MODULE_ID];
 	if (flags & LOCKS_WAITS)
 		sonde_observe(&locks_histograms, state->slot, kind, waited);
+	if ((flags & LOCKS_WAITS) && sonde_span_due(state->slot, SONDE_SPAN_LOCK_WAIT, waited, result < 0))
+		locks_send_span(state->slot, kind, now - waited, now, result);
 	if (flags & LOCKS_NAMES)
 		locks_count_name(ctx, (uint64_t)lock, state->slot, kind, waited);
 	if (flags & LOCKS_INVERSIONS)

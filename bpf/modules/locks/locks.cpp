@@ -16,6 +16,7 @@
 #include "agent/module/read_only.h"
 #include "agent/module/series.h"
 #include "bpf/modules/locks/symbols_tables.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -128,6 +129,10 @@ constexpr std::string_view kNotes[] = {
     "Futex inversions are only detected for glibc mutexes, which store their owner next to the futex.",
 };
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_LOCK_WAIT, LOCKS_WAITS},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "locks",
     .summary =
@@ -141,6 +146,7 @@ constexpr ModuleInfo kInfo = {
     .counters = LOCKS_COUNTERS,
     .histograms = LOCKS_HISTOGRAMS,
     .cells = true,
+    .spans = kSpans,
     .notes = kNotes,
 };
 

@@ -18,6 +18,7 @@
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/kernel_test.h"
 #include "tests/kernel/support/pod.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -164,6 +165,44 @@ TEST_F(LocksTest, AMutexOfTheKernelIsWaitedForAsLongAsSomebodyElseHoldsIt) {
     EXPECT_EQ(long_waits(waiter, "mutex", 100 * kMillisecond, "sonde.lock.hold.duration"), 1U);
     EXPECT_EQ(histogram(holder, "sonde.lock.hold.duration", {"mutex"}).count, 0U) << "not asked for";
   }
+}
+
+TEST_F(LocksTest, ALongWaitForAMutexIsASpanOfWhoWaits) {
+  if (!engine().features().has_tracepoint("contention_begin")) GTEST_SKIP() << "this kernel does not tell";
+  Spans spans(engine().module_object("locks"));
+  auto& holder = cgroup("holder");
+  auto& waiter = cgroup("waiter");
+  int master = -1, slave = -1;
+  ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  const auto read_line = [slave] {
+    char line[16];
+    if (read(slave, line, sizeof(line)) <= 0) _exit(9);
+  };
+  HeldProcess first(holder, {read_line});
+  HeldProcess second(waiter, {read_line});
+  for (const Cgroup* box : {&holder, &waiter}) {
+    select(*box, {{"locks", LOCKS_WAITS}});
+    spans.ask(slot_of(*box), {{SONDE_SPAN_LOCK_WAIT, 100'000}});
+  }
+  first.begin(0);
+  usleep(150'000);
+  second.begin(0);
+  usleep(300'000);
+  ASSERT_EQ(write(master, "one\n", 4), 4);
+  first.finish();
+  usleep(200'000);
+  ASSERT_EQ(write(master, "two\n", 4), 4);
+  second.finish();
+  close(master);
+  close(slave);
+  const auto sent = spans.take();
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].operation, static_cast<uint32_t>(SONDE_SPAN_LOCK_WAIT));
+  EXPECT_EQ(sent[0].slot, slot_of(waiter));
+  EXPECT_EQ(sent[0].detail, static_cast<uint32_t>(LOCKS_MUTEX));
+  EXPECT_GE(duration_of(sent[0]), 100 * kMillisecond);
+  EXPECT_EQ(sent[0].error, 0);
+  EXPECT_STRNE(sent[0].comm, "");
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "agent/module/read_only.h"
 #include "agent/module/threads.h"
 #include "bpf/modules/memory/memory_tables.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -174,6 +175,11 @@ constexpr std::string_view kNotes[] = {
     "free memory that another one allocated. Before Linux 6.14, sonde.memory.kernel.freed does not include kmalloc.",
 };
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_DIRECT_RECLAIM, MEMORY_FLAG_STALL},
+    {SONDE_SPAN_OOM_KILL, MEMORY_FLAG_OOM},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "memory",
     .summary = "Memory: reclaim stalls, out-of-memory kills, pressure, page faults, swap, kernel allocations",
@@ -186,6 +192,7 @@ constexpr ModuleInfo kInfo = {
     .histograms = MEMORY_HISTOGRAMS,
     .gauges = MEMORY_GAUGES,
     .reads = kPressures,
+    .spans = kSpans,
     .notes = kNotes,
 };
 

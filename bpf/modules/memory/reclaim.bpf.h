@@ -5,6 +5,8 @@
 
 #include "state.bpf.h"
 
+#include <sonde/span.h>
+
 /* Tasks that reclaim now: user space counts them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -34,18 +36,36 @@ sonde_slow int memory_reclaim_begins(struct task_struct *task, uint32_t reclaime
 	return 0;
 }
 
+__noinline int memory_send_stall(uint32_t slot, uint64_t start, uint64_t end)
+{
+	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_DIRECT_RECLAIM, start, end, 0);
+
+	if (!span)
+		return 0;
+	sonde_span_of(span, bpf_get_current_task_btf());
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 /* Charged to the subject that the task was in when it began. */
 sonde_slow int memory_reclaim_ends(struct task_struct *task)
 {
 	uint64_t key = (uint64_t)task;
 	struct memory_reclaim *reclaim;
+	uint64_t start, end;
+	uint32_t slot;
 
 	if (!task)
 		return 0;
 	reclaim = bpf_map_lookup_elem(&memory_reclaims, &key);
 	if (!reclaim)
 		return 0;
-	sonde_observe(&memory_histograms, reclaim->slot, MEMORY_STALL, bpf_ktime_get_ns() - reclaim->start);
+	slot = reclaim->slot;
+	start = reclaim->start;
+	end = bpf_ktime_get_ns();
+	sonde_observe(&memory_histograms, slot, MEMORY_STALL, end - start);
+	if (sonde_span_due(slot, SONDE_SPAN_DIRECT_RECLAIM, end - start, false))
+		memory_send_stall(slot, start, end);
 	bpf_map_delete_elem(&memory_reclaims, &key);
 	return 0;
 }
@@ -131,12 +151,30 @@ int BPF_PROG(memory_shrink, int node, unsigned long scanned, unsigned long recla
 	return memory_count_reclaim(MEMORY_RECLAIMED, reclaimed);
 }
 
+/* The victim does not do it, and how long it takes to die is not waited for. */
+sonde_slow int memory_send_kill(struct task_struct *victim, uint32_t slot, enum sonde_span_oom_scope scope)
+{
+	uint64_t now = bpf_ktime_get_ns();
+	struct sonde_span *span;
+
+	if (!victim)
+		return 0;
+	span = sonde_span_begin(slot, SONDE_SPAN_OOM_KILL, now, now, 0);
+	if (!span)
+		return 0;
+	sonde_span_of(span, victim);
+	span->detail = scope;
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 /* The victim's subject. The task that runs is the one whose allocation could not be met: it has reclaimed just before, and
  * how says which limit was hit. The victim is given as a task since 6.8 and in stable kernels. */
 SEC("tp_btf/mark_victim")
 int BPF_PROG(memory_oom_kill, struct task_struct *victim)
 {
 	struct sonde_task *state = sonde_task_of(victim), *cause;
+	enum sonde_span_oom_scope scope = SONDE_SPAN_OOM_GLOBAL;
 	uint32_t slot;
 
 	if (!state || !(state->flags[SONDE_MODULE_ID] & MEMORY_FLAG_OOM))
@@ -144,9 +182,13 @@ int BPF_PROG(memory_oom_kill, struct task_struct *victim)
 	slot = state->slot;
 	cause = sonde_task_of(bpf_get_current_task_btf());
 	if (cause && memory_last_reclaim(cause) == MEMORY_MEMCG + 1)
+		scope = SONDE_SPAN_OOM_CGROUP;
+	if (scope == SONDE_SPAN_OOM_CGROUP)
 		sonde_count(&memory_counters, slot, MEMORY_OOM_MEMCG, 1);
 	else
 		sonde_count(&memory_counters, slot, MEMORY_OOM_GLOBAL, 1);
+	if (sonde_span_threshold(slot, SONDE_SPAN_OOM_KILL))
+		memory_send_kill(victim, slot, scope);
 	return 0;
 }
 

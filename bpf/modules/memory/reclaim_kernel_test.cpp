@@ -2,10 +2,12 @@
 // The memory probe where memory is short: stalls, what reclaim gets, whom the kernel kills, what is swapped. Against the
 // kernel's own counts of the same cgroup where the memory controller is in the v2 tree.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
+#include "tests/kernel/support/span_test.h"
 
 namespace sonde::test {
 namespace {
@@ -52,6 +54,74 @@ TEST_F(MemoryTest, WhoHitsItsLimitStallsAndReclaimsAndNobodyElse) {
   EXPECT_EQ(everything(roomy), 0U);
   EXPECT_EQ(everything(unwatched), 0U);
   EXPECT_EQ(stalls(tight), stalled);
+}
+
+TEST_F(MemoryTest, StallsAreSpansOfWhoeverIsAskedForThem) {
+  auto& asked = cgroup("asked");
+  auto& unasked = cgroup("unasked");
+  MemoryLimit limit(asked, 16 * kMiB);
+  MemoryLimit limit_of_unasked(unasked, 16 * kMiB);
+  if (!limit.usable()) GTEST_SKIP() << kNoController;
+  Spans spans(engine().module_object("memory"));
+  select(asked, {{"memory", MEMORY_FLAG_STALL}});
+  select(unasked, {{"memory", MEMORY_FLAG_STALL}});
+  spans.ask(slot_of(asked), {{SONDE_SPAN_DIRECT_RECLAIM, 1}});
+  ColdFile file(32 * kMiB);
+  unasked.run([&] {
+    limit_of_unasked.enter();
+    file.read_through();
+  });
+  file.drop();
+  asked.run([&] {
+    limit.enter();
+    file.read_through();
+  });
+  collect();
+  EXPECT_GT(stalls(unasked), 0U);
+  const auto sent = spans.take();
+  EXPECT_EQ(sent.size() + losses("memory", SONDE_LOSS_SPAN), stalls(asked));
+  uint64_t sum = 0;
+  for (const sonde_span& span : sent) {
+    EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_DIRECT_RECLAIM));
+    EXPECT_EQ(span.slot, slot_of(asked));
+    EXPECT_STRNE(span.comm, "");
+    sum += duration_of(span);
+  }
+  if (losses("memory", SONDE_LOSS_SPAN) == 0) {
+    EXPECT_EQ(sum, histogram(asked, "sonde.memory.reclaim.stall.duration").sum);
+  }
+}
+
+// It says which limit was hit, and needs no token.
+TEST_F(MemoryTest, AKillIsASpan) {
+  auto& victim = cgroup("victim");
+  MemoryLimit limit(victim, 16 * kMiB);
+  if (!limit.usable()) GTEST_SKIP() << kNoController;
+  Spans spans(engine().module_object("memory"));
+  select(victim, {{"memory", MEMORY_FLAG_OOM}});
+  spans.give(SONDE_SLOT_NODE, 0);
+  for (const bool asked : {false, true}) {
+    if (asked) spans.ask(slot_of(victim), {{SONDE_SPAN_OOM_KILL, 1}}, {}, 0);
+    const pid_t child = victim.start([&] {
+      prctl(PR_SET_NAME, "greedy");
+      limit.enter();
+      touch(anonymous(64 * kMiB), 64 * kMiB);
+    });
+    EXPECT_EQ(waitpid(child, nullptr, 0), child);
+    const auto sent = spans.take();
+    ASSERT_EQ(sent.size(), asked ? 1U : 0U);
+    if (!asked) continue;
+    EXPECT_EQ(sent[0].operation, static_cast<uint32_t>(SONDE_SPAN_OOM_KILL));
+    EXPECT_EQ(sent[0].slot, slot_of(victim));
+    EXPECT_EQ(sent[0].detail, static_cast<uint32_t>(SONDE_SPAN_OOM_CGROUP));
+    EXPECT_STREQ(sent[0].comm, "greedy");
+    EXPECT_EQ(duration_of(sent[0]), 0U);
+    if (engine().features().first_pid_namespace) {
+      EXPECT_EQ(sent[0].tgid, static_cast<uint32_t>(child));
+    }
+  }
+  collect();
+  EXPECT_EQ(kills(victim, "memcg"), 2);
 }
 
 TEST_F(MemoryTest, TasksInReclaimAreThereWhileTheyAre) {

@@ -12,6 +12,7 @@
 #define ECONNRESET 104
 #define ETIMEDOUT 110
 #define ECONNREFUSED 111
+#define ECANCELED 125
 #define EHOSTUNREACH 113
 
 sonde_inline uint32_t network_error_of(int error)
@@ -57,7 +58,7 @@ sonde_inline struct network_socket *network_note(struct sock *sk, bool make)
 	return note;
 }
 
-sonde_inline void network_connecting(struct sock *sk)
+sonde_inline void network_connecting(struct sock *sk, uint32_t slot)
 {
 	struct network_socket *note = network_note(sk, true);
 
@@ -68,22 +69,59 @@ sonde_inline void network_connecting(struct sock *sk)
 	note->fresh = 1;
 	note->begins = network_epoch;
 	note->epoch = network_epoch;
+	network_note_thread(&note->connects, slot, SONDE_SPAN_CONNECT);
 	note->connect_ns = bpf_ktime_get_ns();
 }
 
-/* The end of a connect(), good or bad. */
-sonde_inline void network_connected(struct network_socket *note, uint32_t slot, uint32_t flags)
+/* A port that nobody listens at is no failure worth a span: it is asked again and again until somebody does. */
+sonde_inline bool network_connect_due(uint32_t slot, uint64_t ns, int error)
 {
-	uint64_t begin = note && note->epoch == network_epoch ? note->connect_ns : 0;
+	return sonde_span_due(slot, SONDE_SPAN_CONNECT, ns, error && error != ECONNREFUSED);
+}
+
+#define NETWORK_CONNECT_END(slot, error) ((slot) | (uint64_t)(error) << 32)
+
+sonde_slow int network_send_connect(struct sock *sk, struct network_socket *note, uint64_t begin, uint64_t slot_and_error,
+				    uint64_t end)
+{
+	struct sonde_span *span;
+	uint16_t family;
+
+	if (!sk || !note)
+		return 0;
+	span = sonde_span_begin(slot_and_error, SONDE_SPAN_CONNECT, begin, end, slot_and_error >> 32);
+	if (!span)
+		return 0;
+	network_span_of(span, &note->connects);
+	family = sk->__sk_common.skc_family;
+	span->transport = IPPROTO_TCP;
+	span->family = family;
+	span->port = bpf_ntohs(sk->__sk_common.skc_dport);
+	if (family == AF_INET)
+		bpf_probe_read_kernel(span->address, 4, &sk->__sk_common.skc_daddr);
+	else
+		bpf_probe_read_kernel(span->address, sizeof(span->address), &sk->__sk_common.skc_v6_daddr);
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
+/* The end of a connect(), good or bad. `error`: 0 if there is a connection. */
+sonde_inline void network_connected(struct sock *sk, struct network_socket *note, uint32_t slot, uint32_t flags, int error)
+{
+	uint64_t begin = note && note->epoch == network_epoch ? note->connect_ns : 0, ns;
 
 	if (note)
 		note->connect_ns = 0;
 	if (!(flags & NETWORK_CONNECTIONS))
 		return;
-	if (begin)
-		sonde_observe(&network_histograms, slot, NETWORK_CONNECT, bpf_ktime_get_ns() - begin);
-	else
+	if (!begin) {
 		sonde_lose(SONDE_LOSS_UNSEEN_ENTRY, 1);
+		return;
+	}
+	ns = bpf_ktime_get_ns() - begin;
+	sonde_observe(&network_histograms, slot, NETWORK_CONNECT, ns);
+	if (network_connect_due(slot, ns, error))
+		network_send_connect(sk, note, begin, NETWORK_CONNECT_END(slot, error), begin + ns);
 }
 
 /* A segment for a socket without a note of this epoch, or its end: it is older than we, or than its selection. */
@@ -117,7 +155,7 @@ sonde_slow int network_established(struct sock *sk, struct tcp_sock *tcp, int be
 	note = network_note(sk, flags & NETWORK_SOCKETS);
 	client = before == TCP_SYN_SENT || (note && note->role == NETWORK_CLIENT);
 	if (client && path != NETWORK_JOINED_PATH && !restored)
-		network_connected(note, slot, flags);
+		network_connected(sk, note, slot, flags, 0);
 	if (note) { /* all of it counts: what was sent or has come with the handshake, too (TCP Fast Open) */
 		note->connect_ns = 0;
 		note->offset = (uint32_t)tcp->bytes_acked - tcp->snd_una;
@@ -174,7 +212,7 @@ sonde_slow int network_ended(struct sock *sk, struct tcp_sock *tcp, int before, 
 			return 0;
 		if (path == NETWORK_JOINED_PATH)
 			return 0;
-		network_connected(note, slot, flags);
+		network_connected(sk, note, slot, flags, error ? error : ECANCELED);
 		if (note)
 			note->failed = !note->begun;
 		if (flags & NETWORK_CONNECTIONS)
@@ -259,7 +297,7 @@ int BPF_PROG(network_state, struct sock *sk, int before, int after)
 	switch (after) {
 	case TCP_SYN_SENT:
 		if (flags & NETWORK_SOCKETS)
-			network_connecting(sk);
+			network_connecting(sk, slot);
 		break;
 	case TCP_ESTABLISHED:
 		network_established(sk, tcp, before, slot, flags);
@@ -283,8 +321,32 @@ int BPF_PROG(network_state, struct sock *sk, int before, int after)
 	return 0;
 }
 
+/* Of a connect() that took no time: the socket has nothing of it, what was asked has. struct sockaddr_in, sockaddr_in6. */
+sonde_slow int network_send_refusal(uint32_t slot, struct sockaddr *asked, int error)
+{
+	uint64_t now = bpf_ktime_get_ns();
+	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_CONNECT, now, now, error);
+	uint16_t family = 0, port = 0;
+	void *address = asked;
+
+	if (!span)
+		return 0;
+	sonde_span_of(span, bpf_get_current_task_btf());
+	bpf_probe_read_kernel(&family, sizeof(family), address);
+	bpf_probe_read_kernel(&port, sizeof(port), address + 2);
+	span->transport = IPPROTO_TCP;
+	span->family = family;
+	span->port = bpf_ntohs(port);
+	if (family == AF_INET)
+		bpf_probe_read_kernel(span->address, 4, address + 4);
+	else
+		bpf_probe_read_kernel(span->address, sizeof(span->address), address + 8);
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
 /* A connect() that ends before it has begun: there is no route, or no address to send from. */
-sonde_inline int network_connect_returned(struct sock *sk, int result)
+sonde_inline int network_connect_returned(struct sock *sk, struct sockaddr *address, int result)
 {
 	struct network_socket *note;
 	uint32_t slot;
@@ -308,6 +370,8 @@ sonde_inline int network_connect_returned(struct sock *sk, int result)
 	}
 	sonde_observe(&network_histograms, slot, NETWORK_CONNECT, 0); /* it took no time */
 	network_count_error(slot, NETWORK_CLIENT, -result);
+	if (network_connect_due(slot, 0, -result))
+		network_send_refusal(slot, address, -result);
 	return 0;
 }
 
@@ -316,13 +380,13 @@ int BPF_PROG(network_connect_v4, struct sock *sk, struct sockaddr *address, int 
 {
 	if (sk->__sk_common.skc_family != AF_INET)
 		return 0; /* called by tcp_v6_connect for an IPv4 address in IPv6 form */
-	return network_connect_returned(sk, result);
+	return network_connect_returned(sk, address, result);
 }
 
 SEC("fexit/tcp_v6_connect")
 int BPF_PROG(network_connect_v6, struct sock *sk, struct sockaddr *address, int length, int result)
 {
-	return network_connect_returned(sk, result);
+	return network_connect_returned(sk, address, result);
 }
 
 #endif

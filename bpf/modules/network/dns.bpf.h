@@ -22,6 +22,7 @@ struct network_lookup {
 	uint64_t cgroup;
 	uint32_t type; /* as in NETWORK_DNS_KEY */
 	uint32_t reserved;
+	struct network_thread asks;
 };
 
 struct {
@@ -79,6 +80,27 @@ sonde_inline uint32_t network_dns_type(struct __sk_buff *skb, uint32_t offset)
 	return network_dns_known_type(bpf_ntohs(type));
 }
 
+sonde_slow int network_send_lookup(const struct network_lookup *lookup, uint32_t slot, uint32_t outcome, uint64_t end)
+{
+	struct sonde_span *span;
+
+	if (!lookup)
+		return 0;
+	span = sonde_span_begin(slot, SONDE_SPAN_DNS_LOOKUP, lookup->begin_ns, end, 0);
+	if (!span)
+		return 0;
+	network_span_of(span, &lookup->asks);
+	span->detail = NETWORK_DNS_KEY(lookup->type, outcome);
+	bpf_ringbuf_submit(span, 0);
+	return 0;
+}
+
+/* A name that does not exist is an answer: most of them are asked on the way to one that does. */
+sonde_inline bool network_dns_failed(uint32_t outcome)
+{
+	return outcome != NETWORK_DNS_ANSWERED && outcome != NETWORK_DNS_NAME_ERROR;
+}
+
 sonde_slow int network_dns_end(const struct network_lookup *lookup, uint32_t outcome, uint64_t now)
 {
 	uint32_t slot;
@@ -87,8 +109,11 @@ sonde_slow int network_dns_end(const struct network_lookup *lookup, uint32_t out
 	if (!lookup)
 		return 0;
 	slot = network_charge(lookup->cgroup, &flags);
-	if (flags & NETWORK_DNS)
-		sonde_observe_key(&network_keyed, slot, NETWORK_DNS_KEY(lookup->type, outcome), now - lookup->begin_ns);
+	if (!(flags & NETWORK_DNS))
+		return 0;
+	sonde_observe_key(&network_keyed, slot, NETWORK_DNS_KEY(lookup->type, outcome), now - lookup->begin_ns);
+	if (sonde_span_due(slot, SONDE_SPAN_DNS_LOOKUP, now - lookup->begin_ns, network_dns_failed(outcome)))
+		network_send_lookup(lookup, slot, outcome, now);
 	return 0;
 }
 
@@ -98,11 +123,12 @@ sonde_inline int network_dns_ask(struct __sk_buff *skb, uint32_t offset, const s
 {
 	struct network_lookup lookup = {}, *before;
 	uint64_t cgroup = bpf_skb_cgroup_id(skb);
+	uint32_t slot;
 	uint8_t flags;
 
 	if (bpf_ntohs(header->bits) >> 11 || header->questions != bpf_htons(1) || header->answers)
 		return 0; /* an answer, or no plain query */
-	network_charge(cgroup, &flags);
+	slot = network_charge(cgroup, &flags);
 	if (!(flags & NETWORK_DNS))
 		return 1;
 	lookup.begin_ns = bpf_ktime_get_ns();
@@ -113,6 +139,7 @@ sonde_inline int network_dns_ask(struct __sk_buff *skb, uint32_t offset, const s
 		network_dns_end(before, NETWORK_DNS_TIMED_OUT, before->begin_ns + NETWORK_DNS_TIMEOUT);
 	lookup.cgroup = cgroup;
 	lookup.type = network_dns_type(skb, offset + DNS_HEADER);
+	network_note_thread(&lookup.asks, slot, SONDE_SPAN_DNS_LOOKUP);
 	if (bpf_map_update_elem(&network_lookups, question, &lookup, BPF_ANY))
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 	return 1;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/kernel/support/network_test.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -141,6 +142,57 @@ TEST_P(NetworkDnsTest, EachDatagramThatIsAnsweredIsALookupOfWhoAsked) {
   collect();
   EXPECT_EQ(everything(other), 0U);
   EXPECT_EQ(everything(client) + everything(server), before);
+}
+
+// One answered late, one with a failure; not those that are answered, if only to say that there is no such name.
+TEST_P(NetworkDnsTest, ALookupThatTakesLongOrFailsIsASpan) {
+  OwnNetwork network;
+  ASSERT_TRUE(network.ok());
+  Spans spans(engine().module_object("network"));
+  auto& server = selected("server", kNetworkDetailed);
+  auto& client = selected("client", kNetworkDetailed);
+  auto& unasked = selected("unasked", kNetworkDetailed);
+  spans.ask(slot_of(client), {{SONDE_SPAN_DNS_LOOKUP, 200'000}}, {SONDE_SPAN_DNS_LOOKUP});
+  for (const Cgroup* box : {&unasked, &client}) {
+    steps() = {};
+    const pid_t child = server.start([&] {
+      const int fd = socket(GetParam(), SOCK_DGRAM, 0);
+      const auto address = loopback(GetParam(), kDnsPort);
+      NET_MUST(bind(fd, reinterpret_cast<const sockaddr*>(&address), length_of(address)) == 0);
+      steps().reach(0, 1);
+      answer_datagrams(fd, 3, 0);
+      answer_datagrams(fd, 1, 300'000);
+    });
+    box->run([&] {
+      steps().await(0, 1);
+      const auto to = loopback(GetParam(), kDnsPort);
+      const int fd = socket(GetParam(), SOCK_DGRAM, 0);
+      NET_MUST(connect(fd, reinterpret_cast<const sockaddr*>(&to), length_of(to)) == 0);
+      std::array<char, 1500> data;
+      uint16_t number = 1;
+      for (const auto& [type, code] : {std::pair{kA, kNoError}, {kA, kNoName}, {kMx, kServerFailure}, {kAaaa, kNoError}}) {
+        const std::string message = question(number++, type, code);
+        NET_MUST(send(fd, message.data(), message.size(), 0) == static_cast<ssize_t>(message.size()));
+        NET_MUST(recv(fd, data.data(), data.size(), 0) > 0);
+      }
+    });
+    finish(child);
+    const auto sent = spans.take();
+    ASSERT_EQ(sent.size(), box == &client ? 2U : 0U);
+    if (sent.empty()) continue;
+    EXPECT_EQ(sent[0].detail, NETWORK_DNS_KEY(NETWORK_DNS_MX, NETWORK_DNS_SERVER_FAILURE));
+    EXPECT_LT(duration_of(sent[0]), 200'000'000U);
+    EXPECT_EQ(sent[1].detail, NETWORK_DNS_KEY(NETWORK_DNS_AAAA, NETWORK_DNS_ANSWERED));
+    EXPECT_GE(duration_of(sent[1]), 300'000'000U);
+    for (const sonde_span& span : sent) {
+      EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_DNS_LOOKUP));
+      EXPECT_EQ(span.slot, slot_of(client));
+      EXPECT_STRNE(span.comm, "");
+      EXPECT_EQ(span.tid, span.tgid);
+    }
+    collect();
+    EXPECT_EQ(histogram(client, "sonde.dns.lookup.duration", {"AAAA"}).sum, duration_of(sent[1]));
+  }
 }
 
 // In one segment with its length, two in one segment, and with its length sent before.

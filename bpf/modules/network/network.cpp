@@ -15,6 +15,7 @@
 #include "bpf/modules/network/established_tables.h"
 #include "bpf/modules/network/network_tables.h"
 #include "bpf/modules/network/reasons_tables.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 namespace {
@@ -37,6 +38,11 @@ constexpr std::string_view kNotes[] = {
     "a container's own cgroup programs attached without BPF_F_ALLOW_MULTI hide its packets.",
 };
 
+constexpr SpanSpec kSpans[] = {
+    {SONDE_SPAN_CONNECT, NETWORK_CONNECTIONS},
+    {SONDE_SPAN_DNS_LOOKUP, NETWORK_DNS},
+};
+
 constexpr ModuleInfo kInfo = {
     .name = "network",
     .summary = "TCP and UDP: payload, connections and their errors, retransmits, round-trip times, DNS, drops",
@@ -51,6 +57,7 @@ constexpr ModuleInfo kInfo = {
     .gauges = NETWORK_GAUGES,
     .cells = true,
     .keyed_histograms = true,
+    .spans = kSpans,
     .notes = kNotes,
 };
 

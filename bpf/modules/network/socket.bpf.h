@@ -36,6 +36,7 @@ struct network_socket {
 	uint16_t error;  /* reported while it was connecting */
 	uint32_t begins; /* epoch that somebody begins it for: one does */
 	uint32_t pass;   /* through all sockets in which it was last visited */
+	struct network_thread connects;
 };
 
 struct {
