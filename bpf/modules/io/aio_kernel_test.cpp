@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/kernel/support/io_test.h"
+#include "tests/kernel/support/span_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -129,6 +130,41 @@ void IoAioTest::requests_count_when_their_ends_are_fetched() {
 
 TEST_F(IoAioTest, RequestsCountWhenTheirEndsAreFetched) { requests_count_when_their_ends_are_fetched(); }
 TEST_F(IoFentryAioTest, CountsTheSame) { requests_count_when_their_ends_are_fetched(); }
+
+// A request takes from its submission to when its end is fetched.
+TEST_F(IoAioTest, ASlowRequestAndFailedOnesAreSpans) {
+  constexpr uint64_t kWait = 200'000'000;
+  Spans spans(engine().module_object("io"));
+  Cgroup& box = selected("box", kIoStandard);
+  spans.ask(slot_of(box), {{SONDE_SPAN_READ, 150'000}}, {SONDE_SPAN_READ});
+  const int exit = run(box, [] {
+    Context context;
+    std::array<char, 1000> data{};
+    const int file = scratch_file(100'000, "/tmp");
+    std::array<iocb, kDepth> all;
+    std::vector<iocb*> list;
+    for (auto& one : all) one = aio(IOCB_CMD_PREAD, file, bad_address(), 500), list.push_back(&one);
+    MUST(context.submit(list) == kDepth);
+    for (const io_event& event : context.fetch(kDepth)) MUST(event.res == -EFAULT);
+    iocb slow = aio(IOCB_CMD_PREAD, file, data.data(), 700), quick = slow;
+    MUST(context.submit({&quick}) == 1 && context.fetch(1)[0].res == 700);
+    MUST(context.submit({&slow}) == 1);
+    usleep(kWait / 1000);
+    MUST(context.fetch(1)[0].res == 700);
+  });
+  if (exit == 77) GTEST_SKIP() << "this kernel has no aio";
+  ASSERT_EQ(exit, 0);
+  const auto sent = spans.take();
+  ASSERT_EQ(sent.size(), std::size_t{kDepth + 1});
+  for (const sonde_span& span : sent) {
+    const bool slow = &span == &sent.back();
+    EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_READ));
+    EXPECT_EQ(span.slot, slot_of(box));
+    EXPECT_EQ(span.error, slow ? 0 : EFAULT);
+    EXPECT_EQ(span.bytes, slow ? 700U : 0U);
+  }
+  EXPECT_GE(duration_of(sent.back()), kWait);
+}
 
 TEST_F(IoAioTest, MinimalCountsBytes) {
   Cgroup& box = selected("box", IO_BYTES);

@@ -10,6 +10,7 @@
 #include "bpf/modules/io/names_tables.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/io_ring.h"
+#include "tests/kernel/support/span_test.h"
 
 namespace sonde::test {
 namespace {
@@ -48,6 +49,37 @@ TEST_F(IoUringTest, RequestsCountInTheRowsOfFilesAndStreams) {
   EXPECT_EQ(opcode(box, "fsync"), 5);
   EXPECT_EQ(opcode(box, "nop"), 1);
   EXPECT_EQ(losses("io", SONDE_LOSS_IN_FLIGHT), 0U);
+}
+
+TEST_F(IoUringTest, AFailedRequestIsASpanOfTheSubmittersProcess) {
+  Spans spans(engine().module_object("io"));
+  Cgroup& box = selected("box", kIoStandard);
+  spans.ask(slot_of(box), {{SONDE_SPAN_READ, 1'000'000}, {SONDE_SPAN_FSYNC, 1'000'000}}, {SONDE_SPAN_READ});
+  const pid_t child = box.start([] {
+    Ring ring;
+    std::array<char, 4096> data{};
+    const int file = scratch_file(4096);
+    MUST(ring.run(request(IORING_OP_READ, file, data.data(), 4096)) == 4096);
+    for (const bool by_worker : {false, true}) {
+      io_uring_sqe sqe = request(IORING_OP_READ, file, bad_address(), 4096);
+      if (by_worker) sqe.flags = IOSQE_ASYNC;
+      MUST(ring.run(sqe) == -EFAULT);
+    }
+    MUST(ring.run(request(IORING_OP_FSYNC, 1000, nullptr, 0)) == -EBADF);
+  });
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  const auto sent = spans.take();
+  ASSERT_EQ(sent.size(), 2U);
+  for (const sonde_span& span : sent) {
+    EXPECT_EQ(span.operation, static_cast<uint32_t>(SONDE_SPAN_READ));
+    EXPECT_EQ(span.slot, slot_of(box));
+    EXPECT_EQ(span.error, EFAULT);
+    if (engine().features().first_pid_namespace) {
+      EXPECT_EQ(span.tgid, static_cast<uint32_t>(child));
+    }
+  }
 }
 
 // IOSQE_ASYNC: a kernel worker does the work; it is the submitter's nevertheless. A read that waits has its latency.
