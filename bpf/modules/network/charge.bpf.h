@@ -8,6 +8,10 @@
 #include <sonde/answers.h>
 #include <sonde/span.h>
 
+/* include/linux/socket.h */
+#define AF_INET 2
+#define AF_INET6 10
+
 SONDE_ANSWERS(network);
 
 sonde_inline uint32_t network_charge(uint64_t cgroup_id, uint8_t *flags)

@@ -5,8 +5,7 @@
 
 #include "socket.bpf.h"
 
-/* include/linux/socket.h, include/uapi/asm-generic/errno.h; x86 and arm64 have these in common */
-#define AF_INET 2
+/* include/uapi/asm-generic/errno.h; x86 and arm64 have these in common */
 #define EPIPE 32
 #define ENETUNREACH 101
 #define ECONNRESET 104

@@ -21,7 +21,10 @@ struct network_lookup {
 	uint64_t begin_ns;
 	uint64_t cgroup;
 	uint32_t type; /* as in NETWORK_DNS_KEY */
-	uint32_t reserved;
+	uint16_t family; /* of the server; 0: not noted */
+	uint8_t transport;
+	uint8_t reserved;
+	uint8_t server[16];
 	struct network_thread asks;
 };
 
@@ -90,6 +93,10 @@ sonde_slow int network_send_lookup(const struct network_lookup *lookup, uint32_t
 	if (!span)
 		return 0;
 	network_span_of(span, &lookup->asks);
+	span->family = lookup->family;
+	span->transport = lookup->transport;
+	span->port = lookup->family ? DNS_PORT : 0;
+	__builtin_memcpy(span->address, lookup->server, sizeof(span->address));
 	span->detail = NETWORK_DNS_KEY(lookup->type, outcome);
 	bpf_ringbuf_submit(span, 0);
 	return 0;
@@ -117,6 +124,27 @@ sonde_slow int network_dns_end(const struct network_lookup *lookup, uint32_t out
 	return 0;
 }
 
+/* Where the question goes and which thread asks it; only needed for spans. */
+sonde_slow int network_dns_note(struct __sk_buff *skb, struct network_lookup *lookup, uint32_t slot)
+{
+	uint8_t version = 0;
+
+	if (!lookup || !sonde_span_threshold(slot, SONDE_SPAN_DNS_LOOKUP))
+		return 0;
+	network_note_thread(&lookup->asks, slot, SONDE_SPAN_DNS_LOOKUP);
+	bpf_skb_load_bytes(skb, 0, &version, sizeof(version));
+	if (version >> 4 == 4) {
+		lookup->family = AF_INET;
+		bpf_skb_load_bytes(skb, 9, &lookup->transport, sizeof(lookup->transport));
+		bpf_skb_load_bytes(skb, 16, lookup->server, 4);
+	} else {
+		lookup->family = AF_INET6;
+		bpf_skb_load_bytes(skb, 6, &lookup->transport, sizeof(lookup->transport));
+		bpf_skb_load_bytes(skb, 24, lookup->server, sizeof(lookup->server));
+	}
+	return 0;
+}
+
 /* 1 if it is a question. One that is asked again under the same number is the same look-up. */
 sonde_inline int network_dns_ask(struct __sk_buff *skb, uint32_t offset, const struct dns_header *header,
 				 struct network_question *question)
@@ -139,7 +167,7 @@ sonde_inline int network_dns_ask(struct __sk_buff *skb, uint32_t offset, const s
 		network_dns_end(before, NETWORK_DNS_TIMED_OUT, before->begin_ns + NETWORK_DNS_TIMEOUT);
 	lookup.cgroup = cgroup;
 	lookup.type = network_dns_type(skb, offset + DNS_HEADER);
-	network_note_thread(&lookup.asks, slot, SONDE_SPAN_DNS_LOOKUP);
+	network_dns_note(skb, &lookup, slot);
 	if (bpf_map_update_elem(&network_lookups, question, &lookup, BPF_ANY))
 		sonde_lose(SONDE_LOSS_IN_FLIGHT, 1);
 	return 1;

@@ -189,6 +189,12 @@ TEST_P(NetworkDnsTest, ALookupThatTakesLongOrFailsIsASpan) {
       EXPECT_EQ(span.slot, slot_of(client));
       EXPECT_STRNE(span.comm, "");
       EXPECT_EQ(span.tid, span.tgid);
+      EXPECT_EQ(span.family, GetParam());
+      EXPECT_EQ(span.transport, IPPROTO_UDP);
+      EXPECT_EQ(span.port, kDnsPort);
+      std::array<char, INET6_ADDRSTRLEN> text{};
+      inet_ntop(GetParam(), span.address, text.data(), text.size());
+      EXPECT_STREQ(text.data(), GetParam() == AF_INET ? "127.0.0.1" : "::1");
     }
     collect();
     EXPECT_EQ(histogram(client, "sonde.dns.lookup.duration", {"AAAA"}).sum, duration_of(sent[1]));

@@ -9,7 +9,6 @@
 #define NETWORK_REASONS 8 /* cells that are used: the rest are one, "other" */
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
-#define AF_INET6 10
 
 /* What the tracepoint says: the reason since 5.17, the socket that was to receive it since 6.11. Set before loading. */
 const volatile bool network_drop_has_reason = false;
