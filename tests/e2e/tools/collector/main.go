@@ -7,6 +7,8 @@ import (
 	"log"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusexporter"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/cumulativetodeltaprocessor"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
@@ -15,8 +17,10 @@ import (
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/debugexporter"
 	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
+	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
@@ -30,12 +34,17 @@ func factories() (otelcol.Factories, error) {
 	if err != nil {
 		return all, err
 	}
-	all.Processors, err = otelcol.MakeFactoryMap[processor.Factory](cumulativetodeltaprocessor.NewFactory())
+	all.Processors, err = otelcol.MakeFactoryMap[processor.Factory](
+		cumulativetodeltaprocessor.NewFactory(), memorylimiterprocessor.NewFactory())
 	if err != nil {
 		return all, err
 	}
 	all.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
-		fileexporter.NewFactory(), debugexporter.NewFactory(), otlphttpexporter.NewFactory())
+		fileexporter.NewFactory(), debugexporter.NewFactory(), otlphttpexporter.NewFactory(), prometheusexporter.NewFactory())
+	if err != nil {
+		return all, err
+	}
+	all.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory())
 	all.Telemetry = otelconftelemetry.NewFactory()
 	return all, err
 }
