@@ -10,9 +10,9 @@ import subprocess
 
 from support import agent, cluster, machine
 from support.case import Case
+from support.helm import CHART, HelmCase
 from support.machine import wait_for
 
-CHART = machine.REPOSITORY / "charts/sonde"
 MANIFESTS = machine.REPOSITORY / "manifests"
 
 # Values that are wrong, and a part of what helm says.
@@ -41,6 +41,23 @@ WRONG = [
     ("a probe", ["config.defaultPolicy.probes={io,disk}"], "'/config/defaultPolicy/probes/1': value must be one of 'all'"),
     ("a surge without a lock", ["agent.stateDirectory=", "agent.updateStrategy.rollingUpdate.maxSurge=1"],
      "maxSurge needs agent.stateDirectory"),
+    ("a key of a list's item", ["agent.unsupportedNodes[0].key=a", "agent.unsupportedNodes[0].operator=Not"],
+     "'/agent/unsupportedNodes/0/operator': value must be one of 'In', 'NotIn'"),
+    ("a policy without spec", ["policies.all.preset=Minimal"], "at '/policies/all': missing property 'spec'"),
+    ("an interval of Prometheus", ["podMonitor.interval=30 s"], "'30 s' does not match pattern"),
+    ("a tag for a digest", ["collector.image.digest=0.165.0"], "'0.165.0' does not match pattern"),
+    ("no receiver", ["collector.otlphttp.endpoint=receiver:4318"], "'receiver:4318' does not match pattern"),
+    ("monitors of nothing", ["podMonitor.enabled=true"], "podMonitor.enabled needs prometheus in config.export.to"),
+    ("a Service without port", ["serviceMonitor.enabled=true"], "serviceMonitor.enabled needs prometheus in config.export.to"),
+    ("two monitors", ["config.export.to={prometheus}", "podMonitor.enabled=true", "serviceMonitor.enabled=true"],
+     "only one of them, or every series is scraped twice"),
+    ("a Collector that nobody sends to", ["collector.enabled=true", "config.export.to=prometheus"], "collector.enabled needs otlp"),
+    ("two receivers", ["collector.enabled=true", "config.export.otlp.endpoint=http://elsewhere:4317"],
+     "set collector.otlphttp.endpoint to pass everything on"),
+    ("series without names", ["collector.enabled=true", "config.export.promote=false"], "collector.enabled needs config.export.promote"),
+    ("a monitor without Collector", ["collector.podMonitor.enabled=true"], "collector.podMonitor.enabled needs collector.enabled"),
+    ("half a client certificate", ["agent.otlp.tls.existingSecret=a", "agent.otlp.tls.key=tls.key"],
+     "a client certificate needs both `certificate` and `key`"),
     ("a unit of Kubernetes", ["config.export.otlp.queue.memory=64Mi"], "'64Mi' does not match pattern"),
 ]
 
@@ -80,18 +97,7 @@ OPERATOR_MAY = {
 }
 
 
-class Helm(Case):
-    def helm(self, *argv):
-        homes = {f"HELM_{home}_HOME": self.directory for home in ("CACHE", "CONFIG", "DATA")}
-        return subprocess.run([machine.tool("helm"), *map(str, argv)], capture_output=True, text=True,
-                              env={**os.environ, **homes})
-
-    def template(self, *sets, files=()):
-        argv = [word for one in sets for word in ("--set", one)] + [f"--values={path}" for path in files]
-        run = self.helm("template", "sonde", CHART, "--namespace", "sonde", *argv)
-        self.assertEqual(run.returncode, 0, run.stderr)
-        return run.stdout
-
+class Helm(HelmCase):
     def test_lint(self):
         run = self.helm("lint", "--strict", CHART)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
@@ -107,18 +113,15 @@ class Helm(Case):
         """A wrong key or value is refused by name."""
         for what, sets, message in WRONG:
             with self.subTest(what):
-                argv = [word for one in sets for word in ("--set", one)]
-                run = self.helm("template", "sonde", CHART, *argv)
-                self.assertNotEqual(run.returncode, 0)
-                self.assertIn(message, run.stderr)
+                self.assertIn(message, self.refused(*sets))
 
     def test_values_that_are_not_ours(self):
         """What a parent chart shares with all its charts is left alone."""
         for one in NOT_OURS:
             self.template(one)
         text = self.template("global.imagePullSecrets={one}", "imagePullSecrets[0].name=two", "global.imageRegistry=mirror.example")
-        self.assertEqual(text.count("- name: one\n"), 2)
-        self.assertEqual(text.count("- name: two\n"), 2)
+        self.assertEqual(text.count("- name: one\n"), 3)  # agent, operator, test
+        self.assertEqual(text.count("- name: two\n"), 3)
         self.assertIn("image: mirror.example/ghcr.io/sonde/sonde:", text)
 
     def test_as_part_of_another_chart(self):
@@ -207,12 +210,6 @@ class Helm(Case):
         self.assertEqual(volumes["kubelet-certificate"][0], "/k")
         self.assertIn("mountPath: /sys/kernel, readOnly: true, recursiveReadOnly: IfPossible}", text)
         self.assertIn("mountPath: /var/lib/kubelet/pki, readOnly: true}", text)
-
-    def notes(self, *sets, namespace="sonde"):
-        argv = [word for one in sets for word in ("--set", one)]
-        run = self.helm("install", "sonde", CHART, "--namespace", namespace, "--dry-run=client", *argv)
-        self.assertEqual(run.returncode, 0, run.stderr)
-        return run.stdout.partition("NOTES:")[2]
 
     def test_notes_claim_nothing_that_has_not_happened(self):
         self.assertNotRegex(self.notes(), r"counts on every|is running|now")

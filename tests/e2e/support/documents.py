@@ -46,6 +46,7 @@ PLACES = {
     "helm install sonde charts/sonde --namespace sonde --create-namespace": API,
     "helm install sonde charts/sonde --namespace sonde --create-namespace"
     " --set config.export.otlp.endpoint=http://collector.observability:4317": API,
+    "helm install sonde charts/sonde --namespace sonde --create-namespace --set collector.enabled=true": API,
     "helm show crds charts/sonde | kubectl apply --server-side --force-conflicts --field-manager=helm -f -": API,
     "kubectl label namespace sonde pod-security.kubernetes.io/enforce=privileged": API,
     "kubectl apply --server-side -k manifests/base": API,
@@ -71,6 +72,8 @@ NOT_RUN = {
     "helm install … --force-conflicts": "documents_test.py adds the flag to the whole command",
     "helm install --wait": NO_COMMAND, "helm upgrade": NO_COMMAND, "helm uninstall": NO_COMMAND,
     "kubectl rollout status": NO_COMMAND, "kubectl wait": NO_COMMAND, "kubectl auth can-i --list": NO_COMMAND,
+    "helm test": NO_COMMAND, "helm test sonde --namespace sonde --logs": "chart_test.py runs what is in its pod",
+    "kubectl -n sonde port-forward service/sonde-collector 8889": "chart_collector_test.py runs the Collector itself",
     "kubectl wait --for=condition=Ready cmpol/databases": "install_test.py waits for policies of its own",
     "sonde operator": "install_test.py and operator_test.py run it with an account of its own",
     "sonde explain": NO_COMMAND,

@@ -19,9 +19,10 @@ def policy(name, spec, kind="ClusterMonitorPolicy", namespace=None):
 class FakePod:
     """An object at the API server, and a cgroup such as the kubelet makes (systemd driver, containerd)."""
 
-    def __init__(self, case, name, labels, namespace="default", container="main", owners=(), node=NODE):
+    def __init__(self, case, name, labels, namespace="default", container="main", owners=(), node=NODE, uid=None):
+        """uid: of a pod that is there already; it gets the cgroup only."""
         self.case, self.name, self.namespace = case, name, namespace
-        self.uid = case.cluster.rest("POST", f"/api/v1/namespaces/{namespace}/pods", {
+        self.uid = uid or case.cluster.rest("POST", f"/api/v1/namespaces/{namespace}/pods", {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels, "ownerReferences": list(owners)},
             "spec": {"nodeName": node, "containers": [{"name": container, "image": "none"}]}})["metadata"]["uid"]
         self.container, self.restarts, self.previous = container, 0, None
