@@ -130,6 +130,9 @@ class ChartCollector(HelmCase):
                 running.kill()
         self.assertEqual(running.returncode, 0, out)
         self.assertRegex(out, r"Phase:\s+Succeeded")
+        left = self.cluster.kubectl("get", "pod,configmap,mpol,serviceaccount,clusterrole,clusterrolebinding", "-A", "-o", "name",
+                                    "-l", "app.kubernetes.io/component=test").stdout
+        self.assertEqual(left, "", "the test cleans up after itself")
 
     def new_test_pod(self):
         pods = self.cluster.get("pod", "-n", "sonde", "-l", "app.kubernetes.io/component=test")["items"]

@@ -121,7 +121,8 @@ class Rendered(HelmCase):
             self.assertIn(f'- {{name: SOURCE, value: "{source}"}}', text)
             self.assertEqual("resources: [sondenodes]\n    verbs: [get]" in text, source == "SondeNode")
             self.assertEqual("automountServiceAccountToken: false" in text.split("kind: Pod\n")[1], source != "SondeNode")
-        self.assertNotIn("helm.sh/hook", self.template("config.kubernetes.report=false"))
+        for nowhere in ("config.kubernetes.report=false", "rbac.create=false"):
+            self.assertNotIn("helm.sh/hook", self.template(nowhere))
 
     def test_notes_say_what_to_do_next(self):
         plain, tried = self.notes(), self.notes("collector.enabled=true", "collector.podMonitor.enabled=true")

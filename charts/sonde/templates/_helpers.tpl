@@ -293,7 +293,7 @@ scrapeNativeHistograms: true
 {{- printf "http://%s-collector.%s:8889/metrics" (include "sonde.fullname" .) (include "sonde.namespace" .) -}}
 {{- else if include "sonde.exports" (dict "root" . "output" "prometheus") -}}
 {{- printf "http://%s-agent.%s:%d/metrics" (include "sonde.fullname" .) (include "sonde.namespace" .) (int .Values.agent.port) -}}
-{{- else if dig "kubernetes" "report" true .Values.config -}}
+{{- else if and .Values.rbac.create (dig "kubernetes" "report" true .Values.config) -}}
 SondeNode
 {{- end -}}
 {{- end -}}
@@ -302,5 +302,5 @@ SondeNode
 {{- define "sonde.testHook" -}}
 helm.sh/hook: test
 helm.sh/hook-weight: {{ . | quote }}
-helm.sh/hook-delete-policy: before-hook-creation
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
