@@ -64,6 +64,7 @@ class ChartCollector(HelmCase):
         self.ending(service, service.kill)
         # The address of its probes.
         service.wait_until(lambda: self.answers(self.health, "/"), 60, "the Collector is healthy")
+        self.assertNotIn("deprecated", service.log())
 
     def answers(self, port, path):
         try:
@@ -104,8 +105,9 @@ class ChartCollector(HelmCase):
         self.assertGreater(len(ours), 10)
         labels = dict(next(labels for metric, labels in ours if metric == name))
         wanted = {"k8s_namespace_name": "default", "k8s_pod_name": "web", "k8s_container_name": "main", "k8s_node_name": NODE,
-                  "k8s_pod_label_app": "web", "instance": "default.web.main"}
+                  "k8s_pod_label_app": "web"}
         self.assertEqual({key: labels.get(key) for key in wanted}, wanted)
+        self.assertRegex(labels["instance"], r"^default\.web\.main\b")
         prometheus = self.start(Prometheus(self.directory, self.prometheus))
         fsyncs = 'sonde_file_operation_duration_seconds{k8s_pod_name="web",sonde_file_operation="fsync"}'
         wait_for(lambda: prometheus.number(f"histogram_count({fsyncs})") == FSYNCS, 60, "Prometheus has a native histogram")

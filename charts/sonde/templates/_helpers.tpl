@@ -266,13 +266,13 @@ scrapeNativeHistograms: true
       "enable_open_metrics" true) -}}
 {{- $pipelines := dict -}}
 {{- if .Values.collector.otlphttp.endpoint -}}
-{{- $outputs = append $outputs "otlphttp" -}}
+{{- $outputs = append $outputs "otlp_http" -}}
 {{- $to := pick .Values.collector.otlphttp "endpoint" -}}
 {{- range $key := list "headers" "tls" -}}
 {{- with index $.Values.collector.otlphttp $key }}{{ $_ := set $to $key . }}{{ end -}}
 {{- end -}}
-{{- $_ := set $exporters "otlphttp" $to -}}
-{{- $_ := set $pipelines "traces" (dict "receivers" (list "otlp") "processors" (list "memory_limiter") "exporters" (list "otlphttp")) -}}
+{{- $_ := set $exporters "otlp_http" $to -}}
+{{- $_ := set $pipelines "traces" (dict "receivers" (list "otlp") "processors" (list "memory_limiter") "exporters" (list "otlp_http")) -}}
 {{- end -}}
 {{- $_ := set $pipelines "metrics" (dict "receivers" (list "otlp") "processors" (list "memory_limiter") "exporters" $outputs) -}}
 {{- $ours := dict
