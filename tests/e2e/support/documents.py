@@ -51,6 +51,8 @@ PLACES = {
     "kubectl label namespace sonde pod-security.kubernetes.io/enforce=privileged": API,
     "kubectl apply --server-side -k manifests/base": API,
     "kubectl delete sondenodes --all": API,
+    "kubectl create configmap sonde-dashboards --namespace sonde --from-file charts/sonde/dashboards": API,
+    "kubectl label configmap sonde-dashboards --namespace sonde grafana_dashboard=1": API,
 
     "kubectl get sondenodes": CLUSTER,
     "kubectl get sondenodes -o wide": CLUSTER,

@@ -12,13 +12,13 @@
 namespace sonde::tree {
 namespace {
 
-struct Run {
+struct Ended {
   int code = -1;
   std::string output;
 };
 
-Run run(const std::string& command) {
-  Run result;
+Ended run(const std::string& command) {
+  Ended result;
   FILE* pipe = popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) return result;
   std::array<char, 4096> buffer{};
@@ -30,7 +30,7 @@ Run run(const std::string& command) {
 
 TEST(Dashboards, AreGenerated) {
   if (run("python3 --version").code != 0) GTEST_SKIP() << "needs python3";
-  const Run check = run("python3 -B '" + (top() / "charts/dashboards/generate.py").string() + "' --check");
+  const Ended check = run("python3 -B '" + (top() / "charts/dashboards/generate.py").string() + "' --check");
   EXPECT_EQ(check.code, 0) << check.output;
   const auto is_dashboard = [](const SourceFile& file) {
     return file.under("charts/sonde/dashboards/") && file.kind() == "json";
