@@ -56,6 +56,26 @@ bool is_run_by_agent(const bpf_program* program) {
 
 }  // namespace
 
+std::string_view word_of(ModuleHealth health) {
+  switch (health) {
+    case ModuleHealth::Ok: return "ok";
+    case ModuleHealth::Degraded: return "degraded";
+    case ModuleHealth::Failed: return "failed";
+    case ModuleHealth::Disabled: return "disabled";
+  }
+  return "unknown";
+}
+
+std::string_view word_of(ProgramState state) {
+  switch (state) {
+    case ProgramState::Idle: return "idle";
+    case ProgramState::Attached: return "attached";
+    case ProgramState::Unused: return "unused";
+    case ProgramState::Failed: return "failed";
+  }
+  return "unknown";
+}
+
 void size_rows(bpf_object* object, const ModuleInfo& info, uint32_t slots) {
   for (const char* rows : {"_counters", "_histograms", "_cells", "_keyed", "_gauges"}) {
     bpf_map* map = bpf_object__find_map_by_name(object, (std::string(info.name) + rows).c_str());

@@ -28,6 +28,7 @@ enum class ProgramState : uint8_t {
   Unused,  // belongs to another alternative
   Failed,  // does not load or attach: see reason
 };
+std::string_view word_of(ProgramState state);
 
 struct ProgramReport {
   std::string name;
@@ -39,6 +40,7 @@ struct ProgramReport {
 };
 
 enum class ModuleHealth : uint8_t { Ok, Degraded, Failed, Disabled };
+std::string_view word_of(ModuleHealth health);
 
 struct ModuleReport {
   std::string name;

@@ -10,7 +10,7 @@
 
 namespace sonde::kube {
 
-std::string_view source_state_word(SourceState state) {
+std::string_view word_of(SourceState state) {
   switch (state) {
     case SourceState::Unused: return "unused";
     case SourceState::Resting: return "resting";

@@ -24,7 +24,7 @@ enum class SourceState : uint8_t {
   Working,
   Failed,  // it keeps trying
 };
-std::string_view source_state_word(SourceState state);
+std::string_view word_of(SourceState state);
 
 struct SourceStatus {
   std::string name;

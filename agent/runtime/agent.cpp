@@ -20,11 +20,13 @@
 #include "agent/config/settings.h"
 #include "agent/identity/cgroup_root.h"
 #include "agent/runtime/cluster_options.h"
+#include "agent/runtime/documents.h"
 #include "agent/runtime/explain.h"
 #include "agent/runtime/kernel_stats.h"
 #include "agent/runtime/pod_names.h"
 #include "agent/runtime/policy_reports.h"
 #include "agent/runtime/status.h"
+#include "agent/runtime/status_json.h"
 
 namespace sonde {
 namespace {
@@ -148,7 +150,7 @@ Result<void> Agent::begin() {
     sources.explain = [this](const std::string& pod, const std::string& container) {
       return explain_json(pod, container);
     };
-    sources.policies = [this] { return policies_of_status(status_json()); };
+    sources.policies = [this] { return policies_json(*status()); };
     sources.alive = [this]() -> Result<void> {
       if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
       return Error("the agent's loop has been stuck for a minute");
@@ -430,7 +432,7 @@ void Agent::tell_cluster(uint64_t now) {
 }
 
 void Agent::publish_status() {
-  std::string status = make_status_json(status_sources());
+  auto status = std::make_shared<const Status>(make_status(status_sources()));
   publish_served();
   const MutexLock lock(published_);
   status_ = std::move(status);
@@ -450,7 +452,9 @@ void Agent::ring() const {
   (void)!write(events_.get(), &one, sizeof(one));
 }
 
-std::string Agent::status_json() const {
+std::string Agent::status_json() const { return sonde::status_json(*status()); }
+
+std::shared_ptr<const Status> Agent::status() const {
   const MutexLock lock(published_);
   const uint64_t asked_ns = boottime_ns();
   if (asked_ns < status_made_ns_ + kStatusFresh || !turning_) return status_;

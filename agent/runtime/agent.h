@@ -39,6 +39,7 @@ namespace sonde {
 
 struct Rules;
 struct Served;
+struct Status;
 struct StatusSources;
 
 struct AgentOptions {
@@ -70,6 +71,7 @@ class Agent {
 
   // From any thread. The loop produces the status on request, at most twice a second.
   std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
+  std::shared_ptr<const Status> status() const;
   std::string status_json() const;
   std::string pods_json() const;
   std::string explain_json(const std::string& pod, const std::string& container) const;
@@ -157,7 +159,7 @@ class Agent {
   mutable Mutex published_;
   mutable Condition status_ready_;
   uint64_t status_made_ns_ SONDE_GUARDED_BY(published_) = 0;
-  std::string status_ SONDE_GUARDED_BY(published_) = "{}";
+  std::shared_ptr<const Status> status_ SONDE_GUARDED_BY(published_);
   std::shared_ptr<const Served> served_ SONDE_GUARDED_BY(published_);
   std::shared_ptr<const Rules> rules_;           // the loop's
   std::shared_ptr<const PolicySnapshot> timed_;  // the decisions whose periods next_collect_ns_ respects

@@ -15,7 +15,7 @@
 #include "agent/base/json.h"
 #include "agent/runtime/cluster_options.h"
 #include "agent/runtime/idle_reports.h"
-#include "agent/runtime/status.h"
+#include "agent/runtime/status_json.h"
 
 namespace sonde {
 namespace {
@@ -63,7 +63,7 @@ Result<void> Idle::serve() {
   sources.status = [this] { return status_json(); };
   sources.pods = [] { return std::string("[]"); };
   sources.report = [] { return std::string("[]"); };
-  sources.policies = [this] { return policies_of_status(status_json()); };
+  sources.policies = [this] { return policies_json(status()); };
   sources.explain = [](const std::string& pod, const std::string&) {
     return json_text(nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}});
   };
@@ -182,10 +182,12 @@ Obstacle Idle::obstacle() const {
   return obstacle_;
 }
 
-std::string Idle::status_json() const {
+Status Idle::status() const {
   const MutexLock lock(mutex_);
-  return idle_status_json(options_.config, obstacle_, *policies_, cluster_.get(), boottime_ns() - started_ns_);
+  return idle_status(options_.config, obstacle_, *policies_, cluster_.get(), started_ns_);
 }
+
+std::string Idle::status_json() const { return sonde::status_json(status()); }
 
 std::vector<std::string> Idle::addresses() const {
   return servers_ ? servers_->addresses() : std::vector<std::string>();

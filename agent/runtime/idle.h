@@ -17,6 +17,7 @@
 #include "agent/runtime/obstacle.h"
 #include "agent/runtime/policies.h"
 #include "agent/runtime/servers.h"
+#include "agent/runtime/status.h"
 
 namespace sonde {
 
@@ -41,6 +42,7 @@ class Idle {
   void look_now();  // likewise
 
   // From any thread.
+  Status status() const;
   std::string status_json() const;
   std::vector<std::string> addresses() const;  // of its listeners
 

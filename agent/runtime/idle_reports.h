@@ -2,6 +2,7 @@
 // What an idle agent tells: the same documents as one that measures, with the obstacle in them.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -10,12 +11,13 @@
 #include "agent/kube/node_report.h"
 #include "agent/runtime/obstacle.h"
 #include "agent/runtime/policies.h"
+#include "agent/runtime/status.h"
 
 namespace sonde {
 
-// /statusz (docs/ops/status.schema.json). `cluster`: null outside Kubernetes.
-std::string idle_status_json(const Config& config, const Obstacle& obstacle, const Policies& policies,
-                             const kube::Cluster* cluster, uint64_t up_ns);
+// `cluster`: null outside Kubernetes; `started_ns`: of the agent, CLOCK_BOOTTIME.
+Status idle_status(const Config& config, const Obstacle& obstacle, const Policies& policies,
+                   const kube::Cluster* cluster, uint64_t started_ns);
 
 // The SondeNode: no probe works; of the policies of the API server those of the cluster that select this node. What a
 // policy of a namespace would select is not known here.

@@ -7,7 +7,7 @@
 
 #include "agent/kube/node_report.h"
 #include "agent/policy/plan.h"
-#include "agent/runtime/status.h"
+#include "agent/runtime/status_sources.h"
 
 namespace sonde {
 
