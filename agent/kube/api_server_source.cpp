@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace sonde::kube {
@@ -17,23 +18,25 @@ ReflectorOptions pods_of(const std::string& node_name) {
 
 }  // namespace
 
-void ApiServerSource::Objects::replace(std::map<std::string, std::string> objects) {
+void ApiServerSource::Objects::listed(const std::string& key, const nlohmann::json& object) {
+  auto pod = pod_of(object);
+  if (!pod) return spdlog::warn("pod {}: {}", key, pod.error().message());
+  listing_.insert_or_assign(key, std::move(*pod));
+}
+
+void ApiServerSource::Objects::replace() {
   std::vector<Pod> pods;
   uids_.clear();
-  for (const auto& [key, object] : objects) {
-    auto pod = parse_pod(object);
-    if (!pod) {
-      spdlog::warn("pod {}: {}", key, pod.error().message());
-      continue;
-    }
-    uids_[key] = pod->uid;
-    pods.push_back(std::move(*pod));
+  for (auto& [key, pod] : listing_) {
+    uids_[key] = pod.uid;
+    pods.push_back(std::move(pod));
   }
+  listing_.clear();
   sink_.all(std::move(pods));
 }
 
-void ApiServerSource::Objects::put(const std::string& key, std::string object) {
-  auto pod = parse_pod(object);
+void ApiServerSource::Objects::put(const std::string& key, const nlohmann::json& object) {
+  auto pod = pod_of(object);
   if (!pod) return spdlog::warn("pod {}: {}", key, pod.error().message());
   // The same name again is another pod: the old one has ended, though nobody said so.
   if (const auto before = uids_.find(key); before != uids_.end() && before->second != pod->uid)

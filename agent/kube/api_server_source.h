@@ -21,15 +21,18 @@ class ApiServerSource final : public PodSource {
   class Objects final : public ObjectSink {
    public:
     explicit Objects(PodSink& sink) : sink_(sink) {}
-    void replace(std::map<std::string, std::string> objects) override;
-    void put(const std::string& key, std::string object) override;
+    void begin() override { listing_.clear(); }
+    void listed(const std::string& key, const nlohmann::json& object) override;
+    void replace() override;
+    void put(const std::string& key, const nlohmann::json& object) override;
     void remove(const std::string& key) override;
     void heard() override { sink_.fresh(); }
     void failed(const std::string& reason) override { sink_.failed(reason); }
 
    private:
     PodSink& sink_;
-    std::map<std::string, std::string> uids_;  // by key
+    std::map<std::string, Pod> listing_;       // by key
+    std::map<std::string, std::string> uids_;  // likewise
   };
 
   ApiClient client_;

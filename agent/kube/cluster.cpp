@@ -28,49 +28,47 @@ constexpr int kForbidden = 403;
 constexpr int kNotFound = 404;
 constexpr std::size_t kMostCache = 16 << 20;
 
-std::map<std::string, std::string> labels_of(const std::string& object) {
-  std::map<std::string, std::string> labels;
-  const Json json = parse_json<Json>(object);
-  if (!json.is_object() || !json.contains("metadata")) return labels;
-  const Json& metadata = json["metadata"];
-  if (!metadata.is_object() || !metadata.contains("labels") || !metadata["labels"].is_object()) return labels;
-  for (const auto& [key, value] : metadata["labels"].items()) {
-    if (value.is_string()) labels[key] = value.get<std::string>();
-  }
-  return labels;
+// Kinds without generation (Node) are told by their labels.
+std::string substance_of(const Json& metadata) {
+  Json what = Json::array({member(metadata, "uid"), member(metadata, "generation")});
+  if (what[1].is_null()) what.push_back(member(metadata, "labels"));
+  return json_text(what);
+}
+
+ObjectStore::Object read(const Json& json) {
+  const Json& metadata = member(json, "metadata");
+  return {json_text(json), text_in(metadata, "uid"), texts_in(member(metadata, "labels")),
+          number_in(member(json, "status"), "desiredNodes"), substance_of(metadata)};
+}
+
+bool same_substance(const ObjectStore::Objects& a, const ObjectStore::Objects& b) {
+  return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.substance == y.second.substance;
+  });
 }
 
 }  // namespace
 
-// Who it is and what was asked of it. Kinds without generation (Node) are told by their labels.
-std::string ObjectStore::substance(const std::string& object) {
-  const Json json = parse_json<Json>(object);
-  if (!json.is_object() || !json.contains("metadata") || !json["metadata"].is_object()) return object;
-  const Json& metadata = json["metadata"];
-  Json what = Json::array({metadata.value("uid", Json()), metadata.value("generation", Json())});
-  if (what[1].is_null()) what.push_back(metadata.value("labels", Json()));
-  return json_text(what);
-}
+void ObjectStore::listed(const std::string& key, const Json& object) { listing_.insert_or_assign(key, read(object)); }
 
-void ObjectStore::replace(std::map<std::string, std::string> objects) {
-  std::map<std::string, std::string> now;
-  for (const auto& [key, object] : objects) now[key] = substance(object);
+void ObjectStore::replace() {
   {
     const MutexLock lock(mutex_);
-    objects_ = std::move(objects);
-    if (version_ != 0 && now == substance_) return;
-    substance_ = std::move(now);
+    const bool same = same_substance(objects_, listing_);
+    objects_ = std::exchange(listing_, {});
+    if (version_ != 0 && same) return;
   }
   tell();
 }
 
-void ObjectStore::put(const std::string& key, std::string object) {
-  std::string now = substance(object);
+void ObjectStore::put(const std::string& key, const Json& object) {
+  Object now = read(object);
   {
     const MutexLock lock(mutex_);
-    objects_[key] = std::move(object);
-    if (substance_[key] == now) return;
-    substance_[key] = std::move(now);
+    const auto [known, fresh] = objects_.try_emplace(key);
+    const bool same = !fresh && known->second.substance == now.substance;
+    known->second = std::move(now);
+    if (same) return;
   }
   tell();
 }
@@ -78,7 +76,6 @@ void ObjectStore::put(const std::string& key, std::string object) {
 void ObjectStore::remove(const std::string& key) {
   {
     const MutexLock lock(mutex_);
-    substance_.erase(key);
     if (objects_.erase(key) == 0) return;
   }
   tell();
@@ -89,7 +86,7 @@ void ObjectStore::tell() {
   if (changed_) changed_();
 }
 
-std::map<std::string, std::string> ObjectStore::objects() const {
+ObjectStore::Objects ObjectStore::objects() const {
   const MutexLock lock(mutex_);
   return objects_;
 }
@@ -143,14 +140,14 @@ std::vector<std::string> Cluster::policies() const {
   if (policies_from_cache()) return cached_;
   std::vector<std::string> all;
   for (const ObjectStore* store : {&cluster_policies_, &policies_}) {
-    for (auto& [key, object] : store->objects()) all.push_back(std::move(object));
+    for (auto& [key, object] : store->objects()) all.push_back(std::move(object.json));
   }
   return all;
 }
 
 std::map<std::string, std::string> Cluster::node_labels() const {
   const auto objects = node_.objects();
-  return objects.empty() ? std::map<std::string, std::string>() : labels_of(objects.begin()->second);
+  return objects.empty() ? std::map<std::string, std::string>() : objects.begin()->second.labels;
 }
 
 std::vector<FollowedStats> Cluster::stats() const {
@@ -162,11 +159,7 @@ std::vector<FollowedStats> Cluster::stats() const {
 // How many nodes the cluster has, as far as the operator has told in the status of a policy.
 uint64_t Cluster::nodes_told() const {
   uint64_t most = 0;
-  for (const auto& [key, object] : cluster_policies_.objects()) {
-    const Json json = parse_json<Json>(object);
-    const Json::json_pointer where("/status/desiredNodes");
-    if (json.contains(where) && json[where].is_number_unsigned()) most = std::max(most, json[where].get<uint64_t>());
-  }
+  for (const auto& [key, object] : cluster_policies_.objects()) most = std::max(most, object.desired_nodes);
   return most;
 }
 
@@ -178,10 +171,8 @@ void Cluster::report(NodeReport report) {
     next_told_ns_ = now + kToldEvery;
     nodes_told_ = nodes_told();
   }
-  const Json node = parse_json<Json>(nodes.begin()->second);
-  const Json::json_pointer where("/metadata/uid");
-  if (!node.contains(where) || !node[where].is_string()) return;
-  writer_->offer(std::move(report), node[where].get<std::string>(), nodes_told_);
+  const std::string& uid = nodes.begin()->second.uid;
+  if (!uid.empty()) writer_->offer(std::move(report), uid, nodes_told_);
 }
 
 std::optional<ReportWriterStats> Cluster::report_stats() const {
@@ -216,7 +207,7 @@ void Cluster::read_namespaces() {
       if (answer.status != 404) continue;
     }
     const uint64_t before = pods.version();
-    pods.set_namespace(name, labels_of(answer.body));
+    pods.set_namespace(name, texts_in(member(member(parse_json<Json>(answer.body), "metadata"), "labels")));
     if (pods.version() != before) options_.changed();
   }
 }

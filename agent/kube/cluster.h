@@ -33,25 +33,35 @@ struct ClusterOptions {
   std::function<void()> changed;  // something new; from any thread
 };
 
-// Objects of one kind by "namespace/name", as JSON. A change of status alone is kept and not told: it is what the operator
-// writes, of all policies again and again.
+// Objects of one kind by "namespace/name". A change of status alone is kept and not told: it is what the operator writes,
+// of all policies again and again.
 class ObjectStore final : public ObjectSink {
  public:
+  struct Object {
+    std::string json;
+    std::string uid;
+    std::map<std::string, std::string> labels;
+    uint64_t desired_nodes = 0;  // as the operator has told in the status of a policy
+    std::string substance;       // who it is and what was asked of it
+  };
+  using Objects = std::map<std::string, Object>;
+
   explicit ObjectStore(std::function<void()> changed) : changed_(std::move(changed)) {}
-  void replace(std::map<std::string, std::string> objects) override;
-  void put(const std::string& key, std::string object) override;
+  void begin() override { listing_.clear(); }
+  void listed(const std::string& key, const nlohmann::json& object) override;
+  void replace() override;
+  void put(const std::string& key, const nlohmann::json& object) override;
   void remove(const std::string& key) override;
 
-  std::map<std::string, std::string> objects() const;
+  Objects objects() const;
   uint64_t version() const { return version_.load(std::memory_order_relaxed); }
 
  private:
   void tell();
-  static std::string substance(const std::string& object);
   std::function<void()> changed_;
+  Objects listing_;  // the reflector's thread's
   mutable Mutex mutex_;
-  std::map<std::string, std::string> objects_ SONDE_GUARDED_BY(mutex_);
-  std::map<std::string, std::string> substance_ SONDE_GUARDED_BY(mutex_);  // by key
+  Objects objects_ SONDE_GUARDED_BY(mutex_);
   std::atomic<uint64_t> version_{0};
 };
 

@@ -22,26 +22,16 @@ constexpr uint64_t kTimeout = 5 * kSecond;
 constexpr uint64_t kLastTimeout = 2 * kSecond;
 constexpr int kNotFound = 404;
 
-std::string path_of(const LeaseOptions& options, bool collection) {
-  const std::string path = "/apis/coordination.k8s.io/v1/namespaces/" + options.namespace_name + "/leases";
-  return collection ? path : path + "/" + options.name;
-}
-
-std::string text_in(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-uint64_t number_in(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-}
-
 tm broken_down(uint64_t realtime_ns) {
   const auto seconds = static_cast<time_t>(realtime_ns / kSecond);
   tm time{};
   gmtime_r(&seconds, &time);
   return time;
+}
+
+std::string path_of(const LeaseOptions& options, bool collection) {
+  const std::string path = "/apis/coordination.k8s.io/v1/namespaces/" + options.namespace_name + "/leases";
+  return collection ? path : path + "/" + options.name;
 }
 
 }  // namespace

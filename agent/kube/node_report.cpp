@@ -108,31 +108,13 @@ void keep_policies(NodeReport& report, std::size_t most) {
 
 using Tree = nlohmann::json;
 
-const Tree& member(const Tree& object, const char* key) {
-  static const Tree none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(key);
-  return found == object.end() ? none : *found;
-}
-
-std::string text_in(const Tree& object, const char* key) {
-  const Tree& value = member(object, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
-template <typename T>
-T number_in(const Tree& object, const char* key) {
-  const Tree& value = member(object, key);
-  return value.is_number_integer() ? static_cast<T>(std::max<int64_t>(value.get<int64_t>(), 0)) : T{0};
-}
-
 PolicyEntry policy_of(const Tree& json) {
   PolicyEntry policy;
   policy.namespace_name = text_in(json, "namespace");
   policy.name = text_in(json, "name");
-  policy.generation = number_in<int64_t>(json, "observedGeneration");
+  policy.generation = static_cast<int64_t>(number_in(json, "observedGeneration"));
   policy.state = text_in(json, "state");
-  policy.matched = number_in<uint32_t>(json, "matchedContainers");
+  policy.matched = static_cast<uint32_t>(number_in(json, "matchedContainers"));
   policy.message = text_in(json, "message");
   for (const Tree& condition : member(json, "conditions")) {
     if (condition.is_string()) policy.conditions.push_back(condition.get<std::string>());
@@ -178,8 +160,7 @@ std::string status_json(NodeReport report) {
   return text;
 }
 
-Result<NamedReport> parse_node_report(std::string_view object) {
-  const Tree json = Tree::parse(object, nullptr, false);
+Result<NamedReport> node_report_of(const Tree& json) {
   NamedReport named;
   named.node = text_in(member(json, "metadata"), "name");
   if (named.node.empty()) return Error("a SondeNode without a name");
@@ -191,11 +172,11 @@ Result<NamedReport> parse_node_report(std::string_view object) {
   report.identity_source = text_in(status, "identitySource");
   const Tree& btf = member(status, "btf");
   report.btf = btf.is_boolean() && btf.get<bool>();
-  report.probes_ok = number_in<uint32_t>(status, "probesOk");
-  report.probes_degraded = number_in<uint32_t>(status, "probesDegraded");
-  report.series = number_in<uint64_t>(status, "series");
-  report.containers = number_in<uint32_t>(status, "containers");
-  report.omitted_policies = number_in<uint32_t>(status, "omittedPolicies");
+  report.probes_ok = static_cast<uint32_t>(number_in(status, "probesOk"));
+  report.probes_degraded = static_cast<uint32_t>(number_in(status, "probesDegraded"));
+  report.series = number_in(status, "series");
+  report.containers = static_cast<uint32_t>(number_in(status, "containers"));
+  report.omitted_policies = static_cast<uint32_t>(number_in(status, "omittedPolicies"));
   for (const Tree& one : member(status, "conditions")) {
     report.conditions.push_back({text_in(one, "type"), text_in(one, "status") == "True", text_in(one, "reason"),
                                  text_in(one, "message"), text_in(one, "lastTransitionTime")});

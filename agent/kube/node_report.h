@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,7 +82,7 @@ struct NamedReport {
   NodeReport report;
 };
 // Of a SondeNode object. One without status is a report that says nothing.
-Result<NamedReport> parse_node_report(std::string_view object);
+Result<NamedReport> node_report_of(const nlohmann::json& object);
 
 // Apart from counts that move all the time (series, containers): is it the same news?
 bool same_substance(const NodeReport& a, const NodeReport& b);

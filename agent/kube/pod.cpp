@@ -95,6 +95,15 @@ void add_owners(const Json& metadata, Pod& out) {
   }
 }
 
+// nlohmann's own messages speak of lexers and tokens.
+Result<Json> parse(std::string_view text) {
+  Json json = parse_json<Json>(text);
+  if (json.is_discarded()) return Error("the answer is not JSON");
+  return json;
+}
+
+}  // namespace
+
 Result<Pod> pod_of(const Json& json) {
   const Json* metadata = field(json, "metadata");
   if (!metadata || !metadata->is_object()) return Error("a pod without metadata");
@@ -112,21 +121,6 @@ Result<Pod> pod_of(const Json& json) {
   add_containers(json, "initContainers", "initContainerStatuses", ContainerType::Init, pod);
   add_containers(json, "ephemeralContainers", "ephemeralContainerStatuses", ContainerType::Ephemeral, pod);
   return pod;
-}
-
-// nlohmann's own messages speak of lexers and tokens.
-Result<Json> parse(std::string_view text) {
-  Json json = parse_json<Json>(text);
-  if (json.is_discarded()) return Error("the answer is not JSON");
-  return json;
-}
-
-}  // namespace
-
-Result<Pod> parse_pod(std::string_view text) {
-  const auto json = parse(text);
-  if (!json) return json.error();
-  return pod_of(*json);
 }
 
 Result<PodList> parse_pod_list(std::string_view json_text) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,7 +49,7 @@ struct Pod {
 };
 
 // Of one Pod object. The error says what is missing.
-Result<Pod> parse_pod(std::string_view json);
+Result<Pod> pod_of(const nlohmann::json& object);
 struct PodList {
   std::vector<Pod> pods;
   std::size_t skipped = 0;  // entries that are no pods, or beyond the limits

@@ -25,26 +25,15 @@ constexpr int kUnauthorized = 401;
 constexpr int kNotFound = 404;
 constexpr int kGone = 410;
 
-std::string text(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-const Json& metadata(const Json& object) {
-  static const Json none = Json::object();
-  const auto found = object.find("metadata");
-  return found != object.end() && found->is_object() ? *found : none;
-}
+const Json& metadata(const Json& object) { return member(object, "metadata"); }
 
 std::string key_of(const Json& object) {
-  const std::string name = text(metadata(object), "name");
-  return name.empty() ? name : text(metadata(object), "namespace") + "/" + name;
+  const std::string name = text_in(metadata(object), "name");
+  return name.empty() ? name : text_in(metadata(object), "namespace") + "/" + name;
 }
 
 bool ends_initial_events(const Json& object) {
-  const auto annotations = metadata(object).find("annotations");
-  return annotations != metadata(object).end() && annotations->is_object() &&
-         text(*annotations, "k8s.io/initial-events-end") == "true";
+  return text_in(member(metadata(object), "annotations"), "k8s.io/initial-events-end") == "true";
 }
 
 // One line of a watch: {"type": …, "object": …}.
@@ -56,7 +45,7 @@ struct Event {
 std::optional<Event> parse_event(std::string_view line) {
   Json json = parse_json<Json>(line);
   if (!json.is_object() || !json.contains("object") || !json["object"].is_object()) return {};
-  return Event{text(json, "type"), std::move(json["object"])};
+  return Event{text_in(json, "type"), std::move(json["object"])};
 }
 
 int code_of(const Json& status) {
@@ -114,19 +103,20 @@ Reflector::Next Reflector::list() {
   const Json json = parse_json<Json>(answer.body);
   const auto items = json.is_object() ? json.find("items") : json.end();
   if (!json.is_object() || items == json.end()) return failed({.error = "the API server's answer is not a list"});
-  std::map<std::string, std::string> objects;
+  sink_.begin();
+  std::size_t listed = 0;
   uint64_t left_out = 0;
   for (const Json& item : items->is_array() ? *items : Json::array()) {
     const std::string key = key_of(item);
     if (key.empty()) continue;
-    if (objects.size() < options_.most_objects)
-      objects[key] = json_text(item);
+    if (listed++ < options_.most_objects)
+      sink_.listed(key, item);
     else
       ++left_out;
   }
-  version_ = text(metadata(json), "resourceVersion");
+  version_ = text_in(metadata(json), "resourceVersion");
   latest_ = false;
-  sink_.replace(std::move(objects));
+  sink_.replace();
   heard();
   const MutexLock lock(mutex_);
   ++stats_.lists;
@@ -139,9 +129,10 @@ Reflector::Next Reflector::watch(bool with_list) {
   std::string query =
       "watch=1&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(spread(kShortestWatch, 2 * kShortestWatch));
   query += with_list ? "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan" : "&resourceVersion=" + version_;
-  std::map<std::string, std::string> initial;
+  std::size_t listed = 0;
   uint64_t left_out = 0;
   bool listing = with_list;
+  if (listing) sink_.begin();
   std::optional<Next> over;
   const auto take = [&](std::string_view line) {
     auto event = parse_event(line);
@@ -150,14 +141,14 @@ Reflector::Next Reflector::watch(bool with_list) {
       return false;
     }
     if (event->type == "ERROR") {
-      over = ended({.status = code_of(event->object), .error = text(event->object, "message")}, listing);
+      over = ended({.status = code_of(event->object), .error = text_in(event->object, "message")}, listing);
       return false;
     }
     heard();
-    const std::string version = text(metadata(event->object), "resourceVersion");
+    const std::string version = text_in(metadata(event->object), "resourceVersion");
     if (event->type == "BOOKMARK") {
       if (listing && ends_initial_events(event->object)) {
-        sink_.replace(std::exchange(initial, {}));
+        sink_.replace();
         listing = false;
         latest_ = false;
         const MutexLock lock(mutex_);
@@ -171,8 +162,8 @@ Reflector::Next Reflector::watch(bool with_list) {
     const std::string key = key_of(event->object);
     if (key.empty()) return true;
     if (listing) {
-      if (initial.size() < options_.most_objects)
-        initial[key] = json_text(event->object);
+      if (listed++ < options_.most_objects)
+        sink_.listed(key, event->object);
       else
         ++left_out;
       return true;
@@ -184,7 +175,7 @@ Reflector::Next Reflector::watch(bool with_list) {
     if (event->type == "DELETED")
       sink_.remove(key);
     else
-      sink_.put(key, json_text(event->object));
+      sink_.put(key, event->object);
     version_ = version;
     return true;
   };
@@ -215,7 +206,8 @@ Reflector::Next Reflector::ended(const ApiAnswer& answer, bool listing) {
   }
   if (answer.status == kNotFound) {  // there is no such kind (yet): its objects are none
     version_.clear();
-    sink_.replace({});
+    sink_.begin();
+    sink_.replace();
   }
   if (!answer.error.empty()) return failed(answer);
   return listing ? Next::Wait : Next::Watch;  // the server's timeoutSeconds is over

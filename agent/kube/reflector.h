@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <random>
 #include <string>
 #include <string_view>
@@ -20,12 +20,17 @@
 
 namespace sonde::kube {
 
-// "namespace/name" → the object as JSON. Called on the reflector's thread.
+// Takes objects by "namespace/name", parsed; it keeps what it needs of them. Called on the reflector's thread.
 class ObjectSink {
  public:
   virtual ~ObjectSink() = default;
-  virtual void replace(std::map<std::string, std::string> objects) = 0;  // all there are
-  virtual void put(const std::string& key, std::string object) = 0;
+  // A list: begin(), listed() for each of its objects, and replace() once it is complete: these are all there are. A list
+  // that is interrupted ends with the next begin().
+  virtual void begin() = 0;
+  virtual void listed(const std::string& key, const nlohmann::json& object) = 0;
+  virtual void replace() = 0;
+  // One object was added or changed; one was deleted.
+  virtual void put(const std::string& key, const nlohmann::json& object) = 0;
   virtual void remove(const std::string& key) = 0;
   virtual void heard() {}                                           // the server said something
   virtual void failed(const std::string& reason) { (void)reason; }  // and why it did not

@@ -120,9 +120,9 @@ ApiAnswer ReportWriter::write(const NodeReport& report, const std::string& node_
     if (ApiAnswer answer = put_object(node_uid); !answer.ok()) return answer;
   }
   const std::string status = status_json(report);
-  Json object = head(node_);
-  object["status"] = parse_json<Json>(status);
-  const std::string body = json_text(object);
+  std::string body = json_text(head(node_));
+  body.back() = ',';
+  body += "\"status\":" + status + "}";
   ApiAnswer answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kTimeout);
   if (answer.status == kNotFound) {  // somebody deleted it
     answer = put_object(node_uid);

@@ -3,8 +3,10 @@
 // Layers: kube modules
 #include <algorithm>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "agent/base/json.h"
 #include "agent/kube/kubelet_source.h"
 #include "agent/kube/pod.h"
 #include "agent/kube/pod_proto.h"
@@ -49,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0] % 4) {
     case 0:
-      if (const auto pod = kube::parse_pod(text)) check(*pod), check_table(*pod);
+      if (const auto pod = kube::pod_of(parse_json<nlohmann::json>(text))) check(*pod), check_table(*pod);
       break;
     case 1:
       if (const auto list = kube::parse_pod_list(text)) {

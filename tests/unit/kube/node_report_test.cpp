@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/base/json.h"
+
 namespace sonde::kube {
 namespace {
 
@@ -34,7 +36,7 @@ std::string object(const std::string& node, const std::string& status) {
 }
 
 TEST(NodeReport, IsReadAsItWasWritten) {
-  const auto read = parse_node_report(object("n1", status_json(usual())));
+  const auto read = node_report_of(parse_json<nlohmann::json>(object("n1", status_json(usual()))));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->node, "n1");
   EXPECT_EQ(read->report, usual());
@@ -49,7 +51,7 @@ TEST(NodeReport, LosesMessagesBeforeAnythingElse) {
   }
   const std::string text = status_json(report);
   EXPECT_LE(text.size(), room_for(10));
-  const auto read = parse_node_report(object("n1", text));
+  const auto read = node_report_of(parse_json<nlohmann::json>(object("n1", text)));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->report.policies.size(), report.policies.size());
   EXPECT_EQ(read->report.omitted_policies, 0U);
@@ -75,7 +77,7 @@ TEST(NodeReport, HasRoomForAllPoliciesOfANode) {
     }
     const std::string text = status_json(report);
     EXPECT_LE(text.size(), room_for(150));
-    const auto read = parse_node_report(object("n1", text));
+    const auto read = node_report_of(parse_json<nlohmann::json>(object("n1", text)));
     ASSERT_TRUE(read);
     ASSERT_EQ(read->report.policies.size(), 150U);
     EXPECT_EQ(read->report.omitted_policies, 0U);
@@ -106,7 +108,7 @@ TEST(NodeReport, NeverHasMoreThanItMayWhateverItIsGiven) {
   }
   const std::string text = status_json(report);
   EXPECT_LE(text.size(), kMostReportBytes);
-  const auto read = parse_node_report(object("n1", text));
+  const auto read = node_report_of(parse_json<nlohmann::json>(object("n1", text)));
   ASSERT_TRUE(read);
   EXPECT_EQ(read->report.policies.size() + read->report.omitted_policies, report.policies.size());
   EXPECT_EQ(read->report.policies.at(0).name, "databases");
@@ -117,10 +119,10 @@ TEST(NodeReport, OfAStrangeObjectIsEmptyAndOfANamelessOneNone) {
   for (const char* status : {"null", "7", "[]", R"({"policies":{"a":1},"probes":7,"btf":"yes","series":-4})",
                              R"({"conditions":{"type":1}})", R"({"conditions":["full",{"status":true}]})",
                              R"({"policies":[7,{"name":7,"failures":"x","conditions":[1]}]})"}) {
-    EXPECT_TRUE(parse_node_report(object("n1", status))) << status;
+    EXPECT_TRUE(node_report_of(parse_json<nlohmann::json>(object("n1", status)))) << status;
   }
-  EXPECT_FALSE(parse_node_report("{}"));
-  EXPECT_FALSE(parse_node_report("not JSON"));
+  EXPECT_FALSE(node_report_of(parse_json<nlohmann::json>("{}")));
+  EXPECT_FALSE(node_report_of(parse_json<nlohmann::json>("not JSON")));
 }
 
 TEST(NodeReport, CountsAreNoNews) {

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "agent/base/json.h"
+
 namespace sonde::kube {
 namespace {
 
@@ -270,9 +274,10 @@ TEST(PodTable, StaticPodsByTheirHash) {
           R"(","kubernetes.io/config.mirror":")" + hash + R"("})"};
   for (const std::string& metadata : two) {
     PodTable table({.namespaces = false});
-    auto pod = parse_pod(R"({"metadata":{"name":"etcd-n1","namespace":"kube-system",)" + metadata +
-                         R"(},"spec":{"containers":[{"name":"etcd"}]},"status":{"containerStatuses":[{"name":"etcd",)" +
-                         R"("containerID":"containerd://)" + id('e') + R"("}]}})");
+    auto pod = pod_of(parse_json<nlohmann::json>(
+        R"({"metadata":{"name":"etcd-n1","namespace":"kube-system",)" + metadata +
+        R"(},"spec":{"containers":[{"name":"etcd"}]},"status":{"containerStatuses":[{"name":"etcd",)" +
+        R"("containerID":"containerd://)" + id('e') + R"("}]}})"));
     ASSERT_TRUE(pod);
     EXPECT_EQ(pod->uid, hash);
     table.put(std::move(*pod), 1);

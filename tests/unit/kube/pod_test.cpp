@@ -3,10 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "agent/base/json.h"
 #include "agent/kube/pod_table.h"
 
 namespace sonde::kube {
 namespace {
+
+// As it comes in a list or watch.
+Result<Pod> parse_pod(const std::string& text) { return pod_of(parse_json<nlohmann::json>(text)); }
 
 const std::string kIdA(64, 'a'), kIdB(64, 'b'), kIdC(64, 'c');
 

@@ -8,9 +8,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "agent/base/fd.h"
+#include "agent/base/json.h"
 #include "tests/support/loopback.h"
 
 namespace sonde::kube {
@@ -82,14 +84,16 @@ const std::string kNoStreams =
 
 class Seen : public ObjectSink {
  public:
-  void replace(std::map<std::string, std::string> objects) override {
+  void begin() override { listing.clear(); }
+  void listed(const std::string& key, const nlohmann::json& object) override { listing[key] = json_text(object); }
+  void replace() override {
     const std::lock_guard lock(mutex);
-    all = std::move(objects);
+    all = std::exchange(listing, {});
     ++lists;
   }
-  void put(const std::string& key, std::string what) override {
+  void put(const std::string& key, const nlohmann::json& object) override {
     const std::lock_guard lock(mutex);
-    all[key] = std::move(what);
+    all[key] = json_text(object);
   }
   void remove(const std::string& key) override {
     const std::lock_guard lock(mutex);
@@ -102,7 +106,7 @@ class Seen : public ObjectSink {
     return keys;
   }
   mutable std::mutex mutex;
-  std::map<std::string, std::string> all;
+  std::map<std::string, std::string> all, listing;
   std::atomic<int> lists{0};
 };
 

@@ -113,7 +113,7 @@ TEST(Aggregate, UnknownIsWrittenAndRead) {
   const PolicyStatusDocument status = given.run();
   nlohmann::json object{{"metadata", {{"name", "p"}, {"generation", 3}}}, {"kind", "ClusterMonitorPolicy"}};
   object["status"] = parse_json<nlohmann::json>(status_patch(status))["status"];
-  EXPECT_EQ(read_policy(json_text(object))->status, status);
+  EXPECT_EQ(read_policy(object)->status, status);
 }
 
 TEST(Aggregate, OneFailingNodeDegradesAndStaysReady) {

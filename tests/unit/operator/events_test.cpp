@@ -81,18 +81,20 @@ TEST(Events, AreWhatTheApiWants) {
 }
 
 TEST(Objects, PoliciesAreReadWithStatusAndProblems) {
-  const auto facts = read_policy(R"({"apiVersion":"sonde.dev/v1alpha1","kind":"ClusterMonitorPolicy",
+  const auto facts =
+      read_policy(parse_json<nlohmann::json>(R"({"apiVersion":"sonde.dev/v1alpha1","kind":"ClusterMonitorPolicy",
     "metadata":{"name":"p","uid":"u","generation":4,"managedFields":[{"manager":"x"}]},
     "spec":{"mode":"Monitor","nodeSelector":{"matchLabels":{"disk":"ssd"}}},
     "status":{"observedGeneration":3,"desiredNodes":2,"conditions":[{"type":"Ready","status":"True","reason":"Applied",
-      "observedGeneration":3,"lastTransitionTime":"2026-01-01T00:00:00Z"}]}})");
+      "observedGeneration":3,"lastTransitionTime":"2026-01-01T00:00:00Z"}]}})"));
   ASSERT_TRUE(facts);
   EXPECT_TRUE(facts->problems.empty()) << facts->problems.front();
   EXPECT_EQ(facts->generation, 4);
   EXPECT_TRUE(facts->node_selector && facts->node_selector->matches({{"disk", "ssd"}}));
   EXPECT_TRUE(facts->status.is("Ready"));
-  EXPECT_FALSE(read_policy(R"({"metadata":{"name":"p"},"spec":{"zzz":1}})")->problems.empty());
-  EXPECT_FALSE(read_policy("7"));
+  EXPECT_FALSE(
+      read_policy(parse_json<nlohmann::json>(R"({"metadata":{"name":"p"},"spec":{"zzz":1}})"))->problems.empty());
+  EXPECT_FALSE(read_policy(parse_json<nlohmann::json>("7")));
 }
 
 }  // namespace
