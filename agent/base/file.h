@@ -21,4 +21,7 @@ Result<std::string> read_small_file(const std::string& path, std::size_t limit =
 // Readers see either the old or the new content: it is written to a temporary file, synced and renamed.
 Result<void> write_file_atomically(const std::string& path, std::string_view content, mode_t mode = 0644);
 
+// The names in a directory reach the disk too: what was renamed into it is found if the machine ends right after.
+Result<void> sync_directory(const std::string& directory);
+
 }  // namespace sonde

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "agent/base/clock.h"
@@ -225,15 +223,10 @@ void Cluster::write_cache() {
   const uint64_t version = policies_version();
   if (options_.cache_file.empty() || policies_from_cache() || version == cache_written_) return;
   cache_written_ = version;
-  const std::string part = options_.cache_file + ".part";
-  {
-    std::ofstream file(part, std::ios::trunc);
-    for (const std::string& policy : policies()) file << policy << '\n';
-    if (!file.flush()) return spdlog::warn("cannot save the policies in {}", part);
-  }
-  std::error_code error;
-  std::filesystem::rename(part, options_.cache_file, error);
-  if (error) spdlog::warn("cannot save the policies in {}: {}", options_.cache_file, error.message());
+  std::string text;
+  for (const std::string& policy : policies()) text += policy + '\n';
+  if (auto written = write_file_atomically(options_.cache_file, text); !written)
+    spdlog::warn("cannot save the policies: {}", written.error().message());
 }
 
 void Cluster::read_cache() {

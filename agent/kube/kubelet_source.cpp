@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "agent/base/file.h"
+#include "agent/base/host_port.h"
 #include "agent/base/text.h"
 
 namespace sonde::kube {
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::string_view kPort = "10250";
 constexpr std::size_t kMostToken = 64 << 10;
+constexpr double kJitter = 0.1;  // nodes that began together must not go on together
 
 bool is_there(const std::string& file) { return !file.empty() && access(file.c_str(), R_OK) == 0; }
 
@@ -43,29 +45,18 @@ Result<TlsFiles> tls_of(const KubeletOptions& options) {
 }  // namespace
 
 std::string kubelet_url(const std::string& address) {
-  if (address.empty()) return {};
-  const std::size_t colon = address.find(':');
-  std::string host = address, port(kPort);
-  if (address.front() == '[') {
-    const std::size_t close = address.find(']');
-    if (close == std::string::npos) return {};
-    host = address.substr(0, close + 1);
-    if (close + 1 < address.size()) {
-      if (address[close + 1] != ':') return {};
-      port = address.substr(close + 2);
-    }
-  } else if (colon != std::string::npos && colon != address.rfind(':')) {
-    host = "[" + address + "]";  // as the downward API gives status.hostIP
-  } else if (colon != std::string::npos) {
-    host = address.substr(0, colon);
-    port = address.substr(colon + 1);
-  }
-  if (host.empty() || host.find('/') != std::string::npos || !parse_integer(port, 1, 65535)) return {};
-  return "https://" + host + ":" + port;
+  const auto parsed = parse_host_port(address);  // a bare IPv6 address is how the downward API gives status.hostIP
+  if (!parsed || parsed->host.empty()) return {};
+  const std::string port = parsed->port.value_or(std::string(kPort));
+  if (!parse_integer(port, 1, 65535)) return {};
+  return "https://" + host_port_text(parsed->host, port);
 }
 
 KubeletSource::KubeletSource(KubeletOptions options, PodSink& sink)
-    : options_(std::move(options)), sink_(sink), thread_([this] { run(); }) {}
+    : options_(std::move(options)),
+      sink_(sink),
+      backoff_({.initial_ns = options_.shortest_gap_ns, .max_ns = options_.longest_wait_ns, .jitter = kJitter}),
+      thread_([this] { run(); }) {}
 
 KubeletSource::~KubeletSource() {
   {
@@ -86,7 +77,6 @@ void KubeletSource::hurry() {
 
 void KubeletSource::run() {
   using std::chrono::nanoseconds;
-  uint64_t wait_ns = options_.shortest_gap_ns;  // after a failure
   for (;;) {
     auto asked = ask();
     const bool ok = static_cast<bool>(asked);
@@ -96,29 +86,21 @@ void KubeletSource::run() {
     }
     MutexLock lock(mutex_);
     hurried_ = false;
-    if (ok) wait_ns = options_.shortest_gap_ns;
+    if (ok) backoff_.reset();
     // Never closer than this, whoever hurries.
-    if (wake_.wait_for(mutex_, nanoseconds(spread(ok ? options_.shortest_gap_ns : wait_ns)),
+    if (wake_.wait_for(mutex_, nanoseconds(ok ? chance_.around(options_.shortest_gap_ns, kJitter) : backoff_.next()),
                        [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
       return;
-    if (!ok) {
-      wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
-      continue;
-    }
+    if (!ok) continue;
     lock.unlock();
     const bool again = options_.looks_for_some();
     lock.lock();
     if (again) continue;
     const uint64_t rest = std::max(options_.period_ns, options_.shortest_gap_ns) - options_.shortest_gap_ns;
-    wake_.wait_for(mutex_, nanoseconds(spread(rest)),
+    wake_.wait_for(mutex_, nanoseconds(chance_.around(rest, kJitter)),
                    [this]() SONDE_REQUIRES(mutex_) { return stopping_ || hurried_; });
     if (stopping_) return;
   }
-}
-
-// From nine tenths to eleven: nodes that began together must not go on together.
-uint64_t KubeletSource::spread(uint64_t ns) {
-  return std::uniform_int_distribution<uint64_t>(ns - ns / 10, ns + ns / 10)(random_);
 }
 
 bool KubeletSource::sends_token() const {

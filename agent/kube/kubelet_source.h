@@ -6,11 +6,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <random>
 #include <string>
 #include <thread>
 
 #include "agent/api/http_client.h"
+#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/kube/pod_source.h"
 
@@ -50,13 +50,13 @@ class KubeletSource final : public PodSource {
   Result<HttpRequest> request() const;
   bool sends_token() const;
   std::string refusal(const HttpResponse& response) const;
-  uint64_t spread(uint64_t ns);
 
   const KubeletOptions options_;
   PodSink& sink_;
   HttpClient client_{kMostBytes};
   uint64_t last_answer_ = 0;  // hash of the last body that was understood
-  std::mt19937_64 random_{std::random_device{}()};
+  Chance chance_;
+  Backoff backoff_;
   Mutex mutex_;
   Condition wake_;
   bool hurried_ SONDE_GUARDED_BY(mutex_) = false;

@@ -93,8 +93,7 @@ void LeaderElection::run() {
     if (leads() != before)
       spdlog::info("{} {} {}", options_.identity, before ? "is no longer the leader of" : "is the leader of",
                    options_.name);
-    const uint64_t wait =
-        options_.retry_ns + std::uniform_int_distribution<uint64_t>(0, options_.retry_ns / 5)(random_);
+    const uint64_t wait = options_.retry_ns + chance_.between(0, options_.retry_ns / 5);
     const MutexLock lock(mutex_);
     if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
       return;

@@ -9,11 +9,11 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 
@@ -64,7 +64,7 @@ class LeaderElection {
 
   ApiClient& client_;
   const LeaseOptions options_;
-  std::mt19937_64 random_{std::random_device{}()};
+  Chance chance_;
   std::optional<LeaseRecord> seen_;
   uint64_t seen_ns_ = 0;
   std::atomic<uint64_t> renewed_ns_{0};  // CLOCK_BOOTTIME before the request that went well; 0: it is not ours

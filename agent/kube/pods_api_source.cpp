@@ -13,7 +13,11 @@
 namespace sonde::kube {
 
 PodsApiSource::PodsApiSource(PodsApiSourceOptions options, PodSink& sink)
-    : options_(std::move(options)), sink_(sink), client_(options_.api), thread_([this] { run(); }) {}
+    : options_(std::move(options)),
+      sink_(sink),
+      client_(options_.api),
+      backoff_({.initial_ns = options_.shortest_wait_ns, .max_ns = options_.longest_wait_ns}),
+      thread_([this] { run(); }) {}
 
 PodsApiSource::~PodsApiSource() {
   {
@@ -26,20 +30,17 @@ PodsApiSource::~PodsApiSource() {
 }
 
 void PodsApiSource::run() {
-  uint64_t wait_ns = options_.shortest_wait_ns;
   for (;;) {
     const Error ended = follow();
     MutexLock lock(mutex_);
     if (stopping_) return;
     lock.unlock();
     sink_.failed(ended.message());
-    if (worked_) wait_ns = options_.shortest_wait_ns;
+    if (worked_) backoff_.reset();
     lock.lock();
-    const uint64_t wait =
-        std::uniform_int_distribution<uint64_t>(wait_ns - wait_ns / 4, wait_ns + wait_ns / 4)(random_);
+    const uint64_t wait = backoff_.next();
     if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
       return;
-    wait_ns = std::min(2 * wait_ns, options_.longest_wait_ns);
   }
 }
 

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
 
 #include "agent/api/pods_api_client.h"
+#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/kube/pod_source.h"
 
@@ -39,7 +39,7 @@ class PodsApiSource final : public PodSource {
   bool synced_ = false;                // no list is under way
   std::map<std::string, Pod> listed_;  // while one is, by UID
   uint64_t skipped_ = 0;
-  std::mt19937_64 random_{std::random_device{}()};
+  Backoff backoff_;
   Mutex mutex_;
   Condition wake_;
   bool stopping_ SONDE_GUARDED_BY(mutex_) = false;

@@ -77,7 +77,7 @@ ReflectorStats Reflector::stats() const {
 }
 
 void Reflector::run() {
-  if (options_.first_delay_ns && wait(spread(0, options_.first_delay_ns))) return;
+  if (options_.first_delay_ns && wait(chance_.between(0, options_.first_delay_ns))) return;
   Next next = Next::List;
   uint64_t since = boottime_ns();
   while (!client_.stopped()) {
@@ -91,7 +91,7 @@ void Reflector::run() {
     // What the server asks for is the least; with as much again by chance, so that not all come back together.
     const uint64_t least = std::max(wait_ns_, std::min(retry_after_ns_, kMostRetryAfter));
     wait_ns_ = std::min(wait_ns_ * 2, options_.longest_wait_ns);
-    if (wait(spread(least, 2 * least))) return;
+    if (wait(chance_.between(least, 2 * least))) return;
     since = boottime_ns();
     next = version_.empty() ? Next::List : Next::Watch;
   }
@@ -126,8 +126,8 @@ Reflector::Next Reflector::list() {
 }
 
 Reflector::Next Reflector::watch(bool with_list) {
-  std::string query =
-      "watch=1&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(spread(kShortestWatch, 2 * kShortestWatch));
+  std::string query = "watch=1&allowWatchBookmarks=true&timeoutSeconds=" +
+                      std::to_string(chance_.between(kShortestWatch, 2 * kShortestWatch));
   query += with_list ? "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan" : "&resourceVersion=" + version_;
   std::size_t listed = 0;
   uint64_t left_out = 0;
@@ -247,10 +247,6 @@ std::string Reflector::url(const std::string& more) const {
     if (!part.empty()) url += std::exchange(separator, '&') + part;
   }
   return url;
-}
-
-uint64_t Reflector::spread(uint64_t from, uint64_t to) {
-  return std::uniform_int_distribution<uint64_t>(from, to)(random_);
 }
 
 }  // namespace sonde::kube

@@ -9,12 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
-#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 
@@ -77,7 +77,6 @@ class Reflector {
   void heard();
   bool wait(uint64_t ns);
   std::string url(const std::string& more) const;
-  uint64_t spread(uint64_t from, uint64_t to);
 
   ApiClient& client_;
   ReflectorOptions options_;
@@ -87,7 +86,7 @@ class Reflector {
   bool latest_ = false;        // the next list must not come from a cache that may be old: after 410
   uint64_t wait_ns_ = 0;
   uint64_t retry_after_ns_ = 0;
-  std::mt19937_64 random_{std::random_device{}()};
+  Chance chance_;
   mutable Mutex mutex_;
   Condition stopping_;
   bool stop_ SONDE_GUARDED_BY(mutex_) = false;

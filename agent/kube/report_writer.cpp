@@ -48,7 +48,7 @@ ApiAnswer remove_report(ApiClient& client, const std::string& node_name) {
 ReportWriter::ReportWriter(ApiClient& client, std::string node_name)
     : client_(client),
       node_(std::move(node_name)),
-      schedule_([this](uint64_t most) { return std::uniform_int_distribution<uint64_t>(0, most)(random_); }) {}
+      schedule_([this](uint64_t most) { return chance_.between(0, most); }) {}
 
 ReportWriter::~ReportWriter() {
   {

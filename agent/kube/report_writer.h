@@ -6,10 +6,10 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <string>
 #include <thread>
 
+#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/kube/api_client.h"
 #include "agent/kube/report_schedule.h"
@@ -47,7 +47,7 @@ class ReportWriter {
   ApiClient& client_;
   const std::string node_;
   std::string written_uid_;  // the thread's: owner of the object as it was written; empty: not written
-  std::mt19937_64 random_{std::random_device{}()};
+  Chance chance_;
   mutable Mutex mutex_;
   Condition changed_;
   bool stopping_ SONDE_GUARDED_BY(mutex_) = false;

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/boot_guard.h"
 
-#include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "agent/base/clock.h"
-#include "agent/base/fd.h"
 #include "agent/base/file.h"
 #include "agent/base/json.h"
 #include "agent/base/text.h"
@@ -22,26 +17,6 @@ namespace sonde {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string text_in(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-// The bytes and the name: a node that ends right after this must find them.
-Result<void> write_durably(const std::string& directory, const std::string& path, const std::string& text) {
-  const std::string fresh = path + ".new";
-  {
-    const Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!file) return Error::system("cannot write " + fresh, errno);
-    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0)
-      return Error::system("cannot write " + fresh, errno);
-  }
-  if (rename(fresh.c_str(), path.c_str()) != 0) return Error::system("cannot write " + path, errno);
-  const Fd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent || fsync(parent.get()) != 0) return Error::system("cannot write " + directory, errno);
-  return {};
-}
 
 }  // namespace
 
@@ -66,8 +41,7 @@ BootGuard::Note BootGuard::read() const {
   note.kernel = text_in(json, "kernel");
   const auto settled = json.find("settled");
   if (settled != json.end() && settled->is_boolean()) note.settled = settled->get<bool>();
-  const auto reboots = json.find("reboots");
-  if (reboots != json.end() && reboots->is_number_unsigned()) note.reboots = reboots->get<uint32_t>();
+  note.reboots = static_cast<uint32_t>(number_in(json, "reboots"));
   return note;
 }
 
@@ -123,7 +97,8 @@ Result<void> BootGuard::write(const Note& note) const {
                      {"kernel", note.kernel},
                      {"settled", note.settled},
                      {"reboots", note.reboots}};
-  return write_durably(options_.directory, path(), json_text(json) + "\n");
+  if (auto written = write_file_atomically(path(), json_text(json) + "\n", 0600); !written) return written;
+  return sync_directory(options_.directory);
 }
 
 }  // namespace sonde
