@@ -21,6 +21,7 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   add_compile_options(-Wthread-safety) # see agent/base/mutex.h
   add_compile_options(-Wno-gnu-statement-expression -Wno-c99-extensions) # what LIBBPF_OPTS is made of
 endif()
+add_compile_definitions($<$<CONFIG:Debug>:SONDE_CHECKED>) # see agent/base/check.h
 # Line tables are what back traces need; the rest of the debug information costs a third of the time to compile.
 add_compile_options($<$<NOT:$<CONFIG:Debug>>:-g1>)
 # spdlog calls fmt; use Debian's fmt and not the copy inside.
@@ -34,6 +35,7 @@ if(SONDE_SANITIZE)
     string(PREPEND instrumented "fuzzer-no-link,")
     add_compile_options($<$<CONFIG:RelWithDebInfo>:-O1>)
   endif()
+  add_compile_definitions(SONDE_CHECKED)
   add_compile_options(-g1 -fsanitize=${instrumented} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SONDE_SANITIZE})
 endif()

@@ -16,6 +16,8 @@
 #include <mutex>
 #include <utility>
 
+#include "agent/base/check.h"
+
 #if defined(__clang__)
 #define SONDE_THREAD_ATTRIBUTE(x) __attribute__((x))
 #else
@@ -53,10 +55,12 @@ class SONDE_THREAD_ATTRIBUTE(scoped_lockable) MutexLock {
   MutexLock& operator=(const MutexLock&) = delete;
 
   void lock() SONDE_THREAD_ATTRIBUTE(acquire_capability()) {
+    SONDE_CHECK(!held_);
     mutex_.lock();
     held_ = true;
   }
   void unlock() SONDE_THREAD_ATTRIBUTE(release_capability()) {
+    SONDE_CHECK(held_);
     held_ = false;
     mutex_.unlock();
   }

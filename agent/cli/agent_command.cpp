@@ -19,19 +19,16 @@
 namespace sonde::cli {
 namespace {
 
-Agent* running = nullptr;
-Idle* idling = nullptr;
-volatile sig_atomic_t ended = 0;  // asked to end while neither ran
+Service* running = nullptr;       // an agent that measures, or an idle one
+volatile sig_atomic_t ended = 0;  // asked to end while none ran
 
 void on_signal(int signal) {
   if (signal == SIGHUP) {
-    if (running) running->reload();
-    if (idling) idling->look_now();
+    if (running) running->hurry();
     return;
   }
   ended = 1;
   if (running) running->stop();
-  if (idling) idling->stop();
 }
 
 void handle_signals() {
@@ -54,10 +51,10 @@ bool wait_idle(const AgentOptions& options, const Obstacle& obstacle, Context& c
     context.fail(idle.error().message(), kFailed);
     return false;
   }
-  idling = idle->get();
+  running = idle->get();
   handle_signals();
   const bool again = !ended && (*idle)->run() == Idle::End::CanMeasure;
-  idling = nullptr;
+  running = nullptr;
   if (!again) spdlog::info("stopped; nothing was measured");
   return again;
 }

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "agent/base/check.h"
 #include "agent/base/clock.h"
 #include "agent/export/prometheus_series.h"
 
@@ -232,6 +233,8 @@ std::size_t PrometheusState::update_resource(const Batch& batch, const ResourceP
 
 void PrometheusState::put(const ResourcePtr& resource, std::shared_ptr<ResourceSeries> made) {
   const auto old = resources_.find(resource->id);
+  SONDE_CHECK(made->points.size() == made->standings.size());
+  SONDE_CHECK(old == resources_.end() || series_ >= old->second->points.size());
   if (old != resources_.end()) series_ -= old->second->points.size();
   series_ += made->points.size();
   const bool ends = std::ranges::any_of(made->standings, [](const Standing& s) { return s.ended != 0; });

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "agent/base/check.h"
 #include "agent/base/clock.h"
 #include "agent/kernel/cgroup_programs.h"
 #include "agent/kernel/features.h"
@@ -208,6 +209,7 @@ CollectStats Engine::collect_released(SampleSink& sink, uint32_t clear) {
 }
 
 uint64_t Engine::drain(uint32_t slot, SampleSink& sink, uint32_t clear, uint64_t now) {
+  SONDE_CHECK(slot < moved_ns_.size());
   uint64_t moved = 0;
   for (std::size_t i = 0; i < modules_.size(); ++i) {
     if (modules_[i] && modules_[i]->loaded()) moved += modules_[i]->rows().drain(slot, sink, (clear >> i) & 1);

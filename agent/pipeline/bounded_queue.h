@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "agent/base/check.h"
 #include "agent/base/mutex.h"
 #include "agent/pipeline/batch.h"
 #include "agent/pipeline/stats.h"
@@ -36,6 +37,7 @@ class BoundedQueue {
         return;
       }
       while (!entries_.empty() && (entries_.size() + 1 > max_items_ || bytes_ + bytes > max_bytes_)) {
+        SONDE_CHECK(bytes_ >= entries_.front().bytes);
         bytes_ -= entries_.front().bytes;
         ++stats_.dropped;
         stats_.dropped_bytes += entries_.front().bytes;
@@ -56,6 +58,7 @@ class BoundedQueue {
     if (entries_.empty()) return std::nullopt;
     Entry entry = std::move(entries_.front());
     entries_.pop_front();
+    SONDE_CHECK(bytes_ >= entry.bytes);
     bytes_ -= entry.bytes;
     return std::move(entry.item);
   }

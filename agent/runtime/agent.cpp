@@ -3,7 +3,6 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -26,7 +25,6 @@
 #include "agent/runtime/pod_names.h"
 #include "agent/runtime/policy_reports.h"
 #include "agent/runtime/status.h"
-#include "agent/runtime/status_json.h"
 
 namespace sonde {
 namespace {
@@ -51,7 +49,8 @@ std::string lock_file(const Config& config, const char* name) {
 Agent::Agent(AgentOptions options)
     : options_(std::move(options)),
       counting_(lock_file(config_, "counting.lock")),
-      writing_(lock_file(config_, "writing.lock")) {}
+      writing_(lock_file(config_, "writing.lock")),
+      status_(std::make_shared<const Status>()) {}
 
 Agent::~Agent() {
   servers_.reset();  // first: its handlers ask the rest
@@ -87,7 +86,6 @@ AggregatorOptions Agent::aggregator_options(const std::string& host) const {
 
 Result<void> Agent::begin() {
   epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
-  events_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   auto root = find_cgroup_root({.configured = config_.cgroup_root, .proc_root = config_.proc_root});
   if (!root) return root.error();
   cgroup_root_ = root->path;
@@ -150,7 +148,7 @@ Result<void> Agent::begin() {
     sources.explain = [this](const std::string& pod, const std::string& container) {
       return explain_json(pod, container);
     };
-    sources.policies = [this] { return policies_json(*status()); };
+    sources.policies = [this] { return policies_json(); };
     sources.alive = [this]() -> Result<void> {
       if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
       return Error("the agent's loop has been stuck for a minute");
@@ -166,7 +164,7 @@ Result<void> Agent::begin() {
   }
   epoll_event event{};
   event.events = EPOLLIN;
-  for (const int fd : {events_.get(), engine_->wake_fd(), policies_->watch_fd()}) {
+  for (const int fd : {doorbell_.fd(), engine_->wake_fd(), policies_->watch_fd()}) {
     event.data.fd = fd;
     if (fd >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
@@ -255,9 +253,8 @@ void Agent::wait(uint64_t timeout_ns) {
   for (int i = 0; i < n; ++i) {
     if (events[i].data.fd == engine_->wake_fd()) {
       engine_->hush();
-    } else if (events[i].data.fd == events_.get()) {
-      uint64_t count = 0;
-      if (read(events_.get(), &count, sizeof(count)) < 0 && errno != EAGAIN) spdlog::debug("eventfd: {}", errno);
+    } else if (events[i].data.fd == doorbell_.fd()) {
+      doorbell_.hush();
     } else {
       next_policies_ns_ = 0;
     }
@@ -268,7 +265,7 @@ void Agent::wait(uint64_t timeout_ns) {
 Result<void> Agent::join_cluster() {
   auto options = cluster_options(config_, options_.inputs.env);
   if (options.api.url.empty()) return follow_pods(node_name(config_), {});
-  options.changed = [this] { ring(); };
+  options.changed = [this] { doorbell_.ring(); };
   limit_http_pool();
   if (auto followed = follow_pods(options.node_name, options.api); !followed) return followed.error();
   options.pods = pods_.get();
@@ -286,7 +283,7 @@ Result<void> Agent::follow_pods(const std::string& node_name, const kube::ApiOpt
   if (!entries) return entries.error();
   if (entries->empty()) return {};
   pods_ = std::move(pods);
-  pod_sources_ = std::make_unique<kube::PodSources>(*pods_, std::move(*entries), [this] { ring(); });
+  pod_sources_ = std::make_unique<kube::PodSources>(*pods_, std::move(*entries), [this] { doorbell_.ring(); });
   pod_sources_->start();
   return {};
 }
@@ -353,12 +350,12 @@ void Agent::obey_steps(uint64_t now) { control_->set_steps(failures_->over(overh
 
 void Agent::stop() {
   stopping_ = true;
-  ring();
+  doorbell_.ring();
 }
 
-void Agent::reload() {
+void Agent::hurry() {
   reloading_ = true;
-  ring();
+  doorbell_.ring();
 }
 
 void Agent::do_reload() {
@@ -447,19 +444,12 @@ void Agent::publish_served() {
   served_ = std::make_shared<const Served>(std::move(now));
 }
 
-void Agent::ring() const {
-  const uint64_t one = 1;
-  (void)!write(events_.get(), &one, sizeof(one));
-}
-
-std::string Agent::status_json() const { return sonde::status_json(*status()); }
-
 std::shared_ptr<const Status> Agent::status() const {
   const MutexLock lock(published_);
   const uint64_t asked_ns = boottime_ns();
   if (asked_ns < status_made_ns_ + kStatusFresh || !turning_) return status_;
   status_wanted_ = true;
-  ring();
+  doorbell_.ring();
   status_ready_.wait_for(published_, std::chrono::nanoseconds(kStatusWait),
                          [this, asked_ns]()
                              SONDE_REQUIRES(published_) { return status_made_ns_ >= asked_ns || !turning_; });

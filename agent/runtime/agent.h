@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/base/clock.h"
+#include "agent/base/doorbell.h"
 #include "agent/base/fd.h"
 #include "agent/base/mutex.h"
 #include "agent/base/result.h"
@@ -33,6 +34,7 @@
 #include "agent/runtime/sandboxed.h"
 #include "agent/runtime/series_limit.h"
 #include "agent/runtime/servers.h"
+#include "agent/runtime/service.h"
 #include "agent/runtime/write_turn.h"
 
 namespace sonde {
@@ -44,7 +46,7 @@ struct StatusSources;
 
 struct AgentOptions {
   LoadedConfig loaded;
-  ConfigInputs inputs;      // to read the configuration again on reload()
+  ConfigInputs inputs;      // to read the configuration again on hurry()
   bool servers = true;      // HTTP and gRPC
   bool greet = true;        // the start-up lines in the log
   bool may_leave = false;   // run() ends when a policy excludes everything
@@ -55,10 +57,10 @@ struct AgentOptions {
   BackoffOptions backoff;
 };
 
-class Agent {
+class Agent final : public Service {
  public:
   static Result<std::unique_ptr<Agent>> start(AgentOptions options);
-  ~Agent();
+  ~Agent() override;
 
   enum class End : uint8_t { Stopped, Excluded };
 
@@ -66,13 +68,12 @@ class Agent {
   // this node, and all programs are detached; if the policy existed before, nothing was loaded at all.
   End run();
   const std::string& excluded_by() const { return excluded_by_; }
-  void stop();    // from any thread or signal handler
-  void reload();  // likewise: reloads the configuration
+  void stop() override;
+  void hurry() override;  // reloads the configuration
 
   // From any thread. The loop produces the status on request, at most twice a second.
   std::vector<ResourceSeriesPtr> newest() const { return outputs_->newest().snapshot(); }
-  std::shared_ptr<const Status> status() const;
-  std::string status_json() const;
+  std::shared_ptr<const Status> status() const override;
   std::string pods_json() const;
   std::string explain_json(const std::string& pod, const std::string& container) const;
   IdentitySnapshotPtr identity() const;
@@ -111,12 +112,12 @@ class Agent {
   void do_reload();
   void publish_status();
   void publish_served();
-  void ring() const;  // wakes the loop; also from a signal handler
   uint32_t clear_mask() const;
 
   AgentOptions options_;
   Config& config_ = options_.loaded.config;
-  Fd epoll_, events_;  // events_: eventfd of stop() and reload()
+  Fd epoll_;
+  Doorbell doorbell_;  // of stop(), hurry() and whoever wants a status
   std::atomic<bool> stopping_{false}, reloading_{false};
 
   std::unique_ptr<Engine> engine_;

@@ -3,8 +3,6 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -15,7 +13,7 @@
 #include "agent/base/json.h"
 #include "agent/runtime/cluster_options.h"
 #include "agent/runtime/idle_reports.h"
-#include "agent/runtime/status_json.h"
+#include "agent/runtime/status.h"
 
 namespace sonde {
 namespace {
@@ -36,7 +34,6 @@ Result<std::unique_ptr<Idle>> Idle::start(IdleOptions options) {
 }
 
 Result<void> Idle::begin() {
-  events_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   started_ns_ = boottime_ns();
   alive_ns_ = started_ns_;
   next_look_ns_ = started_ns_ + options_.look_every_ns;
@@ -45,7 +42,7 @@ Result<void> Idle::begin() {
   policies_ = std::move(*policies);
   auto cluster = cluster_options(options_.config, options_.env);
   if (!cluster.api.url.empty()) {
-    cluster.changed = [this] { ring(); };
+    cluster.changed = [this] { doorbell_.ring(); };
     limit_http_pool();
     cluster_ = std::make_unique<kube::Cluster>(std::move(cluster));
     cluster_->start();
@@ -63,7 +60,7 @@ Result<void> Idle::serve() {
   sources.status = [this] { return status_json(); };
   sources.pods = [] { return std::string("[]"); };
   sources.report = [] { return std::string("[]"); };
-  sources.policies = [this] { return policies_json(status()); };
+  sources.policies = [this] { return policies_json(); };
   sources.explain = [](const std::string& pod, const std::string&) {
     return json_text(nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}});
   };
@@ -155,26 +152,20 @@ bool Idle::follow_policies() {
 
 void Idle::wait(uint64_t until_ns) {
   const uint64_t now = boottime_ns();
-  pollfd event{events_.get(), POLLIN, 0};
+  pollfd event{doorbell_.fd(), POLLIN, 0};
   const uint64_t left = until_ns > now ? until_ns - now : 0;
   if (poll(&event, 1, static_cast<int>((left + kMillisecond - 1) / kMillisecond)) <= 0) return;
-  uint64_t count = 0;
-  (void)!read(events_.get(), &count, sizeof(count));
+  doorbell_.hush();
 }
 
 void Idle::stop() {
   stopping_ = true;
-  ring();
+  doorbell_.ring();
 }
 
-void Idle::look_now() {
+void Idle::hurry() {
   hurried_ = true;
-  ring();
-}
-
-void Idle::ring() const {
-  const uint64_t one = 1;
-  (void)!write(events_.get(), &one, sizeof(one));
+  doorbell_.ring();
 }
 
 Obstacle Idle::obstacle() const {
@@ -182,12 +173,11 @@ Obstacle Idle::obstacle() const {
   return obstacle_;
 }
 
-Status Idle::status() const {
+std::shared_ptr<const Status> Idle::status() const {
   const MutexLock lock(mutex_);
-  return idle_status(options_.config, obstacle_, *policies_, cluster_.get(), started_ns_);
+  return std::make_shared<const Status>(
+      idle_status(options_.config, obstacle_, *policies_, cluster_.get(), started_ns_));
 }
-
-std::string Idle::status_json() const { return sonde::status_json(status()); }
 
 std::vector<std::string> Idle::addresses() const {
   return servers_ ? servers_->addresses() : std::vector<std::string>();

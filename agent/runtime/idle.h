@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "agent/base/fd.h"
+#include "agent/base/doorbell.h"
 #include "agent/base/mutex.h"
 #include "agent/config/config.h"
 #include "agent/export/prometheus_exporter.h"
@@ -17,7 +17,7 @@
 #include "agent/runtime/obstacle.h"
 #include "agent/runtime/policies.h"
 #include "agent/runtime/servers.h"
-#include "agent/runtime/status.h"
+#include "agent/runtime/service.h"
 
 namespace sonde {
 
@@ -29,21 +29,20 @@ struct IdleOptions {
   std::function<std::optional<Obstacle>(const Config&)> look = find_obstacle;
 };
 
-class Idle {
+class Idle final : public Service {
  public:
   enum class End : uint8_t { Stopped, CanMeasure };
 
   static Result<std::unique_ptr<Idle>> start(IdleOptions options);
-  ~Idle();
+  ~Idle() override;
 
   // Runs until stop(), for the configured duration, or until the obstacle is gone.
   End run();
-  void stop();      // from any thread or signal handler
-  void look_now();  // likewise
+  void stop() override;
+  void hurry() override;  // looks now
 
   // From any thread.
-  Status status() const;
-  std::string status_json() const;
+  std::shared_ptr<const Status> status() const override;
   std::vector<std::string> addresses() const;  // of its listeners
 
  private:
@@ -56,11 +55,10 @@ class Idle {
   bool may_judge() const;
   std::optional<Obstacle> find() const;
   void wait(uint64_t until_ns);
-  void ring() const;
   Obstacle obstacle() const;
 
   IdleOptions options_;
-  Fd events_;
+  Doorbell doorbell_;
   std::atomic<bool> stopping_{false}, hurried_{false};
   std::atomic<uint64_t> alive_ns_{0};
   uint64_t started_ns_ = 0;

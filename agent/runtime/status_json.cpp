@@ -177,7 +177,7 @@ Json features_json(const std::optional<Status::HowMeasured>& how) {
   return {{"fentry", how->fentry}, {"preemptible", how->preemptible}, {"read_only_cast", how->read_only_cast}};
 }
 
-std::string text_of(const Json& json) { return json_text(json, 2) + "\n"; }
+std::string indented(const Json& json) { return json_text(json, 2) + "\n"; }
 
 }  // namespace
 
@@ -210,9 +210,9 @@ std::string status_json(const Status& status) {
                       {"over_budget", status.cost.over_budget}};
   json["identity"] = identity_json(status.names, status.made_ns);
   if (status.kubernetes) json["kubernetes"] = kubernetes_json(*status.kubernetes, status.made_ns);
-  return text_of(json);
+  return indented(json);
 }
 
-std::string policies_json(const Status& status) { return text_of(list_of(status.policies, policy_json)); }
+std::string policies_json(const Status& status) { return indented(list_of(status.policies, policy_json)); }
 
 }  // namespace sonde

@@ -177,7 +177,7 @@ TEST_F(AgentPathsTest, ServersSeeOneStateWhileTheConfigurationIsReplaced) {
   std::thread first(ask), second(ask);
   for (int i = 0; i < 100; ++i) {
     write(51 + i % 2);
-    agent().reload();
+    agent().hurry();
     usleep(5'000);
   }
   EXPECT_TRUE(await([&] { return answers > 20; }));

@@ -143,11 +143,11 @@ TEST_F(AgentPolicyTest, ReloadTakesUpWhatItCanAndKeepsTheRestOnError) {
   const auto state = [&] { return parse_json<nlohmann::json>((*agent)->status_json()); };
   EXPECT_EQ(state()["policies"].size(), 1U);
   std::ofstream(file) << "defaultPolicy: {enabled: true}\noverhead: {milliCpu: 77}\n";
-  (*agent)->reload();
+  (*agent)->hurry();
   EXPECT_TRUE(await([&] { return state()["policies"].size() == 2; })) << state()["policies"];
   EXPECT_EQ(state()["overhead"]["budget_milli_cpu"], 77);
   std::ofstream(file) << "defaultPolicy: {enabled: perhaps}\n";
-  (*agent)->reload();
+  (*agent)->hurry();
   EXPECT_FALSE(await([&] { return state()["policies"].size() != 2; }, 1)) << "what was in force stays";
   (*agent)->stop();
   loop.join();

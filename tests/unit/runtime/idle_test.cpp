@@ -107,7 +107,7 @@ TEST(Idle, LooksAtOnceWhenHurried) {
   auto idle = Idle::start(idle_options([](const Config&) -> std::optional<Obstacle> { return {}; }));
   ASSERT_TRUE(idle);
   std::thread loop([&] { EXPECT_EQ((*idle)->run(), Idle::End::CanMeasure); });
-  (*idle)->look_now();
+  (*idle)->hurry();
   loop.join();
 }
 
