@@ -1,33 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <zlib.h>
-
 #include <atomic>
 
 #include "agent/base/clock.h"
+#include "agent/export/gzip.h"
 #include "agent/export/otlp_sender.h"
 #include "agent/export/proxy.h"
 
 namespace sonde {
 namespace {
-
-constexpr int kGzipWindow = 15 + 16;  // 16: with gzip's header
-// Less than half the work of the default level for a sixth more bytes (tests/bench/encode_bench.cpp).
-constexpr int kGzipLevel = Z_BEST_SPEED;
-
-// Empty if zlib has no memory; then the request goes out as it is.
-std::string gzipped(const std::string& text) {
-  z_stream stream{};
-  if (deflateInit2(&stream, kGzipLevel, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) != Z_OK) return {};
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int done = deflate(&stream, Z_FINISH);
-  out.resize(done == Z_STREAM_END ? stream.total_out : 0);
-  deflateEnd(&stream);
-  return out;
-}
 
 class HttpSender final : public OtlpSender {
  public:
@@ -42,12 +22,13 @@ class HttpSender final : public OtlpSender {
     post.headers = options_.headers;
     post.headers.emplace_back("content-type", "application/x-protobuf");
     post.headers.emplace_back("user-agent", kOtlpUserAgent);
-    if (options_.compression == OtlpCompression::Gzip) post.body = gzipped(*request);
-    if (post.body.empty()) {
-      post.body = *request;
-    } else {
-      post.headers.emplace_back("content-encoding", "gzip");
+    if (options_.compression == OtlpCompression::Gzip) {
+      if (auto packed = gzip(*request)) {
+        post.body = std::move(*packed);
+        post.headers.emplace_back("content-encoding", "gzip");
+      }
     }
+    if (post.body.empty()) post.body = *request;
     post.timeout_ns = options_.timeout_ns;
     post.tls = options_.tls;
     if (proxy_) post.via = {proxy_->host, proxy_->port, proxy_->authorization};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/base/clock.h"
+#include "agent/export/gzip.h"
 #include "agent/export/prometheus_format.h"
 
 namespace sonde {

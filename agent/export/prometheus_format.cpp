@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/prometheus_format.h"
 
-#include <zlib.h>
-
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -125,23 +123,6 @@ bool accepts_gzip(std::string_view accept_encoding) {
     if (offer.name == "*") any = offer.q;
   }
   return named >= 0 ? named > 0 : any > 0;
-}
-
-Result<std::string> gzip(std::string_view data) {
-  z_stream stream{};
-  // 15 + 16: the largest window, with gzip's header. Level 1: a scrape is sent once, CPU counts more than bytes.
-  if (deflateInit2(&stream, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    return Error("cannot start gzip: out of memory");
-  std::string out(deflateBound(&stream, static_cast<uLong>(data.size())), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-  stream.avail_in = static_cast<uInt>(data.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  int done = deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  if (done != Z_STREAM_END) return Error("gzip did not finish");
-  return out;
 }
 
 }  // namespace sonde

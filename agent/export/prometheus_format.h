@@ -25,7 +25,6 @@ Negotiated negotiate_format(std::string_view accept);
 
 // From the Accept-Encoding header: is gzip welcome?
 bool accepts_gzip(std::string_view accept_encoding);
-Result<std::string> gzip(std::string_view data);
 
 std::string render_text(const PrometheusFamilies& families);
 std::string render_openmetrics(const PrometheusFamilies& families, bool created);
