@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "agent/base/clock.h"
@@ -21,7 +20,7 @@ constexpr uint64_t kNamespaceTimeout = 10 * kSecond;
 constexpr uint64_t kNamespaceAge = 60 * kSecond;  // so old labels of a namespace may be
 constexpr uint64_t kToldEvery = 30 * kSecond;
 constexpr uint64_t kRemovalEvery = 10 * kSecond;
-constexpr auto kTurn = std::chrono::milliseconds(200);
+constexpr uint64_t kTurn = 200 * kMillisecond;
 constexpr int kForbidden = 403;
 constexpr int kNotFound = 404;
 constexpr std::size_t kMostCache = 16 << 20;
@@ -98,12 +97,7 @@ Cluster::Cluster(ClusterOptions options)
 
 Cluster::~Cluster() {
   client_.stop();
-  {
-    const MutexLock lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  worker_.end();
   followed_.clear();
   writer_.reset();
 }
@@ -127,7 +121,7 @@ void Cluster::start() {
     writer_ = std::make_unique<ReportWriter>(client_, options_.node_name);
     writer_->start();
   }
-  thread_ = std::thread([this] { look_after(); });
+  worker_.start([this] { look_after(); });
 }
 
 uint64_t Cluster::policies_version() const { return cluster_policies_.version() + policies_.version(); }
@@ -183,8 +177,7 @@ void Cluster::look_after() {
     read_namespaces();
     write_cache();
     remove_old_report();
-    const MutexLock lock(mutex_);
-    if (wake_.wait_for(mutex_, kTurn, [this]() SONDE_REQUIRES(mutex_) { return stopping_; })) return;
+    if (worker_.pause(kTurn)) return;
   }
 }
 

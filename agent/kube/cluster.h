@@ -12,10 +12,10 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "agent/base/mutex.h"
+#include "agent/base/worker.h"
 #include "agent/kube/api_client.h"
 #include "agent/kube/pod_table.h"
 #include "agent/kube/reflector.h"
@@ -116,10 +116,7 @@ class Cluster {
   uint64_t next_removal_ns_ = 0;
   uint64_t nodes_told_ = 0;  // by the loop
   uint64_t next_told_ns_ = 0;
-  mutable Mutex mutex_;
-  Condition wake_;
-  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  Worker worker_;
 };
 
 }  // namespace sonde::kube

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -78,7 +77,7 @@ LeaderElection::LeaderElection(ApiClient& client, LeaseOptions options)
 LeaderElection::~LeaderElection() { release(); }
 
 void LeaderElection::start() {
-  thread_ = std::thread([this] { run(); });
+  worker_.start([this] { run(); });
 }
 
 bool LeaderElection::leads() const {
@@ -94,9 +93,7 @@ void LeaderElection::run() {
       spdlog::info("{} {} {}", options_.identity, before ? "is no longer the leader of" : "is the leader of",
                    options_.name);
     const uint64_t wait = options_.retry_ns + chance_.between(0, options_.retry_ns / 5);
-    const MutexLock lock(mutex_);
-    if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
-      return;
+    if (worker_.pause(wait)) return;
   }
 }
 
@@ -150,12 +147,7 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
 }
 
 void LeaderElection::release() {
-  {
-    const MutexLock lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  worker_.end();
   if (!leads() || client_.stopped()) return;
   renewed_ns_ = 0;
   if (write(LeaseStep::Renew, seen_, "")) spdlog::info("{} gave {} back", options_.identity, options_.name);

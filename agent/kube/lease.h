@@ -11,10 +11,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "agent/base/backoff.h"
-#include "agent/base/mutex.h"
+#include "agent/base/worker.h"
 #include "agent/kube/api_client.h"
 
 namespace sonde::kube {
@@ -70,10 +69,7 @@ class LeaderElection {
   std::atomic<uint64_t> renewed_ns_{0};  // CLOCK_BOOTTIME before the request that went well; 0: it is not ours
   std::atomic<uint64_t> failures_{0};
   std::string last_error_;
-  Mutex mutex_;
-  Condition wake_;
-  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  Worker worker_;
 };
 
 }  // namespace sonde::kube

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "agent/kube/pod_proto.h"
@@ -16,31 +15,22 @@ PodsApiSource::PodsApiSource(PodsApiSourceOptions options, PodSink& sink)
     : options_(std::move(options)),
       sink_(sink),
       client_(options_.api),
-      backoff_({.initial_ns = options_.shortest_wait_ns, .max_ns = options_.longest_wait_ns}),
-      thread_([this] { run(); }) {}
+      backoff_({.initial_ns = options_.shortest_wait_ns, .max_ns = options_.longest_wait_ns}) {
+  worker_.start([this] { run(); });
+}
 
 PodsApiSource::~PodsApiSource() {
-  {
-    const MutexLock lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
+  worker_.stop();
   client_.stop();
-  thread_.join();
 }
 
 void PodsApiSource::run() {
   for (;;) {
     const Error ended = follow();
-    MutexLock lock(mutex_);
-    if (stopping_) return;
-    lock.unlock();
+    if (worker_.stopping()) return;
     sink_.failed(ended.message());
     if (worked_) backoff_.reset();
-    lock.lock();
-    const uint64_t wait = backoff_.next();
-    if (wake_.wait_for(mutex_, std::chrono::nanoseconds(wait), [this]() SONDE_REQUIRES(mutex_) { return stopping_; }))
-      return;
+    if (worker_.pause(backoff_.next())) return;
   }
 }
 

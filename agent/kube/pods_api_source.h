@@ -7,11 +7,10 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "agent/api/pods_api_client.h"
 #include "agent/base/backoff.h"
-#include "agent/base/mutex.h"
+#include "agent/base/worker.h"
 #include "agent/kube/pod_source.h"
 
 namespace sonde::kube {
@@ -40,10 +39,7 @@ class PodsApiSource final : public PodSource {
   std::map<std::string, Pod> listed_;  // while one is, by UID
   uint64_t skipped_ = 0;
   Backoff backoff_;
-  Mutex mutex_;
-  Condition wake_;
-  bool stopping_ SONDE_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  Worker worker_;
 };
 
 }  // namespace sonde::kube

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -58,17 +57,10 @@ int code_of(const Json& status) {
 Reflector::Reflector(ApiClient& client, ReflectorOptions options, ObjectSink& sink)
     : client_(client), options_(std::move(options)), sink_(sink), wait_ns_(options_.shortest_wait_ns) {}
 
-Reflector::~Reflector() {
-  {
-    const MutexLock lock(mutex_);
-    stop_ = true;
-  }
-  stopping_.notify_all();
-  if (thread_.joinable()) thread_.join();
-}
+Reflector::~Reflector() = default;
 
 void Reflector::start() {
-  thread_ = std::thread([this] { run(); });
+  worker_.start([this] { run(); });
 }
 
 ReflectorStats Reflector::stats() const {
@@ -77,7 +69,7 @@ ReflectorStats Reflector::stats() const {
 }
 
 void Reflector::run() {
-  if (options_.first_delay_ns && wait(chance_.between(0, options_.first_delay_ns))) return;
+  if (options_.first_delay_ns && worker_.pause(chance_.between(0, options_.first_delay_ns))) return;
   Next next = Next::List;
   uint64_t since = boottime_ns();
   while (!client_.stopped()) {
@@ -91,7 +83,7 @@ void Reflector::run() {
     // What the server asks for is the least; with as much again by chance, so that not all come back together.
     const uint64_t least = std::max(wait_ns_, std::min(retry_after_ns_, kMostRetryAfter));
     wait_ns_ = std::min(wait_ns_ * 2, options_.longest_wait_ns);
-    if (wait(chance_.between(least, 2 * least))) return;
+    if (worker_.pause(chance_.between(least, 2 * least))) return;
     since = boottime_ns();
     next = version_.empty() ? Next::List : Next::Watch;
   }
@@ -232,12 +224,6 @@ void Reflector::heard() {
   stats_.last_error.clear();
   stats_.fresh_ns = boottime_ns();
   retry_after_ns_ = 0;
-}
-
-// True if it is time to end.
-bool Reflector::wait(uint64_t ns) {
-  const MutexLock lock(mutex_);
-  return stopping_.wait_for(mutex_, std::chrono::nanoseconds(ns), [this]() SONDE_REQUIRES(mutex_) { return stop_; });
 }
 
 std::string Reflector::url(const std::string& more) const {

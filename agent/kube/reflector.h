@@ -11,11 +11,11 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
+#include "agent/base/worker.h"
 #include "agent/kube/api_client.h"
 
 namespace sonde::kube {
@@ -75,7 +75,6 @@ class Reflector {
   Next ended(const ApiAnswer& answer, bool with_list);
   Next failed(const ApiAnswer& answer);
   void heard();
-  bool wait(uint64_t ns);
   std::string url(const std::string& more) const;
 
   ApiClient& client_;
@@ -88,10 +87,8 @@ class Reflector {
   uint64_t retry_after_ns_ = 0;
   Chance chance_;
   mutable Mutex mutex_;
-  Condition stopping_;
-  bool stop_ SONDE_GUARDED_BY(mutex_) = false;
   ReflectorStats stats_ SONDE_GUARDED_BY(mutex_);
-  std::thread thread_;
+  Worker worker_;
 };
 
 }  // namespace sonde::kube
