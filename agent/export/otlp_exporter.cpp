@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/export/otlp_exporter.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -25,21 +23,8 @@ EncodeOptions encode_options(const OtlpOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options, std::shared_ptr<HttpTransport> http) {
-  if (auto checked = check_otlp_endpoint(options.endpoint.empty() ? "localhost" : options.endpoint, options.protocol);
-      !checked) {
-    return checked.error().with("OTLP endpoint");
-  }
-  std::unique_ptr<OtlpSender> sender;
-  if (options.protocol == OtlpProtocol::HttpProtobuf) {
-    if (!http) return Error("OTLP over HTTP needs an HTTP client");
-    auto made = make_http_sender(options, std::move(http));
-    if (!made) return made.error().with("OTLP over HTTP");
-    sender = std::move(*made);
-  } else {
-    auto made = make_grpc_sender(options);
-    if (!made) return made.error().with("OTLP over gRPC");
-    sender = std::move(*made);
-  }
+  auto sender = make_otlp_sender(options, OtlpSignal::Metrics, std::move(http));
+  if (!sender) return sender.error();
   std::unique_ptr<DiskQueue> disk;
   if (!options.queue.directory.empty()) {
     // In use: the agent that this one replaces has it still. The thread asks again, and until then memory serves.
@@ -49,17 +34,17 @@ Result<std::unique_ptr<Exporter>> make_otlp_exporter(OtlpOptions options, std::s
     if (opened) disk = std::move(*opened);
   }
   return std::unique_ptr<Exporter>(
-      std::make_unique<OtlpExporter>(std::move(options), std::move(sender), std::move(disk)));
+      std::make_unique<OtlpExporter>(std::move(options), std::move(*sender), std::move(disk)));
 }
 
 OtlpExporter::OtlpExporter(OtlpOptions options, std::unique_ptr<OtlpSender> sender, std::unique_ptr<DiskQueue> disk)
     : options_(std::move(options)),
       sender_(std::move(sender)),
       converts_(options_.temporality != OtlpTemporality::Cumulative),
+      attempts_(options_.retry, "OTLP export"),
       disk_(std::move(disk)),
       encoder_(encode_options(options_)),
       delta_(options_.temporality == OtlpTemporality::Delta, converts_),
-      backoff_({options_.retry.initial_ns, options_.retry.max_ns, options_.retry.multiplier, options_.retry.jitter}),
       limit_(options_.max_request_bytes),
       learned_limit_(options_.max_request_bytes) {
   waits_for_disk_ = !disk_ && !options_.queue.directory.empty();
@@ -77,11 +62,7 @@ OtlpExporter::~OtlpExporter() {
   thread_.join();
 }
 
-std::string OtlpExporter::destination() const {
-  if (options_.protocol == OtlpProtocol::HttpProtobuf) return options_.http_url() + " (http/protobuf)";
-  return fmt::format("{} (grpc{})", options_.endpoint.empty() ? "http://localhost:4317" : options_.endpoint,
-                     options_.uses_tls() ? ", TLS" : "");
-}
+std::string OtlpExporter::destination() const { return otlp_destination(options_, OtlpSignal::Metrics); }
 
 void OtlpExporter::push(BatchPtr batch) {
   {
@@ -103,15 +84,9 @@ void OtlpExporter::flush(uint64_t timeout_ns) {
   hurry_ = flushing_ = true;
   wake_.notify_all();
   idle_.wait_for(mutex_, std::chrono::nanoseconds(wait), [&]() SONDE_REQUIRES(mutex_) {
-    return (queue_.empty() && !busy_) || (!hurry_ && !will_try_before(begin + wait / 2, begin + wait));
+    return (queue_.empty() && !busy_) || (!hurry_ && !attempts_.due_before(begin + wait / 2, begin + wait));
   });
   hurry_ = flushing_ = false;
-}
-
-// Nobody is there, and the next attempt would come too late to have its answer: waiting for it is of no use. What the
-// receiver itself has asked for is waited for to the end.
-bool OtlpExporter::will_try_before(uint64_t own_end_ns, uint64_t asked_end_ns) const {
-  return not_before_ns_ <= (asked_until_ns_ >= not_before_ns_ ? asked_end_ns : own_end_ns);
 }
 
 // For what waits behind the requests on their way; those on disk are bounded there.

@@ -6,10 +6,10 @@
 #include <optional>
 #include <thread>
 
-#include "agent/base/backoff.h"
 #include "agent/base/mutex.h"
 #include "agent/export/disk_queue.h"
 #include "agent/export/exporter.h"
+#include "agent/export/otlp_attempts.h"
 #include "agent/export/otlp_delta.h"
 #include "agent/export/otlp_encoder.h"
 #include "agent/export/otlp_sender.h"
@@ -52,7 +52,6 @@ class OtlpExporter final : public Exporter {
   void to_disk() SONDE_REQUIRES(mutex_);
   Result<void> write_batch(Sending& sending);
   void keep_for_restart() SONDE_REQUIRES(mutex_);
-  void answered() SONDE_REQUIRES(mutex_);
   void settled() SONDE_REQUIRES(mutex_);
   void drop(uint32_t points) SONDE_REQUIRES(mutex_);
   void part() SONDE_REQUIRES(mutex_);
@@ -63,7 +62,6 @@ class OtlpExporter final : public Exporter {
   void shrink_queue() SONDE_REQUIRES(mutex_);
   uint64_t queued_bytes() const SONDE_REQUIRES(mutex_);
   uint64_t room() const SONDE_REQUIRES(mutex_);
-  bool will_try_before(uint64_t own_end_ns, uint64_t asked_end_ns) const SONDE_REQUIRES(mutex_);
   void note(const SendResult& result, uint32_t points) SONDE_REQUIRES(mutex_);
   void publish() SONDE_REQUIRES(mutex_);
 
@@ -86,14 +84,12 @@ class OtlpExporter final : public Exporter {
   bool hurry_ SONDE_GUARDED_BY(mutex_) = false;     // somebody waits for all to be sent: the next attempt is now
   bool flushing_ SONDE_GUARDED_BY(mutex_) = false;  // the same, until it is over
   bool stop_ SONDE_GUARDED_BY(mutex_) = false;
-  uint64_t not_before_ns_ SONDE_GUARDED_BY(mutex_) = 0;   // the next attempt; CLOCK_MONOTONIC; written by the thread
-  uint64_t asked_until_ns_ SONDE_GUARDED_BY(mutex_) = 0;  // the part of that wait that the receiver asked for
+  OtlpAttempts attempts_ SONDE_GUARDED_BY(mutex_);
 
   // Of the thread alone.
   std::unique_ptr<DiskQueue> disk_;
   OtlpEncoder encoder_;
   DeltaConverter delta_;
-  Backoff backoff_;
   std::optional<Sending> sending_;
   std::deque<Request> requests_;  // the one on its way, and its halves
   uint32_t halves_left_ = 0;      // requests that may still be made of refused ones, in this batch
@@ -103,9 +99,6 @@ class OtlpExporter final : public Exporter {
   DiskQueueLosses published_losses_;
   uint64_t limit_;                 // of a request in this batch
   uint64_t learned_limit_;         // what the receiver seems to take
-  uint64_t failing_since_ns_ = 0;  // of this request; 0: not failing
-  uint64_t last_log_ns_ = 0;
-  bool failing_ = false;
   std::thread thread_;
 };
 

@@ -16,7 +16,6 @@ namespace {
 
 using Verdict = SendResult::Verdict;
 
-constexpr uint64_t kLogEvery = 60'000'000'000;
 // A receiver that refuses one monstrous point as too large must not make all later requests tiny.
 constexpr uint64_t kSmallestLearnedLimit = 256 << 10;
 constexpr uint64_t kDiskAgain = 1'000'000'000;
@@ -111,12 +110,12 @@ bool OtlpExporter::wait_for_turn() {
   while (!stop_) {
     if (hurry_) {
       hurry_ = false;
-      not_before_ns_ = asked_until_ns_;  // our own patience may be cut short, not the receiver's wish
+      attempts_.hurry();
     }
     const uint64_t now = monotonic_ns();
-    if (now >= not_before_ns_) return true;
+    if (now >= attempts_.not_before_ns()) return true;
     if (disk_is_due()) return false;
-    wake_.wait_for(mutex_, std::chrono::nanoseconds(not_before_ns_ - now));
+    wake_.wait_for(mutex_, std::chrono::nanoseconds(attempts_.not_before_ns() - now));
   }
   return false;
 }
@@ -137,17 +136,9 @@ void OtlpExporter::send_one() {
   }
 }
 
-// The receiver answers: whatever fails next fails for the first time.
-void OtlpExporter::answered() {
-  failing_since_ns_ = 0;
-  not_before_ns_ = 0;
-  asked_until_ns_ = 0;
-  backoff_.reset();
-}
-
 // The first request is delivered or given up.
 void OtlpExporter::settled() {
-  answered();
+  attempts_.answered();
   const uint32_t points = requests_.front().points;
   requests_.pop_front();
   if (from_disk_) {
@@ -168,7 +159,7 @@ void OtlpExporter::drop(uint32_t points) {
 void OtlpExporter::part() {
   const Request request = requests_.front();
   if (request.points <= 1) return drop(request.points);
-  answered();
+  attempts_.answered();
   if (from_disk_) {
     std::vector<EncodedRequest> halves = split_request(*request.bytes);
     if (halves.empty()) return drop(request.points);
@@ -191,7 +182,7 @@ void OtlpExporter::halve() {
   std::vector<EncodedRequest> halves;
   if (halves_left_ >= 2) halves = split_resources(*request.bytes);
   if (halves.empty()) return drop(request.points);
-  answered();
+  attempts_.answered();
   halves_left_ -= 2;
   stats_.halved++;
   requests_.pop_front();
@@ -202,14 +193,9 @@ void OtlpExporter::halve() {
 
 void OtlpExporter::retry_later(const SendResult& result) {
   stats_.retries++;
-  const uint64_t now = monotonic_ns();
-  if (failing_since_ns_ == 0) failing_since_ns_ = now;
-  not_before_ns_ = now + backoff_.next(result.retry_after_ns);
-  asked_until_ns_ = now + result.retry_after_ns.value_or(0);
-  if (flushing_ && result.retry_after_ns) not_before_ns_ = asked_until_ns_;
+  attempts_.retry(result, flushing_);
   idle_.notify_all();  // who waits for all to be sent may not want to wait so long
-  const uint64_t longest = options_.retry.max_elapsed_ns;
-  if (!from_disk_ && longest > 0 && not_before_ns_ - failing_since_ns_ > longest) give_back();
+  if (!from_disk_ && attempts_.too_long()) give_back();
 }
 
 // What this batch still holds waits with the others; newer points replace its own.
@@ -217,7 +203,7 @@ void OtlpExporter::give_back() {
   BatchPtr rest = rest_of(sending_->source, sending_->done);
   requests_.clear();
   sending_.reset();
-  failing_since_ns_ = 0;
+  attempts_.forget_failures();
   queue_.push_front({rest, batch_bytes(*rest)});
   if (queue_.size() > 1) {
     merge_oldest();
@@ -293,7 +279,7 @@ void OtlpExporter::note(const SendResult& result, uint32_t points) {
   const bool delivered = result.verdict == Verdict::Delivered;
   stats_.bytes_sent += result.sent_bytes;
   if (delivered) {
-    const uint64_t rejected = std::min<uint64_t>(result.rejected_points, points);
+    const uint64_t rejected = std::min<uint64_t>(result.rejected, points);
     stats_.points_sent += points - rejected;
     stats_.points_rejected += rejected;
     stats_.last_error.clear();
@@ -305,15 +291,7 @@ void OtlpExporter::note(const SendResult& result, uint32_t points) {
     stats_.failures[result.code]++;
     stats_.last_error = result.message;
   }
-  const bool warns = !delivered || !result.message.empty();
-  const uint64_t now = monotonic_ns();
-  if (delivered && failing_) spdlog::info("OTLP export to {} works again", destination());
-  if (warns && (failing_ == delivered || now - last_log_ns_ >= kLogEvery)) {
-    last_log_ns_ = now;
-    spdlog::warn("OTLP export to {}: {}{}", destination(), delivered ? result.message : stats_.last_error,
-                 result.verdict == Verdict::Retry ? "; trying again" : "");
-  }
-  failing_ = !delivered;
+  attempts_.log(result, destination(), stats_.last_error);
 }
 
 void OtlpExporter::publish() {

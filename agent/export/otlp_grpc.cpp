@@ -17,7 +17,10 @@
 namespace sonde {
 namespace {
 
-constexpr const char* kMethod = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const char* method_of(OtlpSignal signal) {
+  return signal == OtlpSignal::Metrics ? "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+                                       : "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+}
 
 // Shares the request with gRPC, whose transport may hold it longer than the call lasts.
 grpc::ByteBuffer shared_buffer(const std::shared_ptr<const std::string>& request) {
@@ -45,8 +48,8 @@ void quiet_grpc() {
 
 class GrpcSender final : public OtlpSender {
  public:
-  GrpcSender(const OtlpOptions& options, std::optional<Proxy> proxy)
-      : options_(options), proxy_(std::move(proxy)), watch_(options.tls) {}
+  GrpcSender(const OtlpOptions& options, OtlpSignal signal, std::optional<Proxy> proxy)
+      : options_(options), method_(method_of(signal)), proxy_(std::move(proxy)), watch_(options.tls) {}
 
   Result<void> connect() {
     if (!options_.uses_tls()) {
@@ -136,7 +139,7 @@ class GrpcSender final : public OtlpSender {
     }
     grpc::GenericStub stub(channel_);
     grpc::CompletionQueue queue;
-    auto rpc = stub.PrepareUnaryCall(&context, kMethod, shared_buffer(request), &queue);
+    auto rpc = stub.PrepareUnaryCall(&context, method_, shared_buffer(request), &queue);
     rpc->StartCall();
     rpc->Finish(&answer, &status, this);
     void* what = nullptr;
@@ -150,6 +153,7 @@ class GrpcSender final : public OtlpSender {
   }
 
   const OtlpOptions options_;
+  const char* const method_;
   const std::optional<Proxy> proxy_;
   TlsFilesWatch watch_;
   std::shared_ptr<grpc::Channel> channel_;
@@ -160,11 +164,11 @@ class GrpcSender final : public OtlpSender {
 
 }  // namespace
 
-Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options) {
+Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options, OtlpSignal signal) {
   quiet_grpc();
   auto proxy = proxy_for(options, process_environment());
   if (!proxy) return proxy.error();
-  auto sender = std::make_unique<GrpcSender>(options, std::move(*proxy));
+  auto sender = std::make_unique<GrpcSender>(options, signal, std::move(*proxy));
   if (auto connected = sender->connect(); !connected) return connected.error();
   return std::unique_ptr<OtlpSender>(std::move(sender));
 }

@@ -11,14 +11,15 @@ namespace {
 
 class HttpSender final : public OtlpSender {
  public:
-  HttpSender(const OtlpOptions& options, std::optional<Proxy> proxy, std::shared_ptr<HttpTransport> http)
-      : options_(options), proxy_(std::move(proxy)), http_(std::move(http)) {}
+  HttpSender(const OtlpOptions& options, OtlpSignal signal, std::optional<Proxy> proxy,
+             std::shared_ptr<HttpTransport> http)
+      : options_(options), url_(options.http_url(signal)), proxy_(std::move(proxy)), http_(std::move(http)) {}
 
   SendResult send(const std::shared_ptr<const std::string>& request) override {
     if (cancelled_)
       return {.verdict = SendResult::Verdict::Retry, .code = "CANCELLED", .message = "the agent is stopping"};
     HttpRequest post;
-    post.url = options_.http_url();
+    post.url = url_;
     post.headers = options_.headers;
     post.headers.emplace_back("content-type", "application/x-protobuf");
     post.headers.emplace_back("user-agent", kOtlpUserAgent);
@@ -44,6 +45,7 @@ class HttpSender final : public OtlpSender {
 
  private:
   const OtlpOptions options_;
+  const std::string url_;
   const std::optional<Proxy> proxy_;
   const std::shared_ptr<HttpTransport> http_;
   std::atomic<bool> cancelled_ = false;
@@ -51,10 +53,12 @@ class HttpSender final : public OtlpSender {
 
 }  // namespace
 
-Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http) {
+Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, OtlpSignal signal,
+                                                     std::shared_ptr<HttpTransport> http) {
   auto proxy = proxy_for(options, process_environment());
   if (!proxy) return proxy.error();
-  return std::unique_ptr<OtlpSender>(std::make_unique<HttpSender>(options, std::move(*proxy), std::move(http)));
+  return std::unique_ptr<OtlpSender>(
+      std::make_unique<HttpSender>(options, signal, std::move(*proxy), std::move(http)));
 }
 
 }  // namespace sonde

@@ -160,7 +160,7 @@ SendResult judge_response(const std::string& body) {
   // A success with a body that is none (some proxies answer text) is a success.
   if (!response.ParseFromString(body) || !response.has_partial_success()) return result;
   const auto& partial = response.partial_success();
-  result.rejected_points = static_cast<uint64_t>(std::max<int64_t>(0, partial.rejected_data_points()));
+  result.rejected = static_cast<uint64_t>(std::max<int64_t>(0, partial.rejected_data_points()));
   result.message = readable(partial.error_message());
   return result;
 }

@@ -26,7 +26,7 @@ struct SendResult {
   std::string code;                        // UNAVAILABLE, http_503, tls, connect, …; empty if delivered
   std::string message;                     // a sentence; if delivered: the receiver's warning
   std::optional<uint64_t> retry_after_ns;  // what the receiver asked for
-  uint64_t rejected_points = 0;            // partial success
+  uint64_t rejected = 0;                   // points or spans; partial success
   uint64_t sent_bytes = 0;
 };
 
@@ -34,7 +34,8 @@ struct SendResult {
 SendResult judge_grpc(int code, const std::string& message, const std::string& details);
 // `now_ns` (CLOCK_REALTIME) is for a Retry-After that is a date.
 SendResult judge_http(const HttpResponse& response, uint64_t now_ns);
-// Of a successful request: bytes of an ExportMetricsServiceResponse.
+// Of a successful request: bytes of an ExportMetricsServiceResponse, or of an ExportTraceServiceResponse, whose fields have
+// the same numbers and types.
 SendResult judge_response(const std::string& body);
 // Seconds or an HTTP date; nothing if it is neither.
 std::optional<uint64_t> parse_retry_after(std::string_view text, uint64_t now_ns);
@@ -48,8 +49,14 @@ class OtlpSender {
   virtual void cancel() = 0;
 };
 
-Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options);
-Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, std::shared_ptr<HttpTransport> http);
+Result<std::unique_ptr<OtlpSender>> make_grpc_sender(const OtlpOptions& options, OtlpSignal signal);
+Result<std::unique_ptr<OtlpSender>> make_http_sender(const OtlpOptions& options, OtlpSignal signal,
+                                                     std::shared_ptr<HttpTransport> http);
+// One of the two, by the protocol of the options; checks the endpoint. `http` is needed for HttpProtobuf only.
+Result<std::unique_ptr<OtlpSender>> make_otlp_sender(const OtlpOptions& options, OtlpSignal signal,
+                                                     std::shared_ptr<HttpTransport> http);
+// "http://collector:4317 (grpc)", for the log and status.
+std::string otlp_destination(const OtlpOptions& options, OtlpSignal signal);
 
 inline constexpr std::string_view kOtlpUserAgent = "Sonde/" SONDE_VERSION " OTel-OTLP-Exporter-Cpp/" SONDE_VERSION;
 

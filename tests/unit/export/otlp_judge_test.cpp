@@ -100,7 +100,7 @@ TEST(JudgeHttp, ReadsTheErrorMessageAndPartialSuccess) {
   response.mutable_partial_success()->set_error_message("too old");
   auto partial = judge_http(http(200, {}, response.SerializeAsString()), 0);
   EXPECT_EQ(partial.verdict, Verdict::Delivered);
-  EXPECT_EQ(partial.rejected_points, 3U);
+  EXPECT_EQ(partial.rejected, 3U);
   EXPECT_EQ(partial.message, "too old");
   EXPECT_EQ(judge_http(http(200, {}, "<html>ok</html>"), 0).verdict, Verdict::Delivered);
 }
