@@ -117,7 +117,7 @@ class ChartCollector(HelmCase):
 
     def assert_helm_test(self, source, instead):
         """`helm test` makes the pod; its command is run in its cgroup, with its environment."""
-        words = ["--kubeconfig", self.config, "test", "sonde", "--namespace=sonde", "--timeout=120s"]
+        words = ["--kubeconfig", self.config, "test", "sonde", "--namespace=sonde", "--timeout=280s"]
         homes = {f"HELM_{home}_HOME": self.directory for home in ("CACHE", "CONFIG", "DATA")}
         with subprocess.Popen([machine.tool("helm"), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               env={**os.environ, **homes}) as running:

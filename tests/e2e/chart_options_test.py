@@ -69,12 +69,13 @@ EVERYTHING = {
 
 
 def with_files(directory):
-    """The chart with rules and a dashboard of ours in place of its own."""
+    """The chart with rules of ours and one more dashboard."""
     chart = pathlib.Path(directory) / "chart"
     shutil.copytree(CHART, chart)
     for folder, name, text in (("rules", "sonde.yaml", RULES), ("dashboards", "Node_Overview.json", json.dumps(DASHBOARD, indent=2))):
-        shutil.rmtree(chart / folder, ignore_errors=True)
-        (chart / folder).mkdir()
+        if folder == "rules":
+            shutil.rmtree(chart / folder, ignore_errors=True)
+        (chart / folder).mkdir(exist_ok=True)
         (chart / folder / name).write_text(text)
     return chart
 
@@ -133,6 +134,8 @@ class Rendered(HelmCase):
         self.assertIn("scrapes them by the PodMonitor sonde-collector", tried)
         self.assertIn("port-forward ds/sonde-agent 18080", self.notes("config.export.to={prometheus}"))
         self.assertNotIn("helm test", self.notes("test.enabled=false"))
+        self.assertIn("dashboards.enabled=true", plain)
+        self.assertNotIn("dashboards.enabled=true", self.notes("dashboards.enabled=true"))
         self.assertIn("not measured, since the default policy is disabled", self.notes("config.defaultPolicy.enabled=false"))
 
 
@@ -209,6 +212,9 @@ class Installed(HelmCase):
         self.assertEqual(groups["sonde.alerts"]["rules"][0]["annotations"]["summary"], "{{ $labels.k8s_node_name }} loses {{ $value }} events")
         board = self.get("configmap", "sonde-dashboard-node-overview")
         self.assertEqual(json.loads(board["data"]["Node_Overview.json"]), DASHBOARD)
+        for path in (CHART / "dashboards").glob("*.json"):
+            data = self.get("configmap", f"sonde-dashboard-{path.stem}")["data"]
+            self.assertEqual(data[path.name].strip(), path.read_text().strip(), path.name)
         self.assertEqual(board["metadata"]["labels"]["grafana_dashboard"], "1")
         self.assertEqual(board["metadata"]["annotations"]["grafana_folder"], "Sonde")
 
