@@ -39,12 +39,27 @@ std::vector<std::string_view> first_values(const ModuleInfo& info, std::size_t m
   return values;
 }
 
-TopColumn column(const MetricSpec& metric, std::string_view value, Measure measure, Form form) {
+Measure measure_of(const MetricSpec& metric, bool p99) {
+  switch (metric.instrument) {
+    case Instrument::Counter: return Measure::Rate;
+    case Instrument::Histogram: return p99 ? Measure::P99 : Measure::Count;
+    case Instrument::UpDownCounter:
+    case Instrument::Gauge: break;
+  }
+  return Measure::Value;
+}
+
+Form form_of(const MetricSpec& metric, Measure measure) {
+  if (measure == Measure::P99) return Form::Seconds;
+  return measure == Measure::Count ? Form::Number : form_of(metric);
+}
+
+TopColumn column(const MetricSpec& metric, std::string_view value, Measure measure) {
   TopColumn one;
   one.metric = metric.name;
   one.value = value;
   one.measure = measure;
-  one.form = form;
+  one.form = form_of(metric, measure);
   one.name = short_name(metric.name) + (value.empty() ? "" : "." + std::string(value)) +
              (measure == Measure::P99 ? ".p99" : "");
   one.title = upper(one.name) + (measure == Measure::Rate || measure == Measure::Count ? "/S" : "");
@@ -52,17 +67,29 @@ TopColumn column(const MetricSpec& metric, std::string_view value, Measure measu
   return one;
 }
 
+TopColumn essential(const MetricSpec& metric, const TopSpec& spec) {
+  const Measure measure = measure_of(metric, spec.p99);
+  return {.name = std::string(spec.name),
+          .title = std::string(spec.title),
+          .field = std::string(spec.field),
+          .metric = std::string(metric.name),
+          .value = std::string(spec.value),
+          .measure = measure,
+          .form = form_of(metric, measure),
+          .key = spec.key,
+          .first = spec.first,
+          .legend = std::string(spec.legend)};
+}
+
 void add_metric(const ModuleInfo& info, std::size_t index, std::vector<TopColumn>& columns) {
   const MetricSpec& metric = info.metrics[index];
   if (metric.instrument == Instrument::Histogram) {
-    columns.push_back(column(metric, "", Measure::Count, Form::Number));
-    columns.push_back(column(metric, "", Measure::P99, Form::Seconds));
+    for (const bool p99 : {false, true}) columns.push_back(column(metric, "", measure_of(metric, p99)));
     return;
   }
-  const Measure measure = metric.instrument == Instrument::Counter ? Measure::Rate : Measure::Value;
   auto values = first_values(info, index);
   if (values.size() < 2 || values.size() > kMostValues) values = {""};
-  for (const std::string_view value : values) columns.push_back(column(metric, value, measure, form_of(metric)));
+  for (const std::string_view value : values) columns.push_back(column(metric, value, measure_of(metric, false)));
 }
 
 std::string unknown(std::string_view what, std::string_view word, const std::vector<std::string>& known) {
@@ -74,17 +101,13 @@ std::string unknown(std::string_view what, std::string_view word, const std::vec
 }  // namespace
 
 std::vector<TopColumn> essential_columns() {
-  constexpr const char* kBytes = "sonde.file.io";
-  constexpr const char* kOperations = "sonde.file.operation.duration";
-  constexpr const char* kWaits = "sonde.sched.run_queue.duration";
-  return {{"read", "READ/S", "read_bytes_per_second", kBytes, "read", Measure::Rate, Form::Bytes, 'r'},
-          {"write", "WRITE/S", "write_bytes_per_second", kBytes, "write", Measure::Rate, Form::Bytes, 'w'},
-          {"operations", "OPS/S", "file_operations_per_second", kOperations, "", Measure::Count, Form::Number, 'o'},
-          {"latency", "OPS P99", "file_operation_p99_seconds", kOperations, "", Measure::P99, Form::Seconds, 'l'},
-          {"errors", "ERR/S", "file_errors_per_second", "sonde.file.operation.errors", "", Measure::Rate, Form::Number,
-           'e'},
-          {"waits", "WAITS/S", "run_queue_waits_per_second", kWaits, "", Measure::Count, Form::Number, 's'},
-          {"wait-latency", "WAIT P99", "run_queue_wait_p99_seconds", kWaits, "", Measure::P99, Form::Seconds, 'p'}};
+  std::vector<TopColumn> columns;
+  for (const ModuleEntry& entry : modules()) {
+    for (const MetricSpec& metric : entry.module->info().metrics) {
+      for (const TopSpec& spec : metric.top) columns.push_back(essential(metric, spec));
+    }
+  }
+  return columns;
 }
 
 std::vector<TopColumn> columns_of(const ModuleInfo& info) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The columns of `sonde top`: a table of the essentials, or, for probes asked by name, one made from their catalogue.
+// The columns of `sonde top`: those that the probes' tables mark (MetricSpec::top), or, with --probe, all that these measure.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,14 @@ struct TopColumn {
   std::string value;   // one of a point's attributes has it; empty: all points are added up
   Measure measure = Measure::Rate;
   Form form = Form::Number;
-  char key = 0;  // sorts by it while the table lives
+  char key = 0;          // sorts by it while the table is shown
+  bool first = false;    // sorts by it unless asked otherwise
+  std::string legend{};  // for the line below the table
+
+  bool operator==(const TopColumn&) const = default;
 };
 
-// Files and the wait for a CPU.
+// Of all probes, as MetricSpec::top says.
 std::vector<TopColumn> essential_columns();
 // What this probe measures. Sums with a first attribute of few values have a column for each; a histogram has two.
 std::vector<TopColumn> columns_of(const ModuleInfo& info);

@@ -140,6 +140,17 @@ std::string json_of(const View& view, const std::vector<TopRow>& rows, double se
          "\n";
 }
 
+// "ops: files, waits: CPU; sort: n r w o l e s p".
+std::string keys_of(const std::vector<TopColumn>& columns) {
+  std::vector<std::string> legends;
+  std::string keys = "sort: n";
+  for (const TopColumn& column : columns) {
+    if (!column.legend.empty()) legends.push_back(column.legend);
+    if (column.key) keys += std::string(" ") + column.key;
+  }
+  return join(legends) + "; " + keys;
+}
+
 void show(const View& view, const std::vector<TopRow>& rows, double seconds, const TopFlags& flags) {
   if (flags.format == "json") {
     fmt::print("{}", json_of(view, rows, seconds));
@@ -149,7 +160,7 @@ void show(const View& view, const std::vector<TopRow>& rows, double seconds, con
     const TerminalSize size = terminal_size();
     const auto room = static_cast<std::size_t>(std::max(size.rows - 4, 3));
     fmt::print("\x1b[H\x1b[2J{}{}", table_of(view, rows, room, size.columns), rows.empty() ? "no activity yet\n" : "");
-    const char* keys = view.essential ? "ops: files, waits: CPU; sort: n r w o l e s p" : "sort: n, < and >";
+    const std::string keys = view.essential ? keys_of(view.columns) : "sort: n, < and >";
     fmt::print("{}\n", paint(Colour::Grey, fmt::format("{} of {} by {}; {}, quit: q", std::min(room, rows.size()),
                                                        rows.size(), view.sorted(), keys)));
   }
@@ -212,8 +223,9 @@ Result<View> view_of(const TopFlags& flags, std::vector<std::string>& asked) {
       for (TopColumn& column : columns_of(*probe)) view.columns.push_back(std::move(column));
     }
   }
-  const std::string first = view.essential ? "operations" : view.columns.front().name;
-  const auto by = column_named(view.columns, flags.sort.empty() ? first : flags.sort);
+  const auto first = std::ranges::find_if(view.columns, &TopColumn::first);
+  const TopColumn& otherwise = first == view.columns.end() ? view.columns.front() : *first;
+  const auto by = column_named(view.columns, flags.sort.empty() ? otherwise.name : flags.sort);
   if (!by) return by.error().with("--sort");
   view.by = *by;
   return view;

@@ -8,6 +8,8 @@
 #include <span>
 #include <string_view>
 
+#include "agent/module/shown.h"
+
 namespace sonde {
 
 // A policy's preset and each probe's level; a level includes those before it. OptIn metrics are only requested by name.
@@ -35,6 +37,8 @@ struct MetricSpec {
   bool from_zero = false;  // exported as 0 from selection on, so that the first event is visible as an increase
   bool node = false;       // counted on SONDE_SLOT_NODE, part of the node's Resource rather than a container's
   bool integer = true;     // value type of sums and gauges; false: double
+  std::span<const TopSpec> top{};
+  std::span<const LegacySpec> legacy{};
 };
 
 inline constexpr std::size_t kMaxAttributes = 3;

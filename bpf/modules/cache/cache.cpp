@@ -26,18 +26,51 @@ constexpr AttributeSpec kCallAttributes[] = {
     {"error.type", "for failed calls: name of the errno; _OTHER if there is no room for it"}};
 constexpr AttributeSpec kRequestedAttributes[] = {{"sonde.fadvise.advice", kAdvices}};
 
+constexpr LegacyName kHitRate = {.name = "ebpf_cache_hit_rate_percent",
+                                 .kind = LegacyKind::Percent,
+                                 .help = "Page cache hits, in percent since the start."};
+constexpr LegacyName kMissRate = {.name = "ebpf_cache_miss_rate_percent",
+                                  .kind = LegacyKind::Percent,
+                                  .help = "Page cache misses, in percent since the start."};
+constexpr LegacySpec kLegacyRead[] = {
+    {.to = {.name = "ebpf_cache_read_attempts", .help = "Pages looked up in the page cache.", .pages = true}},
+    {.to = {.name = "ebpf_cache_misses", .help = "Pages not found in the page cache.", .pages = true},
+     .key = "sonde.page_cache.outcome",
+     .value = "miss"},
+    {.to = kHitRate, .key = "sonde.page_cache.outcome", .value = "hit", .part = 1, .whole = 1},
+    {.to = kHitRate, .key = "sonde.page_cache.outcome", .value = "miss", .part = 0, .whole = 1},
+    {.to = kMissRate, .key = "sonde.page_cache.outcome", .value = "hit", .part = 0, .whole = 1},
+    {.to = kMissRate, .key = "sonde.page_cache.outcome", .value = "miss", .part = 1, .whole = 1}};
+constexpr LegacySpec kLegacyAdded[] = {
+    {.to = {.name = "ebpf_page_cache_adds", .help = "Pages added to the page cache.", .pages = true}}};
+
+constexpr LegacyName kSuccesses = {.name = "ebpf_fadvise_success", .help = "Successful fadvise calls."};
+constexpr LegacyName kSuccessRate = {.name = "ebpf_fadvise_success_rate_percent",
+                                     .kind = LegacyKind::Percent,
+                                     .help = "Successful fadvise calls, in percent since the start."};
+constexpr LegacySpec kLegacyCalls[] = {{.to = {.name = "ebpf_fadvise_calls", .help = "fadvise calls."}},
+                                       {.to = kSuccesses},
+                                       {.to = kSuccesses, .key = "error.type", .part = -1},
+                                       {.to = kSuccessRate, .part = 1, .whole = 1},
+                                       {.to = kSuccessRate, .key = "error.type", .part = -1},
+                                       {.to = {.name = "ebpf_fadvise_advice", .help = "fadvise calls by advice."},
+                                        .key = "sonde.fadvise.advice",
+                                        .label = "advice"}};
+
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.page_cache.read",
      .unit = "By",
      .level = Level::Standard,
      .description = "File pages requested by reads and page faults that were in the cache (hit), or had to be read in, "
                     "including by readahead (miss).",
-     .attributes = kOutcome},
+     .attributes = kOutcome,
+     .legacy = kLegacyRead},
     {.name = "sonde.page_cache.added",
      .unit = "By",
      .level = Level::Detailed,
      .description =
-         "File pages added to the page cache, by reads and writes; not for tmpfs and memfd, which are memory."},
+         "File pages added to the page cache, by reads and writes; not for tmpfs and memfd, which are memory.",
+     .legacy = kLegacyAdded},
     {.name = "sonde.page_cache.evicted",
      .unit = "By",
      .level = Level::Detailed,
@@ -51,7 +84,8 @@ constexpr MetricSpec kMetrics[] = {
      .unit = "{call}",
      .level = Level::Standard,
      .description = "posix_fadvise calls.",
-     .attributes = kCallAttributes},
+     .attributes = kCallAttributes,
+     .legacy = kLegacyCalls},
     {.name = "sonde.fadvise.requested",
      .unit = "By",
      .level = Level::Detailed,

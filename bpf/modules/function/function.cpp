@@ -27,12 +27,18 @@ enum Metric : uint8_t { kCalls, kErrors, kBytes, kDuration };
 constexpr AttributeSpec kName[] = {
     {"sonde.function.name", "as declared in the policy; _OTHER beyond the limit per container"}};
 
+constexpr LegacySpec kLegacyBytes[] = {
+    {.to = {.name = "app_uprobe_bytes", .help = "Bytes of all declared functions."}}};
+constexpr LegacySpec kLegacyCalls[] = {
+    {.to = {.name = "app_uprobe_calls", .help = "Calls of all declared functions."}}};
+
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.function.calls",
      .unit = "{call}",
      .level = Level::OptIn,
      .description = "Calls of a function declared in a policy; for USDT, how often the tracepoint was hit.",
-     .attributes = kName},
+     .attributes = kName,
+     .legacy = kLegacyCalls},
     {.name = "sonde.function.errors",
      .unit = "{call}",
      .level = Level::OptIn,
@@ -42,7 +48,8 @@ constexpr MetricSpec kMetrics[] = {
      .unit = "By",
      .level = Level::OptIn,
      .description = "Sum over all calls of the argument that the policy declares as the size.",
-     .attributes = kName},
+     .attributes = kName,
+     .legacy = kLegacyBytes},
     {.name = "sonde.function.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,

@@ -17,6 +17,7 @@
 #include "agent/module/series.h"
 #include "bpf/modules/io/names_tables.h"
 #include "bpf/modules/io/programs_tables.h"
+#include "bpf/modules/io/shown_tables.h"
 #include "sonde/spans.h"
 
 namespace sonde {
@@ -40,31 +41,38 @@ constexpr MetricSpec kMetrics[] = {
      .level = Level::Minimal,
      .description = "Bytes read from and written to regular files and block devices, as returned by the system calls, "
                     "even if the file system shares blocks instead of copying them (copy_file_range).",
-     .attributes = kFileIoAttributes},
+     .attributes = kFileIoAttributes,
+     .top = kTopIo,
+     .legacy = kLegacyIo},
     {.name = "sonde.file.operation.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Standard,
      .description = "Duration of calls and requests on regular files and block devices, including failed ones.",
-     .attributes = kDurationAttributes},
+     .attributes = kDurationAttributes,
+     .top = kTopOperations,
+     .legacy = kLegacyOperations},
     {.name = "sonde.file.operation.errors",
      .unit = "{operation}",
      .level = Level::Standard,
      .description = "Failed calls and requests on files, including calls that seccomp denied.",
-     .attributes = kErrorAttributes},
+     .attributes = kErrorAttributes,
+     .top = kTopErrors},
     {.name = "sonde.stream.io",
      .unit = "By",
      .level = Level::Detailed,
      .description = "Bytes read from and written to sockets, pipes, terminals and other non-files by calls and "
                     "requests of the read and write families.",
-     .attributes = kStreamAttributes},
+     .attributes = kStreamAttributes,
+     .legacy = kLegacyStreams},
     {.name = "sonde.stream.wait.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
      .level = Level::Detailed,
      .description = "Duration of reads and writes on sockets, pipes, terminals and other non-files, "
                     "mostly time spent waiting.",
-     .attributes = kStreamAttributes},
+     .attributes = kStreamAttributes,
+     .legacy = kLegacyStreamOperations},
     {.name = "sonde.file.open_descriptors",
      .unit = "{file}",
      .instrument = Instrument::UpDownCounter,

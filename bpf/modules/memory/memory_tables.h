@@ -36,6 +36,23 @@ inline constexpr AttributeSpec kReclaimer[] = {{"sonde.memory.reclaimer", "direc
 inline constexpr AttributeSpec kSwapDirection[] = {{"disk.io.direction", "read (in), write (out)"}};
 inline constexpr AttributeSpec kAllocator[] = {{"sonde.memory.allocator", "kmalloc, kmem_cache, page"}};
 
+inline constexpr LegacyName kEfficiency = {.name = "ebpf_memory_reclaim_efficiency_percent",
+                                           .kind = LegacyKind::Percent,
+                                           .help = "Reclaimed pages, in percent of scanned pages."};
+inline constexpr LegacySpec kLegacyScanned[] = {{.to = {.name = "ebpf_memory_lru_pages_scanned",
+                                                        .kind = LegacyKind::Gauge,
+                                                        .help = "Pages scanned by reclaim since the start.",
+                                                        .pages = true}},
+                                                {.to = kEfficiency, .part = 0, .whole = 1}};
+inline constexpr LegacySpec kLegacyReclaimed[] = {{.to = {.name = "ebpf_memory_lru_pages_reclaimed",
+                                                          .kind = LegacyKind::Gauge,
+                                                          .help = "Pages reclaimed since the start.",
+                                                          .pages = true}},
+                                                  {.to = kEfficiency}};
+inline constexpr LegacySpec kLegacyTasks[] = {{.to = {.name = "ebpf_memory_direct_reclaim_processes",
+                                                      .kind = LegacyKind::Gauge,
+                                                      .help = "Tasks in direct reclaim."}}};
+
 inline constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.memory.reclaim.stall.duration",
      .unit = "s",
@@ -70,17 +87,20 @@ inline constexpr MetricSpec kMetrics[] = {
      .unit = "By",
      .level = Level::Standard,
      .description = "Memory that reclaim scanned on the inactive lists, by reclaimer.",
-     .attributes = kReclaimer},
+     .attributes = kReclaimer,
+     .legacy = kLegacyScanned},
     {.name = "sonde.memory.reclaim.reclaimed",
      .unit = "By",
      .level = Level::Standard,
      .description = "Memory that reclaim freed from the inactive lists, by reclaimer.",
-     .attributes = kReclaimer},
+     .attributes = kReclaimer,
+     .legacy = kLegacyReclaimed},
     {.name = "sonde.memory.reclaim.tasks",
      .unit = "{task}",
      .instrument = Instrument::Gauge,
      .level = Level::Detailed,
-     .description = "Threads currently in direct reclaim."},
+     .description = "Threads currently in direct reclaim.",
+     .legacy = kLegacyTasks},
     {.name = "sonde.memory.swap.io",
      .unit = "By",
      .level = Level::Standard,

@@ -41,13 +41,21 @@ constexpr AttributeSpec kDropAttributes[] = {
     {"sonde.network.drop.reason",
      "the kernel's name, such as no_socket, netfilter_drop; at most 8, the rest is other"}};
 
+constexpr LegacySpec kLegacyIo[] = {{.to = {.name = "app_tcp_send_bytes", .help = "TCP payload sent."},
+                                     .key = "network.io.direction",
+                                     .value = "transmit"}};
+constexpr LegacySpec kLegacySegments[] = {{.to = {.name = "app_tcp_send_events", .help = "TCP segments sent."},
+                                           .key = "network.io.direction",
+                                           .value = "transmit"}};
+
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.tcp.io",
      .unit = "By",
      .level = Level::Minimal,
      .description = "TCP payload: handed over by the application (transmit), received in order from the peer "
                     "(receive).",
-     .attributes = kDirection},
+     .attributes = kDirection,
+     .legacy = kLegacyIo},
     {.name = "sonde.tcp.connect.duration",
      .unit = "s",
      .instrument = Instrument::Histogram,
@@ -82,7 +90,8 @@ constexpr MetricSpec kMetrics[] = {
      .unit = "{segment}",
      .level = Level::Detailed,
      .description = "Segments of connections, with and without payload, as counted by TCP_INFO.",
-     .attributes = kDirection},
+     .attributes = kDirection,
+     .legacy = kLegacySegments},
     {.name = "sonde.tcp.resets",
      .unit = "{segment}",
      .level = Level::Detailed,

@@ -51,6 +51,10 @@ constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2,
 constexpr std::array<AttributeSpec, 2> kCpuState = {
     {{"cpu.logical_number", "0, 1, 2, ..."}, {"sonde.cpu.idle.state", "the driver's names: POLL, C1, ..."}}};
 
+constexpr TopSpec kTopWaits[] = {
+    {.name = "waits", .title = "WAITS/S", .field = "run_queue_waits_per_second", .key = 's', .legend = "waits: CPU"},
+    {.name = "wait-latency", .title = "WAIT P99", .field = "run_queue_wait_p99_seconds", .key = 'p', .p99 = true}};
+
 constexpr MetricSpec kMetrics[] = {
     {.name = "sonde.thread.time",
      .unit = "s",
@@ -63,7 +67,8 @@ constexpr MetricSpec kMetrics[] = {
      .instrument = Instrument::Histogram,
      .level = Level::Minimal,
      .description = "Time that runnable threads waited for a CPU, one sample each time a thread gets one.",
-     .attributes = kCause},
+     .attributes = kCause,
+     .top = kTopWaits},
     {.name = "sonde.sched.context_switches",
      .unit = "{switch}",
      .level = Level::Detailed,

@@ -101,6 +101,24 @@ TEST(TopColumns, EveryProbeHasSomeAndNoTwoAreCalledTheSame) {
   }
 }
 
+TEST(TopColumns, TheEssentialsAreThoseThatTheTablesMark) {
+  constexpr const char* kBytes = "sonde.file.io";
+  constexpr const char* kOperations = "sonde.file.operation.duration";
+  constexpr const char* kFailed = "sonde.file.operation.errors";
+  constexpr const char* kWaits = "sonde.sched.run_queue.duration";
+  const std::vector<TopColumn> expected = {
+      {"read", "READ/S", "read_bytes_per_second", kBytes, "read", Measure::Rate, Form::Bytes, 'r'},
+      {"write", "WRITE/S", "write_bytes_per_second", kBytes, "write", Measure::Rate, Form::Bytes, 'w'},
+      {"operations", "OPS/S", "file_operations_per_second", kOperations, "", Measure::Count, Form::Number, 'o', true,
+       "ops: files"},
+      {"latency", "OPS P99", "file_operation_p99_seconds", kOperations, "", Measure::P99, Form::Seconds, 'l'},
+      {"errors", "ERR/S", "file_errors_per_second", kFailed, "", Measure::Rate, Form::Number, 'e'},
+      {"waits", "WAITS/S", "run_queue_waits_per_second", kWaits, "", Measure::Count, Form::Number, 's', false,
+       "waits: CPU"},
+      {"wait-latency", "WAIT P99", "run_queue_wait_p99_seconds", kWaits, "", Measure::P99, Form::Seconds, 'p'}};
+  EXPECT_EQ(kColumns, expected);
+}
+
 TEST(TopColumns, WrongNamesAreToldTheNearest) {
   const auto probes = probes_named("netwrok");
   ASSERT_FALSE(probes);

@@ -196,52 +196,6 @@ TEST(PrometheusExporter, HostileNamesStayOneSample) {
   }
 }
 
-TEST(PrometheusExporter, LegacyNames) {
-  static constexpr MetricSpec kFadvise{.name = "sonde.fadvise.calls", .unit = "{call}"};
-  static constexpr MetricSpec kCache{.name = "sonde.page_cache.read", .unit = "By"};
-  AttributeSet process{{"process.executable.name", "redis"}, {"process.pid", int64_t{42}}};
-  auto with = [&](AttributeSet set) {
-    set.insert(set.end(), process.begin(), process.end());
-    return attributes(set);
-  };
-  PrometheusExporter exporter({.legacy_names = true});
-  BatchBuilder batch;
-  int64_t page = sysconf(_SC_PAGESIZE);
-  batch.resource(container(1, "cart-0", "app"))
-      .integer(kIo, with({{"disk.io.direction", "read"}}), 100)
-      .integer(kIo, with({{"disk.io.direction", "write"}}), 50)
-      .histogram(kDuration, with({{"sonde.file.operation", "read"}}), 0, {2, 3}, 6)
-      .integer(kFadvise, with({{"sonde.fadvise.advice", "willneed"}}), 8)
-      .integer(kFadvise, with({{"error.type", "EBADF"}, {"sonde.fadvise.advice", "willneed"}}), 2)
-      .integer(kCache, with({{"sonde.page_cache.outcome", "hit"}}), 3 * page)
-      .integer(kCache, with({{"sonde.page_cache.outcome", "miss"}}), page);
-  exporter.push(batch.take());
-  std::string body = exporter.render({"", ""}).body;
-  ExpositionReader reader(body, false);
-  EXPECT_TRUE(reader.errors.empty()) << reader.errors[0];
-  const std::string base =
-      "{job=\"sonde\",instance=\"shop.cart-0.app\",k8s_container_name=\"app\",k8s_namespace_name=\"shop\","
-      "k8s_pod_name=\"cart-0\",";
-  const std::string labels = base + "comm=\"redis\",pid=\"42\"}";
-  EXPECT_EQ(reader.samples["ebpf_io_read_bytes_total" + labels], "100");
-  EXPECT_EQ(reader.samples["ebpf_io_read_ops_total" + labels], "5");
-  EXPECT_EQ(reader.samples["ebpf_io_write_bytes_total" + labels], "50");
-  EXPECT_FALSE(reader.samples.contains("ebpf_io_write_ops_total" + labels));
-  EXPECT_EQ(reader.samples["ebpf_fadvise_calls_total" + labels], "10");
-  EXPECT_EQ(reader.samples["ebpf_fadvise_success_total" + labels], "8");
-  EXPECT_EQ(reader.samples["ebpf_fadvise_success_rate_percent" + labels], "80");
-  EXPECT_EQ(reader.samples["ebpf_fadvise_advice_total" + base + "advice=\"willneed\",comm=\"redis\",pid=\"42\"}"],
-            "10");
-  EXPECT_EQ(reader.samples["ebpf_cache_read_attempts_total" + labels], "4");
-  EXPECT_EQ(reader.samples["ebpf_cache_misses_total" + labels], "1");
-  EXPECT_EQ(reader.samples["ebpf_cache_hit_rate_percent" + labels], "75");
-  EXPECT_EQ(reader.samples["ebpf_cache_miss_rate_percent" + labels], "25");
-  EXPECT_EQ(reader.samples["app_write_bytes_total" + labels], "50");
-  EXPECT_TRUE(ExpositionReader(exporter.render({kOpenMetrics, ""}).body, true).errors.empty());
-  // The other names stay.
-  EXPECT_NE(body.find("\nsonde_file_io_bytes_total{"), std::string::npos);
-}
-
 TEST(PrometheusExporter, ScrapesWhileBatchesArrive) {
   PrometheusExporter exporter;
   std::atomic<bool> stop{false};

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
@@ -129,6 +130,33 @@ TEST_P(Tables, EveryMeasureHasAMetric) {
     EXPECT_EQ(&modules()[static_cast<std::size_t>(function_module(modules()))].module->info(), &info())
         << "two modules measure declared functions";
   }
+}
+
+// Over all probes: what one name means and how it is shown is said in one way.
+TEST(Shown, NamesAreUniqueAndContributionsAgree) {
+  std::set<std::string_view> names{"name"}, fields{"name"};
+  std::set<char> keys{'n', 'q', '<', '>'};
+  int first = 0;
+  std::map<std::string_view, const LegacyName*> legacy;
+  for (const ModuleEntry& entry : modules()) {
+    for (const MetricSpec& metric : entry.module->info().metrics) {
+      for (const TopSpec& top : metric.top) {
+        EXPECT_TRUE(names.insert(top.name).second) << top.name;
+        EXPECT_TRUE(fields.insert(top.field).second) << top.field;
+        EXPECT_TRUE(keys.insert(top.key).second) << top.key;
+        EXPECT_TRUE(!top.p99 || metric.instrument == Instrument::Histogram) << metric.name;
+        first += top.first;
+      }
+      for (const LegacySpec& one : metric.legacy) {
+        const auto [known, fresh] = legacy.emplace(one.to.name, &one.to);
+        EXPECT_TRUE(fresh || *known->second == one.to) << one.to.name << " is described in two ways";
+        EXPECT_TRUE(one.label.empty() || !one.key.empty()) << one.to.name << ": a label without an attribute";
+        EXPECT_TRUE(one.whole == 0 || one.to.kind == LegacyKind::Percent) << one.to.name;
+        EXPECT_TRUE(!one.to.pages || metric.unit == "By") << one.to.name;
+      }
+    }
+  }
+  EXPECT_EQ(first, 1);
 }
 
 // What the tests that count in a kernel say.
