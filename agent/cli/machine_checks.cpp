@@ -130,7 +130,7 @@ Check probe_check(const ModuleReport& report, const ModuleInfo& info, uint64_t e
   const auto usable = std::ranges::count_if(report.programs, [](const auto& program) {
     return program.state == ProgramState::Idle || program.state == ProgramState::Attached;
   });
-  check.finding = fmt::format("{} programs load", usable);
+  check.finding = info.programs.empty() ? "reads files, has no BPF program" : fmt::format("{} programs load", usable);
   if (!report.alternative.empty()) check.finding += ", by " + report.alternative;
   if (!report.reasons.empty()) check.finding += "; " + join(report.reasons, "; ");
   if (taxes_system_calls(report)) {

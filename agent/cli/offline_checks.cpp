@@ -34,7 +34,9 @@ bool works(const OfflineModule& module, const ModuleInfo& info) {
 Check check_of(const OfflineModule& module, bool works) {
   const auto fit = std::ranges::count_if(module.programs, &OfflineProgram::fits);
   Check check{(module.name == "core" ? "" : "probe ") + module.name, Verdict::Ok,
-              fmt::format("{} of {} programs relocate", fit, module.programs.size()), ""};
+              module.programs.empty() ? "reads files, has no BPF program"
+                                      : fmt::format("{} of {} programs relocate", fit, module.programs.size()),
+              ""};
   for (const OfflineProgram& program : module.programs) {
     if (!program.fits) check.finding += "; " + sentence_of(program);
   }

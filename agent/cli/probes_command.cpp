@@ -24,12 +24,18 @@ Json running_modules(const std::string& address) {
   return json.is_object() && json.contains("modules") ? json["modules"] : Json::array();
 }
 
+std::string summary_of(const Json& probe) {
+  const std::string summary = probe["summary"];
+  return probe["part_of"].is_null() ? summary
+                                    : fmt::format("{} (part of {})", summary, probe["part_of"].get<std::string>());
+}
+
 void print_table(const Json& probes) {
   Table table({{"PROBE", false}, {"STATE", false}, {"METRICS", true}, {"NS/EVENT", true}, {"MEASURES", false}});
   for (const Json& probe : probes) {
     const Json& mean = probe["mean_ns"];
     table.add({probe["module"], probe["state"], std::to_string(probe["metrics"].size()),
-               mean.is_null() ? "-" : fmt::format("{:.0f}", mean.get<double>()), probe["summary"]});
+               mean.is_null() ? "-" : fmt::format("{:.0f}", mean.get<double>()), summary_of(probe)});
   }
   fmt::print("{}", table.text());
   for (const Json& probe : probes) {

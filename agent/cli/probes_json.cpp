@@ -89,6 +89,7 @@ Json probe_json(const ModuleInfo& info, const Json& module) {
   return {{"module", info.name},
           {"summary", info.summary},
           {"aliases", info.aliases},
+          {"part_of", info.part_of.empty() ? Json(nullptr) : Json(info.part_of)},
           {"needs", info.needs},
           {"capabilities", capabilities_of(info)},
           {"state", health.is_null() ? Json("unknown") : health},

@@ -136,6 +136,9 @@ Result<std::vector<const ModuleInfo*>> probes_named(std::string_view list) {
       return Error(unknown("probe", name, known));
     }
     add(modules()[static_cast<std::size_t>(index)].module->info());
+    for (const ModuleEntry& entry : modules()) {
+      if (stands_for(modules(), name, entry.module->info())) add(entry.module->info());  // its parts
+    }
   }
   if (probes.empty()) return Error("does not name a probe; see `sonde probes`");
   return probes;

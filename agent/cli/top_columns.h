@@ -40,7 +40,8 @@ std::vector<TopColumn> essential_columns();
 // What this probe measures. Sums with a first attribute of few values have a column for each; a histogram has two.
 std::vector<TopColumn> columns_of(const ModuleInfo& info);
 
-// Probes by name or alias, separated by commas; `all`. Error: a sentence with the nearest name that there is.
+// Probes by name or alias, each with its parts, separated by commas; `all`. Error: a sentence with the nearest existing
+// name.
 Result<std::vector<const ModuleInfo*>> probes_named(std::string_view list);
 // The column of this name; `name` itself: npos. Error as above.
 Result<std::size_t> column_named(const std::vector<TopColumn>& columns, std::string_view name);

@@ -114,6 +114,8 @@ std::string what_it_asks(const CheckedPolicy& checked, std::span<const ModuleEnt
   std::vector<std::string> probes;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     Level level = checked.decision.probes[i].level;
+    const int whole = module_index(modules, modules[i].module->info().part_of);
+    if (whole >= 0 && checked.decision.probes[static_cast<std::size_t>(whole)].level == level) continue;
     if (level != Level::None) probes.push_back(fmt::format("{} {}", modules[i].module->info().name, word_of(level)));
   }
   if (probes.empty()) return "no probe";

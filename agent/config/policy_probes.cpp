@@ -30,13 +30,13 @@ std::vector<Words> probe_names(std::span<const ModuleEntry> modules) {
   return names;
 }
 
-// Of one probe, or of all.
+// Of one probe and its parts, or of all.
 std::vector<Words> metric_names(std::string_view probe, std::span<const ModuleEntry> modules) {
   std::vector<Words> names;
-  int only = probe == "all" ? -1 : module_index(modules, probe);
-  for (std::size_t i = 0; i < modules.size(); ++i) {
-    if (only >= 0 && static_cast<std::size_t>(only) != i) continue;
-    for (const MetricSpec& metric : modules[i].module->info().metrics) names.push_back(metric.name);
+  for (const ModuleEntry& entry : modules) {
+    const ModuleInfo& info = entry.module->info();
+    if (probe != "all" && !stands_for(modules, probe, info)) continue;
+    for (const MetricSpec& metric : info.metrics) names.push_back(metric.name);
   }
   return names;
 }

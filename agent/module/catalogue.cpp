@@ -52,10 +52,13 @@ std::string metric_row(const MetricSpec& metric) {
 std::string module_section(const ModuleInfo& info) {
   const std::string name(info.name);
   std::string text = "\n## " + name + "\n" + std::string(info.summary) + " ([more](../../bpf/modules/" + name +
-                     "/README.md))\n\n"
-                     "| metric | kind | unit | level | attributes | description |\n|---|---|---|---|---|---|\n";
+                     "/README.md))\n" +
+                     (info.part_of.empty()
+                          ? ""
+                          : "Part of `" + std::string(info.part_of) + "`: where that is named, this is meant too.\n") +
+                     "\n| metric | kind | unit | level | attributes | description |\n|---|---|---|---|---|---|\n";
   for (const MetricSpec& metric : info.metrics) text += metric_row(metric);
-  text += "\nHooks:";
+  text += info.programs.empty() ? "\nNo hooks: read from files at each collection.\n" : "\nHooks:";
   for (const ProgramSpec& program : info.programs) {
     text += " `" + std::string(program.hook) + "`";
     if (program.alternative != kEveryAlternative) {

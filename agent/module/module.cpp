@@ -5,6 +5,14 @@
 
 namespace sonde {
 
+namespace {
+
+bool is_called(const ModuleInfo& info, std::string_view name) {
+  return info.name == name || std::ranges::find(info.aliases, name) != info.aliases.end();
+}
+
+}  // namespace
+
 CellSeries Module::decode_cell(uint32_t) const { return {}; }
 CellSeries Module::decode_keyed(uint32_t) const { return {}; }
 CellSeries Module::decode_read(uint32_t) const { return {}; }
@@ -30,12 +38,17 @@ Result<void> Module::read_keyed(const ReadTarget&, std::vector<KeyedState>&) con
 int find_module(std::string_view name) {
   auto all = modules();
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const ModuleInfo& info = all[i].module->info();
-    if (info.name == name || std::ranges::find(info.aliases, name) != info.aliases.end()) {
-      return static_cast<int>(i);
-    }
+    if (is_called(all[i].module->info(), name)) return static_cast<int>(i);
   }
   return -1;
+}
+
+bool stands_for(std::span<const ModuleEntry> among, std::string_view name, const ModuleInfo& info) {
+  if (is_called(info, name)) return true;
+  return !info.part_of.empty() && std::ranges::any_of(among, [&](const ModuleEntry& entry) {
+    const ModuleInfo& whole = entry.module->info();
+    return whole.name == info.part_of && is_called(whole, name);
+  });
 }
 
 int function_module(std::span<const ModuleEntry> among) {

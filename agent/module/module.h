@@ -81,6 +81,8 @@ struct ModuleInfo {
   std::string_view name;
   std::string_view summary;  // one line
   std::span<const std::string_view> aliases{};
+  // Not empty: the probe of which this one is a part. Where that probe is named, this one is meant too.
+  std::string_view part_of{};
   std::span<const MetricSpec> metrics;
   std::span<const SeriesSpec> series;
   std::span<const Alternative> alternatives{};
@@ -194,6 +196,8 @@ std::span<const ModuleEntry> modules();
 
 // By name or alias; -1 if there is none.
 int find_module(std::string_view name);
+// Does it mean this module where `name` is written: its own name or alias, or those of the probe that it is part of?
+bool stands_for(std::span<const ModuleEntry> among, std::string_view name, const ModuleInfo& info);
 // The one that measures the functions which policies declare; -1 if there is none.
 int function_module(std::span<const ModuleEntry> among);
 

@@ -39,10 +39,12 @@ namespace {
 // All that the probe has, opt-in metrics too.
 void include_opt_in(ProbeRequest& request) {
   request.level = Level::Detailed;
-  const int index = find_module(request.name);
-  if (index < 0) return;
-  for (const MetricSpec& metric : modules()[static_cast<std::size_t>(index)].module->info().metrics) {
-    if (metric.level == Level::OptIn) request.include_metrics.emplace_back(metric.name);
+  for (const ModuleEntry& entry : modules()) {
+    const ModuleInfo& info = entry.module->info();
+    if (!stands_for(modules(), request.name, info)) continue;
+    for (const MetricSpec& metric : info.metrics) {
+      if (metric.level == Level::OptIn) request.include_metrics.emplace_back(metric.name);
+    }
   }
 }
 

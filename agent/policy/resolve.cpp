@@ -39,20 +39,26 @@ void apply(const ProbeRequest& request, Level base, const ModuleInfo& info, Ask&
   }
 }
 
-bool is_for(const ProbeRequest& request, const ModuleInfo& info) {
-  return request.name == info.name ||
-         std::ranges::find(info.aliases, std::string_view(request.name)) != info.aliases.end();
+// How exactly it names the module: not at all, as all of them, as a part of the probe, as itself.
+enum class Naming : uint8_t { None, All, Whole, Own };
+
+Naming naming_of(const ProbeRequest& request, const ModuleInfo& info, const ResolveContext& context) {
+  if (request.name == "all") return Naming::All;
+  if (!stands_for(context.modules, request.name, info)) return Naming::None;
+  const int named = module_index(context.modules, request.name);
+  const bool own = named >= 0 && &context.modules[static_cast<std::size_t>(named)].module->info() == &info;
+  return own ? Naming::Own : Naming::Whole;
 }
 
 // Of an Exclude: does it name this module? One without probes is not asked: it excludes all.
-bool excludes(const Policy& policy, const ModuleInfo& info) {
+bool excludes(const Policy& policy, const ModuleInfo& info, const ResolveContext& context) {
   return std::ranges::any_of(
-      policy.probes, [&](const ProbeRequest& request) { return request.name == "all" || is_for(request, info); });
+      policy.probes, [&](const ProbeRequest& request) { return naming_of(request, info, context) != Naming::None; });
 }
 
 bool excludes_every_module(const Policy& policy, const ResolveContext& context) {
   return policy.probes.empty() || std::ranges::all_of(context.modules, [&](const ModuleEntry& entry) {
-           return excludes(policy, entry.module->info());
+           return excludes(policy, entry.module->info(), context);
          });
 }
 
@@ -98,12 +104,11 @@ class Resolver {
     Ask ask;
     Level base = base_level(policy);
     ask.level = base;
-    // `all` gives the ground, a probe's own entry the exception, whatever stands first.
-    for (const ProbeRequest& request : policy.probes) {
-      if (request.name == "all") apply(request, base, info, ask);
-    }
-    for (const ProbeRequest& request : policy.probes) {
-      if (request.name != "all" && is_for(request, info)) apply(request, base, info, ask);
+    // `all` gives the ground, a probe's own entry the exception, that of a part of it another one, whatever stands first.
+    for (const Naming naming : {Naming::All, Naming::Whole, Naming::Own}) {
+      for (const ProbeRequest& request : policy.probes) {
+        if (naming_of(request, info, context_) == naming) apply(request, base, info, ask);
+      }
     }
     const Ceilings& ceilings = context_.ceilings;
     const bool lower = is_namespaced(policy) && ceilings.namespaced.level < ceilings.level;
@@ -182,7 +187,8 @@ class Resolver {
   }
 
   const Policy* excluder_of(const ModuleInfo& info) const {
-    const auto found = std::ranges::find_if(excluding_, [&](const Policy* policy) { return excludes(*policy, info); });
+    const auto found =
+        std::ranges::find_if(excluding_, [&](const Policy* policy) { return excludes(*policy, info, context_); });
     return found == excluding_.end() ? nullptr : *found;
   }
 
@@ -412,7 +418,7 @@ uint64_t excluded_everywhere(std::span<const Policy> policies, const ResolveCont
   for (const Policy& policy : policies) {
     if (!excludes_everybody(policy, context)) continue;
     for (std::size_t i = 0; i < context.modules.size(); ++i) {
-      if (policy.probes.empty() || excludes(policy, context.modules[i].module->info())) modules |= 1ULL << i;
+      if (policy.probes.empty() || excludes(policy, context.modules[i].module->info(), context)) modules |= 1ULL << i;
     }
   }
   return modules;

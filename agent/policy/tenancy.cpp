@@ -11,11 +11,10 @@ namespace {
 // Metrics of the node among those that the request names.
 std::vector<std::string_view> node_metrics(const ProbeRequest& request, const ResolveContext& context) {
   std::vector<std::string_view> names;
-  const bool all = request.name == "all";
-  const int index = all ? -1 : module_index(context.modules, request.name);
-  for (std::size_t i = 0; i < context.modules.size(); ++i) {
-    if (!all && static_cast<int>(i) != index) continue;
-    for (const MetricSpec& metric : context.modules[i].module->info().metrics) {
+  for (const ModuleEntry& entry : context.modules) {
+    const ModuleInfo& info = entry.module->info();
+    if (request.name != "all" && !stands_for(context.modules, request.name, info)) continue;
+    for (const MetricSpec& metric : info.metrics) {
       if (metric.node && std::ranges::find(request.include_metrics, metric.name) != request.include_metrics.end()) {
         names.push_back(metric.name);
       }

@@ -14,7 +14,8 @@ ModuleState state_of(const ModuleReport& report, OverheadStep step) {
   if (report.health == ModuleHealth::Degraded) return ModuleState::Degraded;
   const bool attached =
       std::ranges::any_of(report.programs, [](const auto& program) { return program.state == ProgramState::Attached; });
-  return attached ? ModuleState::Running : ModuleState::Off;
+  const bool only_reads = report.programs.empty() && report.health == ModuleHealth::Ok;
+  return attached || only_reads ? ModuleState::Running : ModuleState::Off;
 }
 
 void add_use(ModuleStats& stats, const Overhead& overhead) {

@@ -63,7 +63,11 @@ TEST_F(AgentTopTest, EveryProbeHasATable) {
     ASSERT_EQ(said.code, 0) << name << ": " << said.err;
     const Json json = parse_json<Json>(said.out);
     ASSERT_TRUE(json.is_object()) << name << ": " << said.out;
-    const auto columns = cli::columns_of(entry.module->info());
+    std::vector<cli::TopColumn> columns;
+    const auto shown = cli::probes_named(name);
+    for (const ModuleInfo* probe : *shown) {
+      for (auto& column : cli::columns_of(*probe)) columns.push_back(std::move(column));
+    }
     ASSERT_EQ(json["columns"].size(), columns.size()) << name;
     EXPECT_EQ(json["sorted_by"], columns.front().name);
     EXPECT_GT(json["seconds"].get<double>(), 0) << name;

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "bpf/modules/throttle/throttle.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
-#include "tests/kernel/support/sched_test.h"
 #include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
@@ -53,7 +53,11 @@ class Lives : public Base {
 };
 
 class LivesTest : public Lives<MemoryTest> {};
-class QuotaLivesTest : public Lives<SchedTest> {};
+class ThrottleOnlyTest : public KernelTest {
+ protected:
+  EngineOptions options() const override { return only("throttle"); }
+};
+class QuotaLivesTest : public Lives<ThrottleOnlyTest> {};
 
 TEST_F(LivesTest, PressureIsCountedFromZeroInEachLife) {
   const int cpu = usable_cpus().front();
@@ -105,7 +109,7 @@ TEST_F(QuotaLivesTest, ThrottlingIsCountedFromZeroInEachLife) {
     auto life = std::make_unique<Cgroup>(path());
     std::ofstream(life->directory() + "/cpu.max") << "10000 100000" << std::flush;
     if (figure(*life, "nr_throttled") < 0) GTEST_SKIP() << "this kernel has no cpu controller in its v2 tree";
-    begin(*life, {{"sched", SCHED_FLAG_THREAD}});
+    begin(*life, {{"throttle", THROTTLE_FLAG}});
     collect();
     life->run([&] { burn_ms(burnt_ms); });
     collect();

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bpf/modules/sched/sched.h"
+#include "bpf/modules/throttle/throttle.h"
 #include "tests/kernel/support/held_process.h"
 #include "tests/kernel/support/memory_test.h"
 #include "tests/kernel/support/traits.h"
@@ -22,7 +23,7 @@ class NestedSubjectsTest : public MemoryTest {
     EngineOptions options;
     for (const ModuleEntry& entry : modules()) {
       const auto name = entry.module->info().name;
-      if (name != "memory" && name != "sched") options.disabled_modules.emplace(name);
+      if (name != "memory" && name != "sched" && name != "throttle") options.disabled_modules.emplace(name);
     }
     return options;
   }
@@ -70,8 +71,8 @@ TEST_F(NestedSubjectsTest, AQuotaIsOfTheDirectoryThatHasIt) {
   const auto limit = [&] { return write_to(outer.directory() + "/cpu.max", "20000 100000"); };
   if (!limit()) GTEST_SKIP() << "no cpu controller in the v2 tree";
   const Cgroup inner(outer.path() + "/inner");
-  select(outer, {{"sched", SCHED_FLAG_THREAD}});
-  select(inner, {{"sched", SCHED_FLAG_THREAD}});
+  select(outer, {{"sched", SCHED_FLAG_THREAD}, {"throttle", THROTTLE_FLAG}});
+  select(inner, {{"sched", SCHED_FLAG_THREAD}, {"throttle", THROTTLE_FLAG}});
   HeldProcess process(inner, {[] { burn_ms(200); }});
   collect();
   process.step(0);

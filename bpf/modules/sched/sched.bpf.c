@@ -14,11 +14,9 @@ SONDE_LICENSE;
 const volatile bool sonde_have_cast = false;
 
 SONDE_ROWS(sched, SCHED_COUNTERS, SCHED_HISTOGRAMS);
-SONDE_CELL_ROWS(sched);
 SONDE_THREADS(sched);
 
 #include "thread_time.bpf.h"
-#include "interrupts.bpf.h"
 
 #define TASK_RUNNING 0
 #define MAX_RT_PRIO 100 /* include/linux/sched/prio.h: below it are SCHED_FIFO, SCHED_RR and SCHED_DEADLINE */
@@ -435,8 +433,7 @@ sonde_slow int look_at(struct task_struct *task)
 }
 SONDE_WALK(sched, sched_walk, look_at)
 
-/* On every CPU, by interrupt: what the CPU added up of interrupts, and a task that does not leave its CPU is charged what it
- * did up to now. */
+/* On every CPU, by interrupt: a task that does not leave its CPU is charged what it did up to now. */
 SEC("raw_tp")
 int sched_flush(void *ctx)
 {
@@ -445,7 +442,6 @@ int sched_flush(void *ctx)
 
 	if (sched_seeding)
 		sched_seeding = 0;
-	flush_interrupts();
 	if (!task->pid || !sched_epoch)
 		return 0;
 	state = sonde_task_of(task);

@@ -5,15 +5,11 @@
 
 #include <array>
 #include <cstring>
-#include <fstream>
 #include <string>
-#include <vector>
 
 #include "agent/module/bpf_run.h"
-#include "agent/module/intern.h"
 #include "agent/module/module.h"
 #include "agent/module/threads.h"
-#include "bpf/modules/sched/cpu_files_tables.h"
 
 namespace sonde {
 namespace {
@@ -27,14 +23,6 @@ enum Metric : uint8_t {
   kMigrations,
   kWakeups,
   kOncpu,
-  kIrqTime,
-  kIrqCount,
-  kThrottledTime,
-  kThrottledPeriods,
-  kPeriods,
-  kFrequency,
-  kChanges,
-  kIdle
 };
 
 constexpr std::array<AttributeSpec, 1> kCause = {{{"sonde.sched.cause", "wakeup, preemption"}}};
@@ -42,14 +30,6 @@ constexpr std::array<AttributeSpec, 1> kSwitchType = {{{"process.context_switch.
 
 constexpr std::array<AttributeSpec, 1> kState = {
     {{"sonde.thread.state", "running, runnable, disk, network, lock, memory, sleep, stopped, other"}}};
-
-constexpr std::array<AttributeSpec, 2> kInterrupt = {
-    {{"sonde.irq.kind", "hard, soft"},
-     {"sonde.irq.name", "name of the handler without trailing digits, or of the softirq"}}};
-
-constexpr std::array<AttributeSpec, 1> kCpu = {{{"cpu.logical_number", "0, 1, 2, ..."}}};
-constexpr std::array<AttributeSpec, 2> kCpuState = {
-    {{"cpu.logical_number", "0, 1, 2, ..."}, {"sonde.cpu.idle.state", "the driver's names: POLL, C1, ..."}}};
 
 constexpr TopSpec kTopWaits[] = {
     {.name = "waits", .title = "WAITS/S", .field = "run_queue_waits_per_second", .key = 's', .legend = "waits: CPU"},
@@ -87,52 +67,6 @@ constexpr MetricSpec kMetrics[] = {
      .level = Level::Detailed,
      .description = "Time that threads spent on a CPU.",
      .integer = false},
-    {.name = "sonde.irq.time",
-     .unit = "s",
-     .level = Level::OptIn,
-     .description = "Time spent in interrupt handlers; for softirqs, without the hard interrupts in between.",
-     .attributes = kInterrupt,
-     .node = true,
-     .integer = false},
-    {.name = "sonde.irq.count",
-     .unit = "{interrupt}",
-     .level = Level::OptIn,
-     .description = "Interrupt handler runs.",
-     .attributes = kInterrupt,
-     .node = true},
-    {.name = "sonde.cpu.throttled.time",
-     .unit = "s",
-     .level = Level::Minimal,
-     .description = "Time that the container was throttled by its CPU quota (cpu.stat, throttled_usec).",
-     .integer = false},
-    {.name = "sonde.cpu.throttled.periods",
-     .unit = "{period}",
-     .level = Level::Minimal,
-     .description = "CPU quota periods in which the container was throttled (cpu.stat, nr_throttled)."},
-    {.name = "sonde.cpu.periods",
-     .unit = "{period}",
-     .level = Level::Minimal,
-     .description = "CPU quota periods in which the container was runnable (cpu.stat, nr_periods)."},
-    {.name = "sonde.cpu.frequency",
-     .unit = "Hz",
-     .instrument = Instrument::Gauge,
-     .level = Level::OptIn,
-     .description = "Current CPU frequency.",
-     .attributes = kCpu,
-     .node = true},
-    {.name = "sonde.cpu.frequency.changes",
-     .unit = "{change}",
-     .level = Level::OptIn,
-     .description = "CPU frequency changes, if the driver counts them.",
-     .attributes = kCpu,
-     .node = true},
-    {.name = "sonde.cpu.idle.time",
-     .unit = "s",
-     .level = Level::OptIn,
-     .description = "Time that the CPU spent in the idle state.",
-     .attributes = kCpuState,
-     .node = true,
-     .integer = false},
 };
 
 constexpr double kNanoseconds = 1e-9;
@@ -146,58 +80,7 @@ constexpr SeriesSpec thread_time(uint16_t state, std::string_view name) {
           .scale = kNanoseconds};
 }
 
-constexpr SeriesSpec soft(uint16_t number, std::string_view name) {
-  return {.metric = kIrqCount,
-          .index = static_cast<uint16_t>(SCHED_SOFTIRQ_COUNT + number),
-          .values = {"soft", name},
-          .level = Level::OptIn,
-          .flag = SCHED_FLAG_IRQ};
-}
-
-constexpr SeriesSpec soft_time(uint16_t number, std::string_view name) {
-  return {.metric = kIrqTime,
-          .index = static_cast<uint16_t>(SCHED_SOFTIRQ_TIME + number),
-          .values = {"soft", name},
-          .level = Level::OptIn,
-          .flag = SCHED_FLAG_IRQ,
-          .scale = kNanoseconds};
-}
-
-constexpr SeriesSpec of_quota(uint8_t metric, uint16_t index, double scale = 1.0) {
-  return {.metric = metric,
-          .source = Source::Read,
-          .index = index,
-          .level = Level::Minimal,
-          .flag = SCHED_FLAG_THREAD,
-          .scale = scale};
-}
-
 constexpr SeriesSpec kSeries[] = {
-    of_quota(kThrottledTime, SCHED_THROTTLED_TIME, 1e-6),
-    of_quota(kThrottledPeriods, SCHED_THROTTLED_PERIODS),
-    of_quota(kPeriods, SCHED_PERIODS),
-    {.metric = kIrqCount, .source = Source::Cells, .level = Level::OptIn, .flag = SCHED_FLAG_IRQ},
-    {.metric = kIrqTime, .source = Source::Cells, .level = Level::OptIn, .flag = SCHED_FLAG_IRQ, .scale = kNanoseconds},
-    soft(0, "hi"),
-    soft_time(0, "hi"),
-    soft(1, "timer"),
-    soft_time(1, "timer"),
-    soft(2, "net_tx"),
-    soft_time(2, "net_tx"),
-    soft(3, "net_rx"),
-    soft_time(3, "net_rx"),
-    soft(4, "block"),
-    soft_time(4, "block"),
-    soft(5, "irq_poll"),
-    soft_time(5, "irq_poll"),
-    soft(6, "tasklet"),
-    soft_time(6, "tasklet"),
-    soft(7, "sched"),
-    soft_time(7, "sched"),
-    soft(8, "hrtimer"),
-    soft_time(8, "hrtimer"),
-    soft(9, "rcu"),
-    soft_time(9, "rcu"),
     thread_time(SCHED_THREAD_RUNNING, "running"),
     thread_time(SCHED_THREAD_RUNNABLE, "runnable"),
     thread_time(SCHED_THREAD_DISK, "disk"),
@@ -312,22 +195,6 @@ constexpr ProgramSpec kPrograms[] = {
      .hook = "tp_btf/sched_wakeup_new",
      .flags = SCHED_FLAG_WAKEUPS,
      .gap = "sonde.sched.wakeups does not count new threads"},
-    {.program = "sched_irq_entry",
-     .hook = "tp_btf/irq_handler_entry",
-     .flags = SCHED_FLAG_IRQ,
-     .gap = "hard interrupts are not counted"},
-    {.program = "sched_irq_exit",
-     .hook = "tp_btf/irq_handler_exit",
-     .flags = SCHED_FLAG_IRQ,
-     .gap = "hard interrupts are not counted"},
-    {.program = "sched_softirq_entry",
-     .hook = "tp_btf/softirq_entry",
-     .flags = SCHED_FLAG_IRQ,
-     .gap = "softirqs are not counted"},
-    {.program = "sched_softirq_exit",
-     .hook = "tp_btf/softirq_exit",
-     .flags = SCHED_FLAG_IRQ,
-     .gap = "softirqs are not counted"},
     {.program = "sched_begin", .hook = "run by the agent before the others are attached", .flags = 0},
     {.program = "sched_walk_all",
      .hook = "run by the agent before the others are attached and before a collection, over all tasks",
@@ -351,12 +218,9 @@ constexpr ProgramSpec kPrograms[] = {
      .gap = "a thread is not seen until it leaves its CPU"},
 };
 
-constexpr std::array<std::string_view, 8> kNotes = {
+constexpr std::array<std::string_view, 6> kNotes = {
     "A thread throttled by the CPU quota of its cgroup or of a parent is in state stopped, not runnable, "
     "and does not add to sonde.sched.run_queue.duration.",
-    "sonde.cpu.throttled.* and sonde.cpu.periods refer to the cgroup's own quota. "
-    "The quota of a parent cgroup (such as the pod's) is reported for that cgroup, so nested cgroups never count the "
-    "same time twice.",
     "A SCHED_DEADLINE thread that has used up its runtime is runnable until it gets more: "
     "the kernel treats it as waiting for a CPU.",
     "Time is attributed to the thread that waited or ran, never to the one that runs next; "
@@ -364,39 +228,8 @@ constexpr std::array<std::string_view, 8> kNotes = {
     "If a running thread is moved to a new cgroup by another thread, its time since its last context switch is "
     "attributed to the new cgroup.",
     "The kernel does not measure the wait of a thread that is preempted on its way to sleep: it is counted as lost.",
-    "CPU frequency and idle states need cpufreq and cpuidle, which most virtual machines do not have.",
     "The histogram needs no clock read and is never sampled: sampleHistogramsEvery does not apply.",
 };
-
-const std::vector<sched::CpuFile>& files_of_cpus() {
-  static const std::vector<sched::CpuFile> files = sched::cpu_files();
-  return files;
-}
-
-SeriesSpec series_of(const sched::CpuFile& file, uint16_t index) {
-  constexpr std::array<Metric, 3> kMetricOf = {kFrequency, kChanges, kIdle};
-  constexpr std::array<double, 3> kScaleOf = {1.0, 1.0, 1e-6};
-  SeriesSpec series{.metric = kMetricOf[file.kind],
-                    .source = Source::Read,
-                    .index = index,
-                    .values = {intern(std::to_string(file.cpu))},
-                    .level = Level::OptIn,
-                    .flag = SCHED_FLAG_CPUS,
-                    .scale = kScaleOf[file.kind]};
-  if (file.kind == sched::CpuFile::Idle) series.values[1] = intern(file.state);
-  return series;
-}
-
-// Which CPUs there are and what they can do is only known here.
-const std::vector<SeriesSpec>& all_series() {
-  static const std::vector<SeriesSpec> all = [] {
-    std::vector<SeriesSpec> series(std::begin(kSeries), std::end(kSeries));
-    uint16_t index = SCHED_READ_CPUS;
-    for (const auto& file : files_of_cpus()) series.push_back(series_of(file, index++));
-    return series;
-  }();
-  return all;
-}
 
 constexpr LossSpec kLosses[] = {{SCHED_LOSS_MERGED, "merged"}};
 
@@ -411,54 +244,13 @@ constexpr ModuleInfo kInfo = {
     .needs = "BTF, task storage for tracing programs (Linux 5.12); CAP_BPF and CAP_PERFMON",
     .counters = SCHED_COUNTERS,
     .histograms = SCHED_HISTOGRAMS,
-    .cells = true,
     .losses = kLosses,
     .notes = kNotes,
 };
 
-// The first handler of an interrupt, as the kernel side names it: at most 15 characters, digits at the end cut off.
-std::string_view interrupt_name(uint32_t number) {
-  std::ifstream file("/sys/kernel/irq/" + std::to_string(number) + "/actions");
-  std::string name;
-  if (number == SCHED_IRQ_OTHER || !std::getline(file, name, ',')) return "other";
-  name = name.substr(0, name.find('\n')).substr(0, 15);
-  while (name.size() > 1 && name.back() >= '0' && name.back() <= '9') name.pop_back();
-  return intern(name);
-}
-
-const ModuleInfo& complete_info() {
-  static const ModuleInfo info = [] {
-    ModuleInfo all = kInfo;
-    all.series = all_series();
-    all.reads = static_cast<uint16_t>(SCHED_READ_CPUS + files_of_cpus().size());
-    return all;
-  }();
-  return info;
-}
-
 class SchedModule final : public Module {
  public:
-  const ModuleInfo& info() const override { return complete_info(); }
-
-  Result<void> read(const ReadTarget& target, std::span<uint64_t> values) const override {
-    if (target.node) return target.flags & SCHED_FLAG_CPUS ? read_cpus(*target.files, values) : Result<void>{};
-    std::array<char, 4096> text{};
-    const ssize_t size = target.files->read("cpu.stat", text);
-    if (size < 0) return Error::system("cannot read cpu.stat", static_cast<int>(-size));
-    const std::string_view stat(text.data(), static_cast<std::size_t>(size));
-    const auto take = [&](sched_read which, std::string_view key) {
-      if (const auto value = sched::value_of(stat, key)) values[which] = *value;
-    };
-    take(SCHED_THROTTLED_TIME, "throttled_usec");  // without the cpu controller they are not there
-    take(SCHED_THROTTLED_PERIODS, "nr_throttled");
-    take(SCHED_PERIODS, "nr_periods");
-    return {};
-  }
-
-  CellSeries decode_cell(uint32_t key) const override {
-    if (key == kOtherCells) return {kIrqCount, {"hard", "other"}};
-    return {static_cast<uint8_t>(key & 1 ? kIrqTime : kIrqCount), {"hard", interrupt_name(key >> 1)}};
-  }
+  const ModuleInfo& info() const override { return kInfo; }
 
   Result<void> begin(bpf_object* object) const override {
     if (auto begun = run_program(object, "sched_begin"); !begun) return begun.error().with("nothing will be counted");
@@ -471,23 +263,6 @@ class SchedModule final : public Module {
   Result<void> flush(bpf_object* object) const override {
     if (auto walked = run_over_threads(object, "sched_walk", "sched_tids"); !walked) return walked;
     return run_on_each_cpu(object, "sched_flush");
-  }
-
- private:
-  static Result<void> read_cpus(SubjectFiles& subject, std::span<uint64_t> values) {
-    std::size_t index = SCHED_READ_CPUS;
-    bool any = false;
-    for (const auto& file : files_of_cpus()) {
-      std::array<char, 32> text{};
-      const ssize_t size = subject.read(file.path, text);
-      if (const auto value = sched::number({text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))})) {
-        values[index] = file.kind == sched::CpuFile::Frequency ? *value * 1000 : *value;  // kHz
-        any = true;
-      }
-      ++index;
-    }
-    if (!any) return Error("this machine has neither cpufreq nor cpuidle, as is usual in virtual machines");
-    return {};
   }
 };
 

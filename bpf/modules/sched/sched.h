@@ -19,13 +19,6 @@ enum sched_thread_state {
 	SCHED_THREAD_STATES,
 };
 
-/* Soft interrupts have fixed numbers (include/linux/interrupt.h): hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched,
- * hrtimer, rcu. */
-#define SCHED_SOFTIRQS 10
-
-/* Hard ones are cells of the node: number of the interrupt << 1, and 1 for ns instead of how many. */
-#define SCHED_IRQ_OTHER 0x3fffffff /* number under which those beyond the first names are */
-
 enum sched_counter {
 	SCHED_VOLUNTARY = 0, /* switches */
 	SCHED_INVOLUNTARY,   /* switches */
@@ -33,9 +26,7 @@ enum sched_counter {
 	SCHED_WAKEUPS,
 	SCHED_ONCPU, /* ns */
 	SCHED_THREAD, /* ns, one for each enum sched_thread_state */
-	SCHED_SOFTIRQ_COUNT = SCHED_THREAD + SCHED_THREAD_STATES, /* of the node only */
-	SCHED_SOFTIRQ_TIME = SCHED_SOFTIRQ_COUNT + SCHED_SOFTIRQS, /* ns */
-	SCHED_COUNTERS = SCHED_SOFTIRQ_TIME + SCHED_SOFTIRQS,
+	SCHED_COUNTERS = SCHED_THREAD + 16, /* room for every masked state: thread_time.bpf.h */
 };
 
 /* Waiting times on the run queue, ns. A subject feeds either the first or the other two. */
@@ -53,23 +44,13 @@ enum sched_flag {
 	SCHED_FLAG_SWITCHES = 4,
 	SCHED_FLAG_MIGRATIONS = SCHED_FLAG_SWITCHES, /* read at the same place, at next to no cost */
 	SCHED_FLAG_ONCPU = 8,
-	SCHED_FLAG_CPUS = 16, /* of the node, read from files: no program */
-	SCHED_FLAG_WAKEUPS = 32,
-	SCHED_FLAG_THREAD = 64, /* thread time by state */
-	SCHED_FLAG_IRQ = 128,   /* of the node */
+	SCHED_FLAG_WAKEUPS = 16,
+	SCHED_FLAG_THREAD = 32, /* thread time by state */
 };
 
 /* The probe's own reasons for losses. */
 enum sched_loss {
 	SCHED_LOSS_MERGED = SONDE_LOSS_OWN, /* waits known only by their sum: counted, each at the mean */
-};
-
-/* Values of Source::Read; those of CPUs follow. */
-enum sched_read {
-	SCHED_THROTTLED_TIME = 0, /* us */
-	SCHED_THROTTLED_PERIODS,
-	SCHED_PERIODS,
-	SCHED_READ_CPUS,
 };
 
 #endif

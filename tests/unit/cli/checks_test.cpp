@@ -58,6 +58,8 @@ TEST(ProbeCheck, AProbeThatIsOffIsAGapAndNotTheEnd) {
     EXPECT_EQ(check.verdict, Verdict::Warning);
     EXPECT_NE(check.remedy, "");
   }
+  const ModuleInfo& files = modules()[static_cast<std::size_t>(find_module("throttle"))].module->info();
+  EXPECT_EQ(probe_check(loaded(ModuleHealth::Ok, {}), files, ~0ULL).finding, "reads files, has no BPF program");
   EXPECT_EQ(probe_check(loaded(ModuleHealth::Ok, {}), modules().front().module->info(), ~0ULL).verdict, Verdict::Ok);
 }
 

@@ -123,7 +123,12 @@ TEST(TopColumns, WrongNamesAreToldTheNearest) {
   const auto probes = probes_named("netwrok");
   ASSERT_FALSE(probes);
   EXPECT_EQ(probes.error().message(), "there is no probe 'netwrok'; did you mean network?");
-  EXPECT_EQ(probes_named("cpu,fs,io")->size(), 2U) << "aliases, each once";
+  EXPECT_EQ(probes_named("network,fs,io")->size(), 2U) << "aliases, each once";
+  std::vector<std::string_view> of_cpu;
+  const auto of_alias = probes_named("cpu,throttle");
+  ASSERT_TRUE(of_alias);
+  for (const ModuleInfo* probe : *of_alias) of_cpu.push_back(probe->name);
+  EXPECT_EQ(of_cpu, (std::vector<std::string_view>{"sched", "cpufreq", "interrupts", "throttle"})) << "and its parts";
   EXPECT_EQ(probes_named("all")->size(), modules().size());
   EXPECT_FALSE(probes_named(","));
   const auto column = column_named(kColumns, "opertions");

@@ -120,6 +120,15 @@ TEST_P(Tables, EverySpanIsOfAnOperationThatIsTimed) {
   }
 }
 
+TEST_P(Tables, APartIsOfAProbeThatIsNoneAndHasNoOtherNames) {
+  if (info().part_of.empty()) return;
+  const int whole = find_module(info().part_of);
+  ASSERT_GE(whole, 0) << info().part_of;
+  EXPECT_EQ(modules()[static_cast<std::size_t>(whole)].module->info().name, info().part_of) << "not by an alias";
+  EXPECT_TRUE(modules()[static_cast<std::size_t>(whole)].module->info().part_of.empty()) << info().part_of;
+  EXPECT_TRUE(info().aliases.empty());
+}
+
 TEST_P(Tables, EveryMeasureHasAMetric) {
   std::set<std::string_view> words;
   for (const MeasureSpec& measure : info().measures) {

@@ -12,7 +12,9 @@
 #include <sstream>
 #include <string>
 
-#include "tests/kernel/support/sched_test.h"
+#include "bpf/modules/cpufreq/cpufreq.h"
+#include "tests/kernel/support/held_process.h"
+#include "tests/kernel/support/traits.h"
 
 namespace sonde::test {
 namespace {
@@ -26,8 +28,17 @@ void put(const std::filesystem::path& file, const std::string& text) {
   std::ofstream(file) << text << "\n";
 }
 
-class CpuFilesTest : public SchedTest {
+SONDE_TRAITS("CpuFilesTest.*", Trait::Equipment);
+
+class CpuFilesTest : public KernelTest {
  protected:
+  EngineOptions options() const override { return only("cpufreq"); }
+  void select_node() {
+    SlotSetting setting;
+    setting.flags[module_id("cpufreq")] = CPUFREQ_FLAG;
+    engine().configure(SONDE_SLOT_NODE, setting);
+    sync_programs();
+  }
   std::map<std::string, int64_t>& node() {
     collect(true);
     return totals_.values[SONDE_SLOT_NODE];
@@ -62,7 +73,7 @@ TEST(CpuFiles, AreReadWhereTheMachineHasThem) {
     unsetenv("GTEST_TOTAL_SHARDS");  // its one test is for this run, wherever the others are shared or selected
     unsetenv("GTEST_SHARD_INDEX");
     unsetenv("SONDE_TEST_SELECT");
-    execl("/proc/self/exe", "kernel_tests", "--gtest_filter=CpuFilesTest.*", "--gtest_also_run_disabled_tests",
+    execl("/proc/self/exe", "kernel_tests", "--gtest_filter=CpuFilesTest.DISABLED_*", "--gtest_also_run_disabled_tests",
           nullptr);
     _exit(8);
   }
@@ -81,12 +92,9 @@ TEST_F(CpuFilesTest, DISABLED_FrequenciesAndIdleStatesAreWhatTheFilesSay) {
   ASSERT_NE(directory, nullptr);
   const std::filesystem::path root = directory;
   Cgroup& box = cgroup("box");
-  select(box, {{"sched", SCHED_FLAG_CPUS}});
+  select(box, {{"cpufreq", CPUFREQ_FLAG}});
   EXPECT_TRUE(node().empty()) << "nobody asks for the machine's";
-  SlotSetting setting;
-  setting.flags[module_id("sched")] = SCHED_FLAG_CPUS;
-  engine().configure(SONDE_SLOT_NODE, setting);
-  sync_programs();
+  select_node();
   auto& first = node();
   EXPECT_EQ(first["sonde.cpu.frequency|0"], 2'400'000'000) << "the files have kHz";
   EXPECT_EQ(first["sonde.cpu.frequency|1"], 800'000'000);
@@ -106,6 +114,31 @@ TEST_F(CpuFilesTest, DISABLED_FrequenciesAndIdleStatesAreWhatTheFilesSay) {
   EXPECT_EQ(second["sonde.cpu.idle.time|0|POLL"], 0);
   EXPECT_EQ(everything(box), 0U) << "it is no container's";
   if (!HasFailure()) put(root / "passed", "");
+}
+
+// Idle time of all CPUs and states lies within the wall time of all CPUs, and is none that nobody asked for.
+TEST_F(CpuFilesTest, IdleStatesAreTheCpuidleFiles) {
+  const std::string file = "/sys/devices/system/cpu/cpu0/cpuidle/state1/";
+  if (access((file + "time").c_str(), R_OK) != 0) GTEST_SKIP() << "this machine has no cpuidle";
+  std::string state;
+  std::ifstream name(file + "name");
+  std::getline(name, state);  // some have a space in it
+  const auto truth_now = [&] {
+    int64_t us = 0;
+    std::ifstream(file + "time") >> us;
+    return us;
+  };
+  const std::string series = "sonde.cpu.idle.time|0|" + state;
+  select_node();
+  const int64_t before_low = truth_now();
+  const int64_t before = node()[series];
+  const int64_t before_high = truth_now();
+  usleep(300'000);
+  const int64_t after_low = truth_now();
+  const int64_t counted = node()[series] - before;
+  const int64_t after_high = truth_now();
+  EXPECT_GE(counted, after_low - before_high);
+  EXPECT_LE(counted, after_high - before_low);
 }
 
 }  // namespace
