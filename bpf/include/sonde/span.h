@@ -12,7 +12,7 @@
  *   }
  *
  * The ring takes a spinning lock: not where a spinning lock is waited for or a run queue is locked. A function that sends is
- * global, so that the verifier looks at it once. */
+ * global, so that the verifier looks at it once, unless it is called with preemption disabled. */
 #ifndef SONDE_SPAN_H
 #define SONDE_SPAN_H
 

@@ -233,7 +233,8 @@ sonde_inline bool function_failed(uint64_t value, uint32_t rule)
 	return number < 0 && number >= -4095;
 }
 
-__noinline int function_send_span(uint32_t slot, uint32_t instance, uint64_t start, uint64_t end, int32_t error)
+/* Not global: with preemption disabled, Linux 6.12 refuses calls of global functions. */
+sonde_slow int function_send_span(uint32_t slot, uint32_t instance, uint64_t start, uint64_t end, int32_t error)
 {
 	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_FUNCTION, start, end, 0);
 
