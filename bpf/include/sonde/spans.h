@@ -79,7 +79,7 @@ struct sonde_span {
 	uint16_t port;      /* of the peer, in host order */
 	uint16_t transport; /* IPPROTO_TCP, IPPROTO_UDP */
 	uint8_t address[16]; /* of the peer: 4 bytes of it for AF_INET */
-	uint32_t detail; /* DNS: type << 8 | outcome; lock: its kind (locks.h); OOM: enum sonde_span_oom_scope; function: instance */
+	uint32_t detail; /* DNS: type << 8 | outcome; lock: its kind (locks.h); OOM: enum sonde_span_oom_scope; function: name */
 	uint32_t flags;
 	char comm[16];        /* of the thread */
 	char leader_comm[16]; /* of its process's first thread */

@@ -234,7 +234,7 @@ sonde_inline bool function_failed(uint64_t value, uint32_t rule)
 }
 
 /* Not global: with preemption disabled, Linux 6.12 refuses calls of global functions. */
-sonde_slow int function_send_span(uint32_t slot, uint32_t instance, uint64_t start, uint64_t end, int32_t error)
+sonde_slow int function_send_span(uint32_t slot, uint32_t name, uint64_t start, uint64_t end, int32_t error)
 {
 	struct sonde_span *span = sonde_span_begin(slot, SONDE_SPAN_FUNCTION, start, end, 0);
 
@@ -242,7 +242,7 @@ sonde_slow int function_send_span(uint32_t slot, uint32_t instance, uint64_t sta
 		return 0;
 	sonde_span_of(span, bpf_get_current_task_btf());
 	span->error = error;
-	span->detail = instance;
+	span->detail = name;
 	bpf_ringbuf_submit(span, 0);
 	return 0;
 }
@@ -279,7 +279,7 @@ sonde_inline void function_take(struct function_key *key, bool known, struct fun
 	if (failed)
 		function_count(slot, what->name, FUNCTION_COUNT_ERRORS, 1);
 	if ((what->measure & FUNCTION_DURATION) && sonde_span_due(slot, SONDE_SPAN_FUNCTION, end - start, failed))
-		function_send_span(slot, key->instance, start, end, failed ? function_errno(returned, what->error) : 0);
+		function_send_span(slot, what->name, start, end, failed ? function_errno(returned, what->error) : 0);
 }
 
 sonde_inline void function_end(void *ctx, enum function_way way, uint32_t pops)
