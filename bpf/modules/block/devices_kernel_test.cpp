@@ -110,13 +110,13 @@ TEST_F(BlockDeviceTest, ARequestTakesAsLongAsItsDevice) {
 }
 
 TEST_F(BlockDeviceTest, ASlowRequestIsASpanThatNamesItsDevice) {
-  constexpr uint64_t kNs = 200'000'000;
+  constexpr uint64_t kNs = 1'000'000'000;
   const NullDisk slow(Settings{{"irqmode", "2"}, {"completion_nsec", std::to_string(kNs)}});
   const NullDisk quick(Settings{{"irqmode", "1"}});
   Spans spans(engine().module_object("block"));
   Cgroup& box = cgroup("box");
   select(box, {{"block", kBlockStandard}});
-  spans.ask(slot_of(box), {{SONDE_SPAN_BLOCK_IO, 150'000}});
+  spans.ask(slot_of(box), {{SONDE_SPAN_BLOCK_IO, 800'000}});
   box.run([&] {
     read_direct(quick.path(), 20, kDiskBlock, kDiskBlock);
     write_direct(slow.path(), 1, 2 * kDiskBlock, kDiskBlock);

@@ -133,10 +133,10 @@ TEST_F(IoFentryAioTest, CountsTheSame) { requests_count_when_their_ends_are_fetc
 
 // A request takes from its submission to when its end is fetched.
 TEST_F(IoAioTest, ASlowRequestAndFailedOnesAreSpans) {
-  constexpr uint64_t kWait = 200'000'000;
+  constexpr uint64_t kWait = 1'000'000'000;
   Spans spans(engine().module_object("io"));
   Cgroup& box = selected("box", kIoStandard);
-  spans.ask(slot_of(box), {{SONDE_SPAN_READ, 150'000}}, {SONDE_SPAN_READ});
+  spans.ask(slot_of(box), {{SONDE_SPAN_READ, 800'000}}, {SONDE_SPAN_READ});
   const int exit = run(box, [] {
     Context context;
     std::array<char, 1000> data{};
