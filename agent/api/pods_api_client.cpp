@@ -15,7 +15,7 @@
 namespace sonde {
 namespace {
 
-using Clock = std::chrono::system_clock;  // gRPC's deadlines are of this one
+using GrpcClock = std::chrono::system_clock;  // gRPC's deadlines are of this one
 
 constexpr int kMostMessage = 32 << 20;  // all pods of a node
 constexpr int kNoBackoff = 100;         // ms: who calls watch() again waits by itself
@@ -88,7 +88,7 @@ class PodsApiClient::Impl {
   };
 
   enum class Next : uint8_t { Done, Failed, TimedOut };
-  static Next next(grpc::CompletionQueue& queue, Clock::time_point deadline) {
+  static Next next(grpc::CompletionQueue& queue, GrpcClock::time_point deadline) {
     void* tag = nullptr;
     bool ok = false;
     if (queue.AsyncNext(&tag, &ok, deadline) == grpc::CompletionQueue::TIMEOUT) return Next::TimedOut;
@@ -106,7 +106,7 @@ class PodsApiClient::Impl {
 // While it runs nothing is read from the stream, so what the stream says next is not older than the list or is said again.
 grpc::Status PodsApiClient::Impl::list(const Take& take) {
   Call call(*this);
-  call.context.set_deadline(Clock::now() + std::chrono::nanoseconds(options_.list_timeout_ns));
+  call.context.set_deadline(GrpcClock::now() + std::chrono::nanoseconds(options_.list_timeout_ns));
   v1alpha1::ListPodsResponse list;
   grpc::Status status = stub_->ListPods(&call.context, v1alpha1::ListPodsRequest(), &list);
   if (!status.ok()) return status;
@@ -121,17 +121,17 @@ Error PodsApiClient::Impl::watch(const Take& take, const std::function<void()>& 
   Call call(*this);
   bool synced = false;
   grpc::Status failure;  // of a list; the stream is ended for it
-  auto list_by = Clock::now() + std::chrono::nanoseconds(options_.list_timeout_ns);
+  auto list_by = GrpcClock::now() + std::chrono::nanoseconds(options_.list_timeout_ns);
   const auto look = [&] {
-    if (!failure.ok() || Clock::now() < list_by) return;
+    if (!failure.ok() || GrpcClock::now() < list_by) return;
     failure = synced ? list(take) : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "");
     if (!failure.ok()) call.context.TryCancel();
-    list_by = Clock::now() + std::chrono::nanoseconds(options_.list_every_ns);
+    list_by = GrpcClock::now() + std::chrono::nanoseconds(options_.list_every_ns);
   };
   // One operation at a time, so the queue has one tag at most.
   const auto wait = [&] {
     for (;;) {
-      const auto next_tick = Clock::now() + std::chrono::nanoseconds(options_.tick_ns);
+      const auto next_tick = GrpcClock::now() + std::chrono::nanoseconds(options_.tick_ns);
       const Next what = next(queue, std::min(next_tick, list_by));
       if (what != Next::TimedOut) return what == Next::Done;
       if (synced && failure.ok()) tick();
@@ -149,7 +149,7 @@ Error PodsApiClient::Impl::watch(const Take& take, const std::function<void()>& 
     const PodsApiEvent kind = event_of(event.type());
     if (!synced && kind == PodsApiEvent::Synced) {
       synced = true;
-      list_by = Clock::now() + std::chrono::nanoseconds(options_.list_every_ns);
+      list_by = GrpcClock::now() + std::chrono::nanoseconds(options_.list_every_ns);
     }
     take(kind, event.pod());
     if (synced) look();

@@ -33,7 +33,7 @@ Check memory_check(const KernelLimits& limits) {
   return check;
 }
 
-struct Flags {
+struct DoctorFlags {
   std::map<std::string, std::string> settings;
   std::string file;
   std::string format = "table";
@@ -43,21 +43,21 @@ struct Flags {
   uint32_t cpus = kCpus;
 };
 
-void show_plan(const Flags& flags, const KernelLimits& limits, Context& context) {
+void show_plan(const DoctorFlags& flags, const KernelLimits& limits, Context& context) {
   auto plan = make_memory_plan(limits, flags.containers, flags.cpus);
   if (!plan) return context.fail(plan.error().message(), kFailed);
   fmt::print("{}", flags.format == "json" ? plan_json(*plan) : plan_text(*plan));
   context.code = plan->fits() ? kOk : kFailed;
 }
 
-void show_offline(const Flags& flags, Context& context) {
+void show_offline(const DoctorFlags& flags, Context& context) {
   const auto checks = offline_checks(flags.btf);
   if (!checks) return context.fail(checks.error().message(), kFailed);
   fmt::print("{}", flags.format == "json" ? checks_json(*checks) : checks_text(*checks));
   context.code = checks_code(*checks);
 }
 
-void run_doctor(const Flags& flags, Context& context) {
+void run_doctor(const DoctorFlags& flags, Context& context) {
   if (!flags.btf.empty()) return show_offline(flags, context);
   auto loaded = read_config(flags.settings, flags.file);
   if (!loaded) return context.fail(loaded.error().message());
@@ -83,7 +83,7 @@ auto whole_number(int64_t least, int64_t most) {
 void add_doctor_command(CLI::App& app, Context& context) {
   auto* command =
       app.add_subcommand("doctor", "Check whether this machine can run each probe, and how to fix what is missing");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<DoctorFlags>();
   command->add_option("--config", flags->file, "The agent's configuration file")->check(not_empty);
   auto* plan =
       command->add_flag("--plan", flags->plan, "Show the kernel memory of all probes; exit code 1 if more than 64 MiB");

@@ -47,7 +47,7 @@ std::string pod_problem(const std::string& word) {
   return good ? "" : "'" + word + "' is not NAMESPACE/NAME; write for example default/web-0, or the pod's UID";
 }
 
-void print_policies(const Json& container) {
+void print_decisions(const Json& container) {
   for (const Json& policy : container["policies"]) {
     const bool selects = policy["selects"].get<bool>();
     fmt::print("  {} {} ({}, priority {}){}\n", selects ? "[+]" : "[ ]", policy["name"].get<std::string>(),
@@ -90,7 +90,7 @@ void print_tables(const Json& container) {
 
 void print_container(const Json& container) {
   fmt::print("{} in {}\n", container["container"].get<std::string>(), container["cgroup"].get<std::string>());
-  print_policies(container);
+  print_decisions(container);
   if (container.contains("excluded_by")) {
     fmt::print("  Not measured: excluded by {}.\n", container["excluded_by"].get<std::string>());
   } else if (!container["selected"].get<bool>()) {

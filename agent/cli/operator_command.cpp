@@ -19,10 +19,10 @@ namespace {
 
 constexpr const char* kNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-operators::Operator* running = nullptr;
+operators::Operator* running_operator = nullptr;
 
-void on_signal(int) {
-  if (running) running->stop();
+void on_operator_signal(int) {
+  if (running_operator) running_operator->stop();
 }
 
 struct OperatorFlags {
@@ -104,14 +104,14 @@ void run_operator(const OperatorFlags& flags, Context& context) {
     if (auto started = server.start(); !started) return context.fail(started.error().message(), kFailed);
     spdlog::info("listening on {} (health, metrics)", server.address());
   }
-  running = &here;
+  running_operator = &here;
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = on_operator_signal;
   for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   here.run();
   health.shutting_down();
-  running = nullptr;
+  running_operator = nullptr;
   server.stop();
 }
 

@@ -10,13 +10,13 @@
 namespace sonde::cli {
 namespace {
 
-struct Flags {
+struct PolicyFlags {
   std::vector<std::string> paths;
   std::string format = "table";
   bool estimate = false;
 };
 
-void run_check(const Flags& flags, Context& context) {
+void run_check(const PolicyFlags& flags, Context& context) {
   // Ceilings and limits are those of this machine's configuration.
   auto loaded = read_config({}, "");
   if (!loaded) return context.fail(loaded.error().message());
@@ -37,7 +37,7 @@ void add_policy_command(CLI::App& app, Context& context) {
   auto* policy = app.add_subcommand("policy", "Work with policy files");
   policy->require_subcommand(1);
   auto* check = policy->add_subcommand("check", "Validate policy files and estimate their cost");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<PolicyFlags>();
   check->add_option("FILE", flags->paths, "Policy files or directories")->required();
   check->add_flag("--estimate", flags->estimate,
                   "Also estimate series per container, time per event and kernel memory");

@@ -29,7 +29,7 @@ std::string chosen_profile(const ConfigInputs& inputs, std::string_view file_tex
   return lower(profile_in(file_text, path));
 }
 
-void check_file(Loading& loading, std::string_view setting, const std::string& path) {
+void check_readable(Loading& loading, std::string_view setting, const std::string& path) {
   if (path.empty() || ::access(path.c_str(), R_OK) == 0) return;
   loading.refuse(fmt::format("{}: {}", setting, Error::system("cannot read " + path, errno).message()));
 }
@@ -47,7 +47,7 @@ void check_directory(Loading& loading, std::string_view setting, const std::stri
 // A file of certificates that holds none is found out here, and not by the first request.
 void check_pem(Loading& loading, std::string_view setting, const std::string& path) {
   const std::size_t before = loading.problems.size();
-  check_file(loading, setting, path);
+  check_readable(loading, setting, path);
   if (path.empty() || loading.problems.size() != before) return;
   auto text = read_small_file(path);
   if (text && text->find("-----BEGIN ") == std::string::npos) {
@@ -124,7 +124,7 @@ void check_together(Loading& loading) {
   if (std::ranges::find(config.exports.to, ExportKind::Otlp) != config.exports.to.end()) {
     check_pem(loading, said("export.otlp.tls.ca"), otlp.tls.ca);
     const bool pair = !otlp.tls.certificate.empty() && !otlp.tls.key.empty();  // half a pair is told already
-    const auto check = pair ? check_pem : check_file;
+    const auto check = pair ? check_pem : check_readable;
     check(loading, said("export.otlp.tls.certificate"), otlp.tls.certificate);
     check(loading, said("export.otlp.tls.key"), otlp.tls.key);
     if (!otlp.queue.directory.empty()) check_output(loading, said("export.otlp.queue.directory"), otlp.queue.directory);

@@ -44,7 +44,6 @@ constexpr std::array<Words, 16> kSpec{
 // What an Exclude cannot have: it measures nothing.
 constexpr std::array<Words, 6> kMeasuring{"preset", "functions", "collection", "limits", "traces", "attributes"};
 constexpr std::array<Words, 2> kModes{"Monitor", "Exclude"};
-constexpr std::array<Words, 4> kLevels{"None", "Minimal", "Standard", "Detailed"};
 constexpr std::array<Words, 4> kGranularities{"Workload", "Pod", "Container", "Process"};
 constexpr std::array<Words, 3> kStrategies{"NoCleanup", "KeepRecent", "ClearAfterRead"};
 

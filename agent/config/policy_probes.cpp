@@ -17,7 +17,6 @@ namespace {
 
 using Words = std::string_view;
 
-constexpr std::array<Words, 4> kLevels{"None", "Minimal", "Standard", "Detailed"};
 constexpr std::string_view kFunctionLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 
 std::vector<Words> probe_names(std::span<const ModuleEntry> modules) {

@@ -18,7 +18,7 @@ constexpr uint64_t kHour = 3600 * kSecond;
 constexpr uint64_t kTiB = 1ULL << 40;
 constexpr const char* kLoopback = "host:port on loopback, :port, or off";
 
-const std::vector<std::pair<std::string_view, Level>> kLevels{
+const std::vector<std::pair<std::string_view, Level>> kLevelWords{
     {"None", Level::None}, {"Minimal", Level::Minimal}, {"Standard", Level::Standard}, {"Detailed", Level::Detailed}};
 
 // A list of words in the field's own type.
@@ -157,7 +157,7 @@ void add_general(std::vector<Setting>& t) {
                    "Directory of policy files; changes are picked up automatically"));
   t.push_back(boolean("defaultPolicy.enabled", "default-policy", SONDE_FIELD(default_policy.enabled),
                       "Watch everything that no other policy selects", {.reloadable = true}));
-  t.push_back(word<Level>("defaultPolicy.preset", "preset", SONDE_FIELD(default_policy.preset), kLevels,
+  t.push_back(word<Level>("defaultPolicy.preset", "preset", SONDE_FIELD(default_policy.preset), kLevelWords,
                           "Level of the default policy", {.reloadable = true}));
   t.push_back(probes());
   t.push_back(pod_labels());
@@ -331,7 +331,7 @@ void add_limits(std::vector<Setting>& t) {
                       {.reloadable = true}));
   t.push_back(integer("limits.seriesPerNode", "series-per-node", SONDE_FIELD(series_per_node), 1, 10'000'000,
                       "Maximum number of series per node, unless a policy sets it", {.reloadable = true}));
-  t.push_back(word<Level>("ceilings.level", "ceiling-level", SONDE_FIELD(ceilings.level), kLevels,
+  t.push_back(word<Level>("ceilings.level", "ceiling-level", SONDE_FIELD(ceilings.level), kLevelWords,
                           "Highest level a policy may set; opt-in metrics need Detailed", {.reloadable = true}));
   t.push_back(duration("ceilings.period", "ceiling-period", SONDE_FIELD(ceilings.min_period_ms), kMillisecond,
                        10 * kMillisecond, kHour, "Shortest period a policy may set", {.reloadable = true}));
@@ -348,7 +348,7 @@ void add_limits(std::vector<Setting>& t) {
                       10'000'000, "Highest seriesPerNode a policy may set", {.reloadable = true}));
   const auto tenants = [](std::string_view what) { return std::string(what) + " a namespaced policy may set"; };
   t.push_back(word<Level>("ceilings.namespaced.level", "ceiling-namespaced-level",
-                          SONDE_FIELD(ceilings.namespaced.level), kLevels, tenants("Highest level"),
+                          SONDE_FIELD(ceilings.namespaced.level), kLevelWords, tenants("Highest level"),
                           {.reloadable = true}));
   t.push_back(duration("ceilings.namespaced.period", "ceiling-namespaced-period",
                        SONDE_FIELD(ceilings.namespaced.min_period_ms), kMillisecond, 10 * kMillisecond, kHour,

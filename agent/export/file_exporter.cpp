@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kFileName = "metrics.jsonl";
 constexpr uint64_t kPatience = 1'000'000'000;  // with a pipe that is full
-constexpr uint64_t kLogEvery = 60'000'000'000;
+constexpr uint64_t kFileLogEvery = 60'000'000'000;
 
 bool is_directory(const std::string& path) {
   struct stat info {};
@@ -189,7 +189,7 @@ void FileExporter::failed(const char* code, const Error& error, uint64_t points)
   stats_.points_dropped += points;
   stats_.last_error = error.message();
   const uint64_t now = monotonic_ns();
-  if (failing_since_ns_ != 0 && now - logged_ns_ < kLogEvery) return;
+  if (failing_since_ns_ != 0 && now - logged_ns_ < kFileLogEvery) return;
   if (failing_since_ns_ == 0) failing_since_ns_ = now;
   logged_ns_ = now;
   spdlog::warn("file export: {}; data is dropped and counted until it works again", stats_.last_error);

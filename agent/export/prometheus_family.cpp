@@ -24,7 +24,7 @@ std::string find_text(const AttributeSet& attributes, std::string_view key) {
 }
 
 // Is it one of the values that were joined?
-bool says(std::string_view joined, std::string_view value) {
+bool has_value(std::string_view joined, std::string_view value) {
   for (;;) {
     const std::size_t end = joined.find(';');
     if (joined.substr(0, end) == value) return true;
@@ -183,7 +183,7 @@ const LabelSet* PrometheusFamilies::labels(const AttributeSet& attributes) {
     // Attributes are sorted by key, so the joined values are too.
     if (same == out.end()) {
       out.push_back({name, std::move(value)});
-    } else if (!says(same->value, value)) {  // web;web would be a value that nobody gave
+    } else if (!has_value(same->value, value)) {  // web;web would be a value that nobody gave
       same->value += ";" + value;
     }
   }
@@ -221,7 +221,7 @@ std::map<std::string, std::string> joined_labels(const std::vector<ResourceSerie
       const std::string value = text_of(attribute);
       if (value.empty()) continue;
       auto [entry, fresh] = values.try_emplace(prometheus_label(attribute.key), value);
-      if (fresh || says(entry->second, value)) continue;
+      if (fresh || has_value(entry->second, value)) continue;
       entry->second += ";" + value;
       joined[entry->first] = entry->second;
     }

@@ -33,9 +33,9 @@ std::array<std::string, kExplicitBounds.size()> bound_texts(bool openmetrics) {
   return out;
 }
 
-class Writer {
+class TextWriter {
  public:
-  Writer(bool openmetrics, bool created)
+  TextWriter(bool openmetrics, bool created)
       : openmetrics_(openmetrics), created_(openmetrics && created), bounds_(bound_texts(openmetrics)) {}
 
   void family(const PrometheusFamily& family) {
@@ -155,7 +155,7 @@ class Writer {
 };
 
 std::string render(const PrometheusFamilies& families, bool openmetrics, bool created) {
-  Writer writer(openmetrics, created);
+  TextWriter writer(openmetrics, created);
   for (const auto& [name, family] : families.families()) writer.family(family);
   return writer.take();
 }

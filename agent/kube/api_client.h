@@ -14,6 +14,11 @@
 
 namespace sonde::kube {
 
+inline constexpr int kUnauthorized = 401;
+inline constexpr int kForbidden = 403;
+inline constexpr int kNotFound = 404;
+inline constexpr uint64_t kMostRetryAfter = 300'000'000'000;  // a server that says more is asked again after this
+
 struct ApiOptions {
   std::string url;         // https://host:port; http:// only where there is no token
   std::string token_file;  // empty: anonymous

@@ -9,7 +9,7 @@
 namespace sonde::kube {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // As crds/sondenodes.yaml admits.
 constexpr std::size_t kMostProbes = 16;
@@ -29,18 +29,18 @@ std::string cut(std::string text, std::size_t most) {
   return text;
 }
 
-void put(Json& object, const char* key, const std::string& value, std::size_t most) {
+void put(OrderedJson& object, const char* key, const std::string& value, std::size_t most) {
   if (!value.empty()) object[key] = cut(value, most);
 }
 
-Json json_of(const ProbeProblem& probe) {
-  Json json{{"name", probe.name}, {"state", probe.state}, {"reason", cut(probe.reason, kMostWord)}};
+OrderedJson json_of(const ProbeProblem& probe) {
+  OrderedJson json{{"name", probe.name}, {"state", probe.state}, {"reason", cut(probe.reason, kMostWord)}};
   put(json, "message", probe.message, kMostMessage);
   return json;
 }
 
-Json json_of(const NodeCondition& condition) {
-  Json json{{"type", condition.type},
+OrderedJson json_of(const NodeCondition& condition) {
+  OrderedJson json{{"type", condition.type},
             {"status", condition.value ? "True" : "False"},
             {"reason", cut(condition.reason, kMostWord)},
             {"lastTransitionTime", condition.since}};
@@ -48,8 +48,8 @@ Json json_of(const NodeCondition& condition) {
   return json;
 }
 
-Json json_of(const PolicyEntry& policy) {
-  Json json = Json::object();
+OrderedJson json_of(const PolicyEntry& policy) {
+  OrderedJson json = OrderedJson::object();
   put(json, "namespace", policy.namespace_name, 63);
   json["name"] = policy.name;
   json["observedGeneration"] = policy.generation;
@@ -58,7 +58,7 @@ Json json_of(const PolicyEntry& policy) {
   if (!policy.conditions.empty()) json["conditions"] = policy.conditions;
   put(json, "message", policy.message, kMostMessage);
   for (const PolicyFailure& failure : policy.failures) {
-    Json one{{"probe", cut(failure.probe, kMostWord)}, {"reason", cut(failure.reason, kMostWord)}};
+    OrderedJson one{{"probe", cut(failure.probe, kMostWord)}, {"reason", cut(failure.reason, kMostWord)}};
     put(one, "message", failure.message, kMostMessage);
     json["failures"].push_back(std::move(one));
   }
@@ -66,7 +66,7 @@ Json json_of(const PolicyEntry& policy) {
 }
 
 std::string text_of(const NodeReport& report) {
-  Json json = Json::object();
+  OrderedJson json = OrderedJson::object();
   put(json, "agentVersion", report.agent_version, 64);
   put(json, "kernel", report.kernel, 128);
   json["btf"] = report.btf;

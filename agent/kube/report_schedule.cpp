@@ -4,11 +4,10 @@
 #include <algorithm>
 
 #include "agent/base/duration.h"
+#include "agent/kube/api_client.h"
 
 namespace sonde::kube {
 namespace {
-
-constexpr uint64_t kMostRetryAfter = 300 * kSecond;
 
 // A tenth up or down is not worth a write.
 bool near(uint64_t a, uint64_t b) { return (a > b ? a - b : b - a) * 10 <= std::max(a, b); }

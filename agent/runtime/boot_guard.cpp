@@ -16,7 +16,7 @@
 namespace sonde {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 }  // namespace
 

@@ -10,7 +10,7 @@ namespace {
 
 // A pod's own status, which names its containers, comes about a second after they begin to run.
 constexpr uint64_t kLongest = 10'000'000'000;
-constexpr uint64_t kLookEvery = 200'000'000;
+constexpr uint64_t kNameLookEvery = 200'000'000;
 
 }  // namespace
 
@@ -36,7 +36,7 @@ bool NameWait::changed(uint64_t now_ns, bool overdue) {
   const uint64_t version = names_->version();
   if (version == version_ && !overdue) return false;
   version_ = version;
-  next_ns_ = now_ns + kLookEvery;
+  next_ns_ = now_ns + kNameLookEvery;
   return true;
 }
 

@@ -13,7 +13,7 @@ namespace sonde {
 namespace {
 
 constexpr uint64_t kSettled = 10 * kSecond;    // a runtime's helpers have made room for the program by then
-constexpr uint64_t kLookEvery = 60 * kSecond;  // in a pod one look passes over all of /proc
+constexpr uint64_t kSandboxLookEvery = 60 * kSecond;  // in a pod one look passes over all of /proc
 constexpr int kLooksAtOnce = 64;
 constexpr std::size_t kProcesses = 16;  // of one container
 constexpr std::size_t kMostNamed = 3;
@@ -47,7 +47,7 @@ void Sandboxed::look(const IdentitySnapshot& identity, uint64_t now_ns) {
       seen_.emplace(subject.cgroup_id, Seen{look_at(subject.cgroup_path), subject.cgroup_path, pass_});
     }
   }
-  if (looks) next_look_ns_ = now_ns + kLookEvery;
+  if (looks) next_look_ns_ = now_ns + kSandboxLookEvery;
   std::erase_if(seen_, [&](const auto& entry) { return entry.second.pass != pass_; });
 }
 
