@@ -10,8 +10,9 @@ function(sonde_unity target)
   math(EXPR units "(${count} + 10) / 11")
   math(EXPR size "(${count} + ${units} - 1) / ${units}")
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${size})
-  # g++ takes the .cpp files that a unity file includes for headers.
-  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+  # g++ takes the .cpp files that a unity file includes for headers. clang compares the names of one file with those in the
+  # anonymous namespaces of the others; what a file shadows in itself g++ finds.
+  target_compile_options(${target} PRIVATE $<IF:$<CXX_COMPILER_ID:GNU>,-Wno-subobject-linkage,-Wno-shadow>)
 endfunction()
 
 function(sonde_layer name)

@@ -22,7 +22,7 @@ namespace {
 Service* running = nullptr;       // an agent that measures, or an idle one
 volatile sig_atomic_t ended = 0;  // asked to end while none ran
 
-void on_signal(int signal) {
+void on_agent_signal(int signal) {
   if (signal == SIGHUP) {
     if (running) running->hurry();
     return;
@@ -33,12 +33,12 @@ void on_signal(int signal) {
 
 void handle_signals() {
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = on_agent_signal;
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-struct AgentFlags {
+struct StartFlags {
   std::map<std::string, std::string> settings;
   std::string file;
   bool check = false;
@@ -90,7 +90,7 @@ Result<void> check_target(const Config& config) {
   return named ? Result<void>() : named.error();
 }
 
-void run_agent(const AgentFlags& flags, Context& context) {
+void run_agent(const StartFlags& flags, Context& context) {
   // The log goes to standard error: standard output may be the export (--file -).
   log_to_stderr();
   AgentOptions options;
@@ -123,7 +123,7 @@ void run_agent(const AgentFlags& flags, Context& context) {
 
 void add_agent_command(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("agent", "Run the agent: measure and export until stopped");
-  auto flags = std::make_shared<AgentFlags>();
+  auto flags = std::make_shared<StartFlags>();
   command->add_option("--config", flags->file, "YAML file with settings; see docs/ops/configuration.md")
       ->check(not_empty);
   command->add_flag("--check-config", flags->check,

@@ -21,8 +21,6 @@ constexpr uint64_t kNamespaceAge = 60 * kSecond;  // so old labels of a namespac
 constexpr uint64_t kToldEvery = 30 * kSecond;
 constexpr uint64_t kRemovalEvery = 10 * kSecond;
 constexpr uint64_t kTurn = 200 * kMillisecond;
-constexpr int kForbidden = 403;
-constexpr int kNotFound = 404;
 constexpr std::size_t kMostCache = 16 << 20;
 
 // Kinds without generation (Node) are told by their labels.

@@ -15,11 +15,10 @@
 namespace sonde::kube {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-constexpr uint64_t kTimeout = 5 * kSecond;
+constexpr uint64_t kLeaseTimeout = 5 * kSecond;
 constexpr uint64_t kLastTimeout = 2 * kSecond;
-constexpr int kNotFound = 404;
 
 tm broken_down(uint64_t realtime_ns) {
   const auto seconds = static_cast<time_t>(realtime_ns / kSecond);
@@ -48,7 +47,7 @@ std::string micro_time_text(uint64_t realtime_ns) {
 }
 
 std::optional<LeaseRecord> parse_lease(std::string_view object) {
-  const Json json = parse_json<Json>(object);
+  const OrderedJson json = parse_json<OrderedJson>(object);
   if (!json.is_object() || !json.contains("metadata") || !json["metadata"].is_object()) return {};
   LeaseRecord record;
   record.version = text_in(json["metadata"], "resourceVersion");
@@ -99,7 +98,7 @@ void LeaderElection::run() {
 
 void LeaderElection::turn() {
   const uint64_t now = boottime_ns();
-  const ApiAnswer answer = client_.get(path_of(options_, false), kTimeout);
+  const ApiAnswer answer = client_.get(path_of(options_, false), kLeaseTimeout);
   if (client_.stopped()) return;
   if (!answer.ok() && answer.status != kNotFound) {
     ++failures_;
@@ -122,7 +121,7 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
   const std::string now = micro_time_text(realtime_ns());
   const bool renewal = step == LeaseStep::Renew && before;
   const uint64_t seconds = holder.empty() ? 1 : options_.duration_ns / kSecond;
-  Json lease{{"apiVersion", "coordination.k8s.io/v1"},
+  OrderedJson lease{{"apiVersion", "coordination.k8s.io/v1"},
              {"kind", "Lease"},
              {"metadata", {{"name", options_.name}, {"namespace", options_.namespace_name}}},
              {"spec",
@@ -133,7 +132,7 @@ bool LeaderElection::write(LeaseStep step, const std::optional<LeaseRecord>& bef
                {"leaseTransitions", before ? before->transitions + (renewal ? 0 : 1) : 0}}}};
   if (before) lease["metadata"]["resourceVersion"] = before->version;
   const ApiAnswer answer = client_.send(before ? "PUT" : "POST", path_of(options_, !before), json_text(lease),
-                                        "application/json", holder.empty() ? kLastTimeout : kTimeout);
+                                        "application/json", holder.empty() ? kLastTimeout : kLeaseTimeout);
   // 409: somebody else was faster. Whatever it was, the next turn looks again.
   if (!answer.ok()) {
     if (answer.status != 409) ++failures_;

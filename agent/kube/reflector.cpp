@@ -19,9 +19,6 @@ using Json = nlohmann::json;
 constexpr uint64_t kListTimeout = 60 * kSecond;
 constexpr uint64_t kWatchIdle = 150 * kSecond;  // bookmarks come about once a minute
 constexpr uint64_t kShortestWatch = 300;        // seconds; as long again at most, so that watches do not end together
-constexpr uint64_t kMostRetryAfter = 300 * kSecond;
-constexpr int kUnauthorized = 401;
-constexpr int kNotFound = 404;
 constexpr int kGone = 410;
 
 const Json& metadata(const Json& object) { return member(object, "metadata"); }

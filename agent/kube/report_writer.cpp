@@ -13,15 +13,13 @@
 namespace sonde::kube {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-constexpr uint64_t kTimeout = 10 * kSecond;
-constexpr uint64_t kTurn = kSecond;
+constexpr uint64_t kWriteTimeout = 10 * kSecond;
+constexpr uint64_t kWriterTurn = kSecond;
 constexpr const char* kApply = "application/apply-patch+yaml";  // of which JSON is a part
-constexpr int kForbidden = 403;
-constexpr int kNotFound = 404;
 
-Json head(const std::string& node) {
+OrderedJson head(const std::string& node) {
   return {{"apiVersion", "sonde.dev/v1alpha1"}, {"kind", "SondeNode"}, {"metadata", {{"name", node}}}};
 }
 
@@ -34,7 +32,7 @@ std::string path_of(const std::string& node, const char* part) {
 }  // namespace
 
 ApiAnswer remove_report(ApiClient& client, const std::string& node_name) {
-  ApiAnswer answer = client.send("DELETE", object_path(node_name), "", "", kTimeout);
+  ApiAnswer answer = client.send("DELETE", object_path(node_name), "", "", kWriteTimeout);
   if (answer.ok()) spdlog::info("SondeNode {} has been deleted: kubernetes.report is off", node_name);
   if (answer.status == kForbidden) {
     spdlog::warn(
@@ -84,7 +82,7 @@ void ReportWriter::run() {
   while (!stopping_) {
     const uint64_t due = schedule_.due_ns(), now = boottime_ns();
     if (!due || now < due) {
-      changed_.wait_for(mutex_, std::chrono::nanoseconds(due ? std::min(due - now, kTurn) : kTurn));
+      changed_.wait_for(mutex_, std::chrono::nanoseconds(due ? std::min(due - now, kWriterTurn) : kWriterTurn));
       continue;
     }
     const NodeReport report = schedule_.newest();
@@ -107,10 +105,10 @@ void ReportWriter::run() {
 }
 
 ApiAnswer ReportWriter::put_object(const std::string& node_uid) {
-  Json object = head(node_);
+  OrderedJson object = head(node_);
   object["metadata"]["ownerReferences"] =
-      Json::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node_}, {"uid", node_uid}}});
-  ApiAnswer answer = client_.send("PATCH", path_of(node_, ""), json_text(object), kApply, kTimeout);
+      OrderedJson::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node_}, {"uid", node_uid}}});
+  ApiAnswer answer = client_.send("PATCH", path_of(node_, ""), json_text(object), kApply, kWriteTimeout);
   written_uid_ = answer.ok() ? node_uid : "";
   return answer;
 }
@@ -123,10 +121,10 @@ ApiAnswer ReportWriter::write(const NodeReport& report, const std::string& node_
   std::string body = json_text(head(node_));
   body.back() = ',';
   body += "\"status\":" + status + "}";
-  ApiAnswer answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kTimeout);
+  ApiAnswer answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kWriteTimeout);
   if (answer.status == kNotFound) {  // somebody deleted it
     answer = put_object(node_uid);
-    if (answer.ok()) answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kTimeout);
+    if (answer.ok()) answer = client_.send("PATCH", path_of(node_, "/status"), body, kApply, kWriteTimeout);
   }
   const MutexLock lock(mutex_);
   stats_.writes += answer.ok();

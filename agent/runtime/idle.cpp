@@ -18,8 +18,8 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kTellEvery = 2 * kSecond;
-constexpr uint64_t kStuckAfter = 60 * kSecond;
+constexpr uint64_t kIdleTellEvery = 2 * kSecond;
+constexpr uint64_t kIdleStuckAfter = 60 * kSecond;
 
 }  // namespace
 
@@ -65,7 +65,7 @@ Result<void> Idle::serve() {
     return json_text(nlohmann::ordered_json{{"pod", pod}, {"containers", nlohmann::ordered_json::array()}});
   };
   sources.alive = [this]() -> Result<void> {
-    if (boottime_ns() - alive_ns_ < kStuckAfter) return {};
+    if (boottime_ns() - alive_ns_ < kIdleStuckAfter) return {};
     return Error("the agent's loop has been stuck for a minute");
   };
   sources.ready = [this]() -> Result<void> {
@@ -99,7 +99,7 @@ Idle::End Idle::run() {
     }
     if (follow_policies() && is_wanted(obstacle()) && may_judge() && look()) return End::CanMeasure;
     if (cluster_ && now >= next_tell_ns_) {
-      next_tell_ns_ = now + kTellEvery;
+      next_tell_ns_ = now + kIdleTellEvery;
       const MutexLock lock(mutex_);
       cluster_->report(idle_report(obstacle_, *policies_, cluster_->node_labels()));
     }
