@@ -101,6 +101,13 @@ void print_exporters(const Json& json) {
                count_text(exporter["points_rejected"]), count_text(exporter["points_dropped"]),
                count_text(exporter["retries"]), bytes_text(exporter["queued_bytes"])});
   }
+  for (const Json& exporter : json.value("span_exporters", Json::array())) {
+    uint64_t dropped = 0;
+    for (const Json& count : exporter["spans_dropped"]) dropped += count.get<uint64_t>();
+    table.add({exporter["name"], exporter.value("destination", ""), count_text(exporter["spans_sent"]),
+               count_text(exporter["spans_rejected"]), count_text(dropped), count_text(exporter["retries"]),
+               bytes_text(exporter["queued_bytes"])});
+  }
   fmt::print("\n{}", table.text());
   for (const Json& error : json["export_errors"])
     fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());

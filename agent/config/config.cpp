@@ -101,7 +101,54 @@ void check_api_server(Loading& loading, std::string_view setting, const Kubernet
   }
 }
 
+// The receiver of spans, as far as it is another one.
+void check_traces(Loading& loading) {
+  const TracesConfig& traces = loading.config.exports.traces;
+  const OtlpOptions otlp = loading.config.exports.traces_otlp();
+  if (traces.endpoint && !traces.endpoint->empty()) {
+    if (auto good = check_otlp_endpoint(otlp.endpoint, otlp.protocol); !good) {
+      loading.refuse("export.traces.endpoint: " + good.error().message());
+    }
+  }
+  if (otlp.tls.certificate.empty() != otlp.tls.key.empty()) {
+    loading.refuse(otlp.tls.key.empty() ? "export.traces.tls.certificate needs export.traces.tls.key as well"
+                                        : "export.traces.tls.key needs export.traces.tls.certificate as well");
+    return;
+  }
+  if (!loading.config.exports.traces_go_to(ExportKind::Otlp)) return;
+  if (traces.ca) check_pem(loading, "export.traces.tls.ca", *traces.ca);
+  if (traces.certificate) check_pem(loading, "export.traces.tls.certificate", *traces.certificate);
+  if (traces.key) check_pem(loading, "export.traces.tls.key", *traces.key);
+}
+
 }  // namespace
+
+OtlpOptions ExportConfig::traces_otlp() const {
+  constexpr std::string_view kOfMetrics = "/v1/metrics";
+  OtlpOptions options = otlp;
+  if (traces.endpoint) {
+    options.endpoint = *traces.endpoint;
+    options.endpoint_is_complete = traces.endpoint_is_complete.value_or(false);
+  } else if (options.endpoint_is_complete && options.endpoint.ends_with(kOfMetrics)) {
+    options.endpoint.resize(options.endpoint.size() - kOfMetrics.size());
+    options.endpoint_is_complete = false;
+  }
+  options.protocol = traces.protocol.value_or(otlp.protocol);
+  options.insecure = traces.insecure.value_or(otlp.insecure);
+  options.headers = traces.headers.value_or(otlp.headers);
+  options.compression = traces.compression.value_or(otlp.compression);
+  options.timeout_ns = traces.timeout_ns.value_or(otlp.timeout_ns);
+  options.tls.ca = traces.ca.value_or(otlp.tls.ca);
+  options.tls.certificate = traces.certificate.value_or(otlp.tls.certificate);
+  options.tls.key = traces.key.value_or(otlp.tls.key);
+  return options;
+}
+
+bool ExportConfig::traces_go_to(ExportKind kind) const {
+  if (kind == ExportKind::Prometheus) return false;
+  if (traces.to == TracesTo::Auto) return std::ranges::find(to, kind) != to.end();
+  return traces.to == (kind == ExportKind::Otlp ? TracesTo::Otlp : TracesTo::File);
+}
 
 void check_together(Loading& loading) {
   const Config& config = loading.config;
@@ -120,6 +167,8 @@ void check_together(Loading& loading) {
   if (otlp.tls.certificate.empty() != otlp.tls.key.empty()) {
     add(otlp.tls.key.empty() ? "export.otlp.tls.certificate needs export.otlp.tls.key as well"
                              : "export.otlp.tls.key needs export.otlp.tls.certificate as well");
+  } else {
+    check_traces(loading);
   }
   if (std::ranges::find(config.exports.to, ExportKind::Otlp) != config.exports.to.end()) {
     check_pem(loading, said("export.otlp.tls.ca"), otlp.tls.ca);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,11 +41,34 @@ struct PrometheusConfig {
   PrometheusNaming naming = PrometheusNaming::Otel;
 };
 
+enum class TracesTo : uint8_t { Auto, Otlp, File, None };
+
+// Spans. What is not set here is as for metrics: of `otlp`, but never what OTEL_EXPORTER_OTLP_METRICS_* alone have said.
+struct TracesConfig {
+  TracesTo to = TracesTo::Auto;  // Auto: where metrics are pushed, by OTLP and to the file
+  std::optional<std::string> endpoint;
+  std::optional<bool> endpoint_is_complete;
+  std::optional<OtlpProtocol> protocol;
+  std::optional<bool> insecure;
+  std::optional<std::vector<std::pair<std::string, std::string>>> headers;
+  std::optional<OtlpCompression> compression;
+  std::optional<uint64_t> timeout_ns;
+  std::optional<std::string> ca, certificate, key;
+  uint64_t queue_bytes = 4ULL << 20;
+  uint32_t queue_spans = 2048;
+  uint32_t request_spans = 512;
+};
+
 struct ExportConfig {
   std::vector<ExportKind> to = {ExportKind::Otlp};  // empty: nothing is sent, metrics are only served
   OtlpOptions otlp;                                 // otlp.promote is export.promote
+  TracesConfig traces;
   FileExportConfig file;
   PrometheusConfig prometheus;
+
+  // For the receiver of spans.
+  OtlpOptions traces_otlp() const;
+  bool traces_go_to(ExportKind kind) const;
 };
 
 struct DefaultPolicyConfig {

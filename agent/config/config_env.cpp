@@ -55,6 +55,44 @@ bool is_service_variable(std::string_view name) {
          name.find("_SERVICE_PORT_") != std::string_view::npos || name.find("_PORT_") != std::string_view::npos;
 }
 
+// What the environment says about spans: OTEL_EXPORTER_OTLP_TRACES_*. What it says about metrics alone does not concern them, so
+// there they keep what the general variable or the file says.
+void apply_otel_traces(Loading& loading, const GetEnv& env) {
+  OtlpOptions file = loading.config.exports.otlp;
+  const TlsFiles pair = std::exchange(file.tls, {.ca = file.tls.ca});
+  const auto without_pair = [&env](std::string_view name) {
+    return name.find("_CLIENT_") != std::string_view::npos ? std::nullopt : env(name);
+  };
+  const auto said = otlp_options_from_env(without_pair, file, OtlpSignal::Traces);
+  if (!said) return loading.refuse(said.error().message());
+  TracesConfig& traces = loading.config.exports.traces;
+  const auto take = [&](std::string_view what, std::string_view setting, auto& field, const auto& value) {
+    const std::string own = fmt::format("OTEL_EXPORTER_OTLP_TRACES_{}", what);
+    if (read(env, own)) {
+      field = value;
+      loading.sources[fmt::format("export.traces.{}", setting)] = own;
+    } else if (!field && read(env, fmt::format("OTEL_EXPORTER_OTLP_METRICS_{}", what))) {
+      field = value;
+    }
+  };
+  const auto file_of_pair = [&](std::string_view what, const std::string& in_file) {
+    for (const char* prefix : {"OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"}) {
+      if (auto value = read(env, std::string(prefix) + std::string(what))) return *value;
+    }
+    return in_file;
+  };
+  take("ENDPOINT", "endpoint", traces.endpoint_is_complete, said->endpoint_is_complete);
+  take("ENDPOINT", "endpoint", traces.endpoint, said->endpoint);
+  take("PROTOCOL", "protocol", traces.protocol, said->protocol);
+  take("INSECURE", "insecure", traces.insecure, said->insecure);
+  take("HEADERS", "headers", traces.headers, said->headers);
+  take("COMPRESSION", "compression", traces.compression, said->compression);
+  take("TIMEOUT", "timeout", traces.timeout_ns, said->timeout_ns);
+  take("CERTIFICATE", "tls.ca", traces.ca, said->tls.ca);
+  take("CLIENT_CERTIFICATE", "tls.certificate", traces.certificate, file_of_pair("CLIENT_CERTIFICATE", pair.certificate));
+  take("CLIENT_KEY", "tls.key", traces.key, file_of_pair("CLIENT_KEY", pair.key));
+}
+
 }  // namespace
 
 void Loading::refuse(std::string_view sentence) { problems.push_back(one_line(sentence, std::string::npos)); }
@@ -87,6 +125,7 @@ void apply_otel(Loading& loading, const GetEnv& env) {
   if (auto exporters = read(env, "OTEL_METRICS_EXPORTER")) {
     set(loading, "export.to", *exporters, "OTEL_METRICS_EXPORTER");
   }
+  if (auto to = read(env, "OTEL_TRACES_EXPORTER")) set(loading, "export.traces.to", *to, "OTEL_TRACES_EXPORTER");
   if (auto attributes = read(env, "OTEL_RESOURCE_ATTRIBUTES")) {
     set(loading, "resourceAttributes", *attributes, "OTEL_RESOURCE_ATTRIBUTES");
   }
@@ -94,11 +133,14 @@ void apply_otel(Loading& loading, const GetEnv& env) {
   auto without_pair = [&env](std::string_view name) {
     return name.ends_with("_CLIENT_CERTIFICATE") || name.ends_with("_CLIENT_KEY") ? std::nullopt : env(name);
   };
+  apply_otel_traces(loading, env);
   OtlpOptions base = loading.config.exports.otlp;
   TlsFiles pair = std::exchange(base.tls, {});
   auto otlp = otlp_options_from_env(without_pair, std::move(base));
   if (!otlp) {
-    loading.refuse(otlp.error().message());
+    // A general variable is told once, though it concerns spans too.
+    const std::string sentence = one_line(otlp.error().message(), std::string::npos);
+    if (loading.problems.empty() || loading.problems.back() != sentence) loading.refuse(sentence);
     return;
   }
   if (otlp->tls.ca.empty()) otlp->tls.ca = pair.ca;
@@ -106,7 +148,7 @@ void apply_otel(Loading& loading, const GetEnv& env) {
   otlp->tls.key = pair.key;
   loading.config.exports.otlp = std::move(*otlp);
   for (const Setting& setting : settings()) {
-    if (!setting.otel.starts_with("OTEL_EXPORTER_OTLP_")) continue;
+    if (!setting.name.starts_with("export.otlp.") || !setting.otel.starts_with("OTEL_EXPORTER_OTLP_")) continue;
     for (const std::string& name : split_list(setting.otel, ' ')) {
       auto value = read(env, name);
       if (!value) continue;

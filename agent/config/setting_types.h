@@ -34,6 +34,9 @@ std::string format_pairs(const Pairs& pairs);
 Error wrong_word(std::string_view text, std::span<const std::string_view> allowed);
 Result<void> check_address(std::string_view text);  // host:port, :port, [::]:port
 
+// The rows of export.traces, behind those of export.otlp, which they follow.
+void add_traces(std::vector<Setting>& table);
+
 Setting row(std::string name, std::string flag, SettingType type, std::string help, Also also);
 
 template <typename Ref>

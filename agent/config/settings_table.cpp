@@ -234,6 +234,7 @@ void add_export(std::vector<Setting>& t) {
                     "Size at which the file is rotated; 0B: never"));
   t.push_back(integer("export.file.keep", "file-keep", SONDE_FIELD(exports.file.max_files), 0, 1000,
                       "Number of rotated files to keep"));
+  add_traces(t);
   t.push_back(word<PrometheusNaming>("prometheus.naming", "prometheus-naming", SONDE_FIELD(exports.prometheus.naming),
                                      {{"otel", PrometheusNaming::Otel}, {"legacy", PrometheusNaming::Legacy}},
                                      "legacy: also export the metric names of the tools that Sonde replaces"));

@@ -13,6 +13,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/export/otlp_json.h"
+#include "agent/export/otlp_spans.h"
 
 namespace sonde {
 namespace {
@@ -182,6 +183,28 @@ void FileExporter::push(BatchPtr batch) {
   if (failures == 0 && regular_ && options_.sync == FileSync::EachBatch && ::fdatasync(file_.get()) != 0) {
     failed("sync", Error::system(fmt::format("cannot flush {} to disk", path_), errno), 0);
   }
+}
+
+FileExporter::SpansWritten FileExporter::write(std::span<const Span* const> spans) {
+  std::string line = encode_otlp_spans_json(spans);
+  if (line.size() >= options_.max_line_bytes && spans.size() > 1) {
+    const SpansWritten first = write(spans.first(spans.size() / 2));
+    const SpansWritten second = write(spans.subspan(spans.size() / 2));
+    return {first.count + second.count, first.failure.empty() ? second.failure : first.failure};
+  }
+  line += '\n';
+  const MutexLock lock(mutex_);
+  if (auto opened = reopen_if_moved(); !opened) {
+    failed("open", opened.error(), 0);
+    return {0, "open"};
+  }
+  if (auto written = write_line(line); !written) {
+    failed(code_of(errno_), written.error(), 0);
+    return {0, code_of(errno_)};
+  }
+  stats_.bytes_sent += line.size();
+  works();
+  return {spans.size(), {}};
 }
 
 void FileExporter::failed(const char* code, const Error& error, uint64_t points) {

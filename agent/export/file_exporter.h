@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// OTLP/JSON lines into a file, in the format of the Collector's file exporter: one ExportMetricsServiceRequest a line,
-// so that its otlpjsonfile receiver and every JSON tool can read it.
+// OTLP/JSON lines into a file, in the format of the Collector's file exporter: one ExportMetricsServiceRequest or
+// ExportTraceServiceRequest a line, so that its otlpjsonfile receiver and every JSON tool can read it.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "agent/base/fd.h"
@@ -10,6 +11,7 @@
 #include "agent/base/result.h"
 #include "agent/export/exporter.h"
 #include "agent/export/otlp_encoder.h"
+#include "agent/export/span_queue.h"
 
 namespace sonde {
 
@@ -39,6 +41,12 @@ class FileExporter final : public Exporter {
   // Writes at once. If the disk is full the batch is dropped and counted, nothing half-written stays, and the next
   // batch tries again. A pipe that nobody reads delays by at most a second and then drops batches.
   void push(BatchPtr batch) override;
+  // The same for spans, from any thread; failures are counted here, spans by the caller.
+  struct SpansWritten {
+    uint64_t count = 0;
+    std::string_view failure;  // of the others: disk_full, …
+  };
+  SpansWritten write(std::span<const Span* const> spans);
   void flush(uint64_t timeout_ns) override;
   ExporterStats stats() const override;
 

@@ -34,7 +34,9 @@ void OtlpAttempts::retry(const SendResult& result, bool flushing) {
   if (flushing && result.retry_after_ns) not_before_ns_ = asked_until_ns_;
 }
 
-bool OtlpAttempts::too_long() const { return longest_ns_ > 0 && not_before_ns_ - failing_since_ns_ > longest_ns_; }
+bool OtlpAttempts::too_long() const {
+  return longest_ns_ > 0 && failing_since_ns_ > 0 && not_before_ns_ > failing_since_ns_ + longest_ns_;
+}
 
 bool OtlpAttempts::due_before(uint64_t own_end_ns, uint64_t asked_end_ns) const {
   return not_before_ns_ <= (asked_until_ns_ >= not_before_ns_ ? asked_end_ns : own_end_ns);

@@ -150,6 +150,24 @@ void add_local(Builder& out, const Subject& subject, const ResourceOptions& opti
   }
 }
 
+std::string_view value_of(const std::map<std::string, std::string>& values, const std::string& key) {
+  const auto found = values.find(key);
+  return found == values.end() ? std::string_view() : found->second;
+}
+
+std::string service_of(const Subject& subject) {
+  for (const char* label : {"app.kubernetes.io/instance", "app.kubernetes.io/name"}) {
+    if (const std::string_view value = value_of(subject.pod_labels, label); !value.empty()) return std::string(value);
+  }
+  if (const Owner* workload = workload_of(subject)) return workload->name;
+  if (!subject.pod_name.empty()) return subject.pod_name;
+  if (!subject.container_name.empty()) return subject.container_name;
+  if (!subject.container_id.empty()) return subject.container_id;
+  const std::string_view path = subject.cgroup_path;
+  const std::string_view last = path.substr(path.rfind('/') + 1);
+  return last.empty() ? "unknown_service" : std::string(last);
+}
+
 }  // namespace
 
 std::string clean_text(std::string_view text, std::size_t limit) {
@@ -198,6 +216,28 @@ Resource ResourceRules::of(const Subject& subject, const Decision& decision, Str
   }
   if (!local) out.add("service.instance.id", instance_of(subject, resource, options_, scope));
   return std::move(resource);
+}
+
+Resource ResourceRules::of_spans(const Subject& subject, const Decision& decision) const {
+  Builder out;
+  const auto chosen = [&](std::string_view attribute) {
+    return value_of(subject.pod_annotations, "resource.opentelemetry.io/" + std::string(attribute));
+  };
+  out.add("service.name", chosen("service.name"));
+  out.add("service.name", service_of(subject));
+  out.add("service.namespace", chosen("service.namespace"));
+  out.add("service.namespace", subject.namespace_name);
+  out.add("service.version", chosen("service.version"));
+  out.add("service.version", value_of(subject.pod_labels, "app.kubernetes.io/version"));
+  out.add("service.instance.id", chosen("service.instance.id"));
+  if (!subject.pod_name.empty() && !subject.container_name.empty()) {
+    out.add("service.instance.id",
+            fmt::format("{}.{}.{}", subject.namespace_name, subject.pod_name, subject.container_name));
+  }
+  for (const Attribute& attribute : of(subject, decision, StreamScope::Container).attributes) {
+    add_attribute(out.resource().attributes, attribute.key, attribute.value);  // what is there already stays
+  }
+  return std::move(out.resource());
 }
 
 Resource ResourceRules::of_node() const {

@@ -55,6 +55,10 @@ class ResourceRules {
   // <namespace>.<pod>.<container>.<h>, where h is a hash of all attributes: an id always means the same Resource.
   // Of a workload it is <namespace>.<kind>.<name>.<container>@<node>, and nothing that differs between its pods is there.
   Resource of(const Subject& subject, const Decision& decision, StreamScope scope) const;
+  // What a subject's spans carry: the same, except for service.*, which are the application's by OpenTelemetry's rule for
+  // Kubernetes, so that its own spans and these show up as one service: resource.opentelemetry.io/… annotations, the labels
+  // app.kubernetes.io/instance and /name, the owner, the pod; outside Kubernetes the container's name or the cgroup's.
+  Resource of_spans(const Subject& subject, const Decision& decision) const;
   Resource of_node() const;
 
  private:

@@ -71,19 +71,28 @@ void report(SelfSink& sink, std::string_view queue, const QueueStats& stats) {
 void report(SelfSink& sink, const ExportStats& stats) {
   const std::string_view name = stats.exporter;
   sink.value(SelfMetric::ExportBatches, stats.batches, {name});
-  sink.value(SelfMetric::ExportPoints, stats.points_sent, {name});
-  sink.value(SelfMetric::ExportPointsRejected, stats.points_rejected, {name});
-  sink.value(SelfMetric::ExportPointsDropped, stats.points_dropped, {name});
-  sink.value(SelfMetric::ExportPointsSuperseded, stats.points_superseded, {name});
+  if (stats.of_spans()) {
+    sink.value(SelfMetric::ExportSpans, stats.spans_sent, {name});
+    sink.value(SelfMetric::ExportSpansRejected, stats.spans_rejected, {name});
+    for (const auto& [reason, spans] : stats.spans_dropped) {
+      sink.value(SelfMetric::ExportSpansDropped, spans, {name, reason});
+    }
+    sink.value(SelfMetric::ExportQueueSpans, stats.queued_spans, {name});
+  } else {
+    sink.value(SelfMetric::ExportPoints, stats.points_sent, {name});
+    sink.value(SelfMetric::ExportPointsRejected, stats.points_rejected, {name});
+    sink.value(SelfMetric::ExportPointsDropped, stats.points_dropped, {name});
+    sink.value(SelfMetric::ExportPointsSuperseded, stats.points_superseded, {name});
+    sink.value(SelfMetric::ExportQueueBatches, stats.queued_batches, {name});
+  }
   sink.value(SelfMetric::ExportRetries, stats.retries, {name});
-  if (name == "otlp") sink.value(SelfMetric::ExportHalved, stats.halved, {name});
+  if (name.starts_with("otlp")) sink.value(SelfMetric::ExportHalved, stats.halved, {name});
   if (name == "prometheus") {
     sink.value(SelfMetric::ExportScrapers, stats.scrapers, {name});
     sink.value(SelfMetric::ExportEndedUnscraped, stats.ended_unscraped, {name});
   }
   sink.value(SelfMetric::ExportBytes, stats.bytes_sent, {name});
   for (const auto& [code, times] : stats.failures) sink.value(SelfMetric::ExportFailures, times, {name, code});
-  sink.value(SelfMetric::ExportQueueBatches, stats.queued_batches, {name});
   sink.value(SelfMetric::ExportQueueMemory, stats.queued_bytes, {name});
 }
 

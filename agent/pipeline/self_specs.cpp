@@ -23,9 +23,14 @@ constexpr AttributeSpec kDetour[] = {
 constexpr AttributeSpec kNames[] = {{"sonde.identity.source", "podsApi, kubelet, apiServer, cgroup"}};
 constexpr AttributeSpec kQueue[] = {{"sonde.queue", "name of the queue"}};
 constexpr AttributeSpec kExporter[] = {{"sonde.exporter", "otlp, prometheus, file"}};
-constexpr AttributeSpec kOtlp[] = {{"sonde.exporter", "otlp"}};
+constexpr AttributeSpec kAnyExporter[] = {{"sonde.exporter", "otlp, prometheus, file, otlp_traces, file_traces"}};
+constexpr AttributeSpec kSpanExporter[] = {{"sonde.exporter", "otlp_traces, file_traces"}};
+constexpr AttributeSpec kSpanDrop[] = {
+    {"sonde.exporter", "otlp_traces, file_traces"},
+    {"sonde.reason", "queue_full, refused, too_large, retried_too_long, exit; of files disk_full, write, ..."}};
+constexpr AttributeSpec kHalving[] = {{"sonde.exporter", "otlp, otlp_traces"}};
 constexpr AttributeSpec kPrometheus[] = {{"sonde.exporter", "prometheus"}};
-constexpr AttributeSpec kFailure[] = {{"sonde.exporter", "otlp, prometheus, file"},
+constexpr AttributeSpec kFailure[] = {{"sonde.exporter", "otlp, prometheus, file, otlp_traces, file_traces"},
                                       {"error.type", "UNAVAILABLE, http_503, tls, ..."}};
 
 constexpr auto kCounter = Instrument::Counter;
@@ -83,27 +88,31 @@ constexpr MetricSpec kSpecs[] = {
     whole("sonde.agent.queue.memory", "By", kGauge, "Memory used by queued batches.", kQueue),
     whole("sonde.agent.queue.capacity", "By", kGauge, "Memory limit for queued batches.", kQueue),
     whole("sonde.agent.queue.dropped", "{batch}", kCounter, "Batches dropped from a full queue, oldest first.", kQueue),
-    whole("sonde.agent.export.batches", "{batch}", kCounter, "Batches handed to the exporter.", kExporter),
+    whole("sonde.agent.export.batches", "{batch}", kCounter, "Batches handed to the exporter.", kAnyExporter),
     whole("sonde.agent.export.points", "{point}", kCounter, "Points that the receiver accepted.", kExporter),
     whole("sonde.agent.export.points.rejected", "{point}", kCounter, "Points that the receiver rejected.", kExporter),
     whole("sonde.agent.export.points.dropped", "{point}", kCounter, "Points dropped before they were sent.", kExporter),
     whole("sonde.agent.export.points.superseded", "{point}", kCounter,
           "Points replaced by a newer point of the same series before they were sent; totals stay correct.", kExporter),
-    whole("sonde.agent.export.retries", "{request}", kCounter, "Retried requests.", kExporter),
+    whole("sonde.agent.export.spans", "{span}", kCounter, "Spans that the receiver accepted.", kSpanExporter),
+    whole("sonde.agent.export.spans.rejected", "{span}", kCounter, "Spans that the receiver rejected.", kSpanExporter),
+    whole("sonde.agent.export.spans.dropped", "{span}", kCounter, "Spans dropped before they were sent, by reason.",
+          kSpanDrop),
+    whole("sonde.agent.export.retries", "{request}", kCounter, "Retried requests.", kAnyExporter),
     whole("sonde.agent.export.halved", "{request}", kCounter,
-          "Rejected requests that were split in two and sent again, so that one bad series does not affect others.",
-          kOtlp),
+          "Rejected requests that were split in two and sent again, so that one bad series or span does not affect others.",
+          kHalving),
     whole("sonde.agent.export.scrapers", "{scraper}", kGauge, "Clients that scrape /metrics repeatedly.", kPrometheus),
     whole("sonde.agent.export.ended_unscraped", "{series}", kCounter,
           "Ended series that were removed from /metrics before every scraper had fetched their last value.",
           kPrometheus),
-    whole("sonde.agent.export.io", "By", kCounter, "Bytes sent on the wire.", kExporter),
+    whole("sonde.agent.export.io", "By", kCounter, "Bytes sent on the wire.", kAnyExporter),
     whole("sonde.agent.export.failures", "{request}", kCounter, "Failed requests, by error code.", kFailure),
     whole("sonde.agent.export.queue.batches", "{batch}", kGauge, "Batches queued in the exporter.", kExporter),
+    whole("sonde.agent.export.queue.spans", "{span}", kGauge, "Spans queued in the exporter.", kSpanExporter),
     whole("sonde.agent.export.queue.memory", "By", kGauge,
-          "Memory or disk space used by batches queued in the "
-          "exporter.",
-          kExporter),
+          "Memory or disk space used by batches and spans queued in the exporter.",
+          kAnyExporter),
     real("sonde.agent.collection.duration", "s", kHistogram,
          "Duration of a collection: "
          "reading all data from the kernel."),

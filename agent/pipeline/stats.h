@@ -107,12 +107,15 @@ struct QueueStats {
 
 // As ExporterStats (agent/export/exporter.h), which this layer does not see.
 struct ExportStats {
-  std::string exporter;  // otlp, prometheus, file
+  std::string exporter;  // otlp, prometheus, file; of spans: otlp_traces, file_traces
   uint64_t batches = 0;
   uint64_t points_sent = 0;
   uint64_t points_rejected = 0;
   uint64_t points_dropped = 0;
   uint64_t points_superseded = 0;
+  uint64_t spans_sent = 0;
+  uint64_t spans_rejected = 0;
+  std::map<std::string, uint64_t> spans_dropped;  // by reason
   uint64_t retries = 0;
   uint64_t halved = 0;           // OTLP: refused requests that went out again in two parts
   uint64_t scrapers = 0;         // of /metrics
@@ -120,7 +123,10 @@ struct ExportStats {
   uint64_t bytes_sent = 0;
   uint64_t queued_batches = 0;
   uint64_t queued_bytes = 0;
+  uint64_t queued_spans = 0;
   std::map<std::string, uint64_t> failures;  // by code
+
+  bool of_spans() const { return exporter.ends_with("_traces"); }
 };
 
 // The agent's own process, from /proc/self.

@@ -100,6 +100,7 @@ Json policy_json(const Status::PolicyState& policy) {
 Json exporters_json(const std::vector<Outputs::Report>& reports) {
   Json list = Json::array();
   for (const auto& [stats, destination, last_error] : reports) {
+    if (stats.of_spans()) continue;
     list.push_back({{"name", stats.exporter},
                     {"destination", destination},
                     {"last_error", last_error},
@@ -114,6 +115,27 @@ Json exporters_json(const std::vector<Outputs::Report>& reports) {
                     {"ended_unscraped", stats.ended_unscraped},
                     {"bytes_sent", stats.bytes_sent},
                     {"queued_batches", stats.queued_batches},
+                    {"queued_bytes", stats.queued_bytes},
+                    {"failures", stats.failures}});
+  }
+  return list;
+}
+
+Json span_exporters_json(const std::vector<Outputs::Report>& reports) {
+  Json list = Json::array();
+  for (const auto& [stats, destination, last_error] : reports) {
+    if (!stats.of_spans()) continue;
+    list.push_back({{"name", stats.exporter},
+                    {"destination", destination},
+                    {"last_error", last_error},
+                    {"batches", stats.batches},
+                    {"spans_sent", stats.spans_sent},
+                    {"spans_rejected", stats.spans_rejected},
+                    {"spans_dropped", stats.spans_dropped},
+                    {"retries", stats.retries},
+                    {"halved", stats.halved},
+                    {"bytes_sent", stats.bytes_sent},
+                    {"queued_spans", stats.queued_spans},
                     {"queued_bytes", stats.queued_bytes},
                     {"failures", stats.failures}});
   }
@@ -204,6 +226,7 @@ std::string status_json(const Status& status) {
                         {"series_moved", status.collection.series_moved},
                         {"duration_seconds", static_cast<double>(status.collection.duration_ns) / 1e9}};
   json["exporters"] = exporters_json(status.exporters);
+  json["span_exporters"] = span_exporters_json(status.exporters);
   json["export_errors"] = status.export_errors;
   json["overhead"] = {{"used_milli_cpu", status.cost.used_milli_cpu},
                       {"budget_milli_cpu", status.cost.budget_milli_cpu},

@@ -50,7 +50,7 @@ const std::string kNoPort = "(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][
 // Of texts the schema knows what a pattern can say; the agent knows the rest.
 Json text_schema(const Setting& setting) {
   Json schema = typed("string");
-  if (setting.name == "export.otlp.endpoint") {
+  if (setting.name.ends_with(".endpoint")) {
     schema["not"] = {{"pattern", "^(https?://)?[^/]*:" + kNoPort + "(/.*)?$"}};
   } else if (setting.range.starts_with("host:port on loopback")) {
     schema["pattern"] = "^(off|(127(\\.[0-9]{1,3}){3}|localhost|\\[::1\\])?:" + kPort + ")$";

@@ -171,6 +171,76 @@ TEST_F(Configuration, EveryOtlpVariableHasItsPlace) {
   EXPECT_EQ(load().config.exports.otlp.http_url(), "http://flag:4318/v1/metrics");
 }
 
+TEST_F(Configuration, SpansFollowMetricsUnlessToldOtherwise) {
+  use("export:\n  otlp: {endpoint: 'http://both:4318/v1/metrics', protocol: http/protobuf, headers: {a: b}}\n");
+  OtlpOptions traces = load().config.exports.traces_otlp();
+  EXPECT_EQ(traces.http_url(OtlpSignal::Traces), "http://both:4318/v1/traces");
+  EXPECT_EQ(traces.headers, (HttpHeaders{{"a", "b"}}));
+  use("export:\n  otlp: {endpoint: 'http://both:4317', timeout: 3s}\n"
+      "  traces: {endpoint: 'http://tempo:4318', protocol: http/protobuf, compression: gzip, headers: {c: d}}\n");
+  const ExportConfig exports = load().config.exports;
+  traces = exports.traces_otlp();
+  EXPECT_EQ(traces.http_url(OtlpSignal::Traces), "http://tempo:4318/v1/traces");
+  EXPECT_EQ(traces.compression, OtlpCompression::Gzip);
+  EXPECT_EQ(traces.headers, (HttpHeaders{{"c", "d"}}));
+  EXPECT_EQ(traces.timeout_ns, 3'000'000'000u);
+  EXPECT_EQ(exports.otlp.endpoint, "http://both:4317");
+  EXPECT_EQ(exports.otlp.protocol, OtlpProtocol::Grpc);
+  EXPECT_TRUE(exports.otlp.headers.empty());
+  inputs_.flags["traces-endpoint"] = "http://flag:4318/v1/traces";
+  EXPECT_EQ(load().config.exports.traces_otlp().http_url(OtlpSignal::Traces), "http://flag:4318/v1/traces");
+}
+
+TEST_F(Configuration, EveryOtlpVariableOfTracesHasItsPlace) {
+  variables_ = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:4318"},
+                {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"},
+                {"OTEL_EXPORTER_OTLP_METRICS_HEADERS", "api-key=metrics"},
+                {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://metrics:4318/own"},
+                {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "1000"},
+                {"OTEL_EXPORTER_OTLP_TIMEOUT", "2000"}};
+  OtlpOptions traces = load().config.exports.traces_otlp();
+  // What is said about metrics alone does not concern spans, least of all a secret.
+  EXPECT_EQ(traces.http_url(OtlpSignal::Traces), "http://general:4318/v1/traces");
+  EXPECT_TRUE(traces.headers.empty());
+  EXPECT_EQ(traces.timeout_ns, 2'000'000'000u);
+  variables_["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "http://tempo:4318/otlp";
+  variables_["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] = "api-key=traces";
+  variables_["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] = "3000";
+  variables_["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"] = "gzip";
+  variables_["OTEL_TRACES_EXPORTER"] = "otlp";
+  const LoadedConfig loaded = load();
+  traces = loaded.config.exports.traces_otlp();
+  EXPECT_EQ(traces.http_url(OtlpSignal::Traces), "http://tempo:4318/otlp");
+  EXPECT_EQ(traces.headers, (HttpHeaders{{"api-key", "traces"}}));
+  EXPECT_EQ(traces.timeout_ns, 3'000'000'000u);
+  EXPECT_EQ(traces.compression, OtlpCompression::Gzip);
+  EXPECT_EQ(loaded.sources.at("export.traces.endpoint"), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+  EXPECT_EQ(loaded.config.exports.otlp.http_url(), "http://metrics:4318/own");
+  EXPECT_EQ(render_config(loaded).find("api-key: traces"), std::string::npos) << "a secret is shown";
+  variables_["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/json";
+  ASSERT_EQ(problems().size(), 1u);
+  EXPECT_EQ(problems()[0].rfind("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: http/json is not supported", 0), 0u) << problems()[0];
+}
+
+TEST_F(Configuration, WhereSpansGo) {
+  const auto to = [&] {
+    const ExportConfig exports = load().config.exports;
+    return std::string(exports.traces_go_to(ExportKind::Otlp) ? "otlp " : "") +
+           (exports.traces_go_to(ExportKind::File) ? "file" : "");
+  };
+  EXPECT_EQ(to(), "otlp ");
+  inputs_.flags["export"] = "prometheus";
+  EXPECT_EQ(to(), "");
+  inputs_.flags["export"] = "otlp,file";
+  inputs_.flags["file"] = dir_ + "/out.jsonl";
+  EXPECT_EQ(to(), "otlp file");
+  inputs_.flags["traces"] = "none";
+  EXPECT_EQ(to(), "");
+  inputs_.flags["export"] = "prometheus";
+  inputs_.flags["traces"] = "otlp";
+  EXPECT_EQ(to(), "otlp ");
+}
+
 TEST_F(Configuration, CertificateAndKeyMayComeFromDifferentLayers) {
   const std::string certificate = write("cert.pem", "-----BEGIN CERTIFICATE-----\n");
   const std::string key = write("key.pem", "-----BEGIN PRIVATE KEY-----\n");

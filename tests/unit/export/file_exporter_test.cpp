@@ -16,7 +16,8 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/unit/export/otlp_support.h"
+#include "agent/export/file_span_exporter.h"
+#include "tests/unit/export/otlp_trace_server.h"
 
 namespace sonde {
 namespace {
@@ -207,6 +208,52 @@ TEST_F(FileExporterTest, FsyncIsDoneWhereAsked) {
   exporter->push(many_sums(1, 1));
   EXPECT_EQ(exporter->stats().failures.count("sync"), 0U);
   EXPECT_EQ(read(directory_ / "out").size(), 1U);
+}
+
+// Points and spans share the file and its rotation; each line is one request.
+TEST_F(FileExporterTest, SpansAreLinesOfTheirOwn) {
+  FileOptions options;
+  options.path = directory_ / "out.jsonl";
+  options.max_line_bytes = 3'000;
+  auto file = open(options);
+  auto spans = make_file_span_exporter(*file);
+  EXPECT_EQ(spans->name(), "file_traces");
+  file->push(many_sums(1, 1));
+  spans->consume(many_spans(20));
+  spans->flush(10'000'000'000);
+  uint64_t lines_of_metrics = 0, lines_of_spans = 0;
+  std::vector<int64_t> threads;
+  std::ifstream in(directory_ / "out.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    EXPECT_LT(line.size(), 3'000U);
+    pb::ExportMetricsServiceRequest metrics;
+    if (google::protobuf::util::JsonStringToMessage(line, &metrics).ok()) {
+      lines_of_metrics++;
+      continue;
+    }
+    pb::ExportTraceServiceRequest traces;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(line, &traces).ok()) << line;
+    lines_of_spans++;
+    for (const int64_t thread : threads_of(traces)) threads.push_back(thread);
+  }
+  EXPECT_EQ(lines_of_metrics, 1U);
+  EXPECT_GT(lines_of_spans, 1U);
+  ASSERT_EQ(threads.size(), 20U);
+  EXPECT_EQ(threads.back(), 19);
+  EXPECT_EQ(spans->stats().spans_sent, 20U);
+  EXPECT_TRUE(spans->stats().spans_dropped.empty());
+}
+
+TEST_F(FileExporterTest, SpansThatTheDiskDoesNotTakeAreCounted) {
+  FileOptions options;
+  options.path = "/dev/full";
+  auto file = open(options);
+  auto spans = make_file_span_exporter(*file);
+  spans->consume(many_spans(5));
+  spans->flush(10'000'000'000);
+  EXPECT_EQ(spans->stats().spans_sent, 0U);
+  EXPECT_EQ(spans->stats().spans_dropped, (std::map<std::string, uint64_t>{{"disk_full", 5}}));
+  EXPECT_EQ(file->stats().failures.at("disk_full"), 1U);
 }
 
 }  // namespace

@@ -181,5 +181,50 @@ TEST(Resource, HostileNamesAreTamed) {
   EXPECT_EQ(attribute(resource, "k8s.pod.label.team").size(), kMaxValueBytes);
 }
 
+// The rule of docs/non-normative/k8s-attributes.md of OpenTelemetry's conventions, from the strongest to the weakest.
+TEST(Resource, OfSpansHasTheServiceOfTheApplication) {
+  Subject subject = World::container(50);
+  subject.owners = {{"ReplicaSet", "web-7f"}, {"Deployment", "web"}};
+  subject.pod_labels = {{"app.kubernetes.io/instance", "shop-web"}, {"app.kubernetes.io/name", "nginx"}, {"team", "red"}};
+  subject.pod_annotations = {{"resource.opentelemetry.io/service.name", "frontend"}};
+  Decision decision = World::decision();
+  decision.pod_labels = {"team"};
+  const ResourceRules rules(options());
+  const auto name = [&] { return attribute(rules.of_spans(subject, decision), "service.name"); };
+  EXPECT_EQ(name(), "frontend");
+  const Resource resource = rules.of_spans(subject, decision);
+  EXPECT_EQ(attribute(resource, "service.namespace"), "shop");
+  EXPECT_EQ(attribute(resource, "service.instance.id"), "shop." + subject.pod_name + ".app");
+  // All else is as on the metrics of the same container.
+  for (const Attribute& of_metrics : rules.of(subject, decision, StreamScope::Container).attributes) {
+    if (of_metrics.key.starts_with("service.")) continue;
+    EXPECT_EQ(attribute(resource, of_metrics.key), std::get<std::string>(of_metrics.value)) << of_metrics.key;
+  }
+  EXPECT_EQ(attribute(resource, "k8s.pod.label.team"), "red");
+  subject.pod_annotations.clear();
+  EXPECT_EQ(name(), "shop-web");
+  subject.pod_labels.erase("app.kubernetes.io/instance");
+  EXPECT_EQ(name(), "nginx");
+  subject.pod_labels.clear();
+  EXPECT_EQ(name(), "web");
+  subject.owners.clear();
+  EXPECT_EQ(name(), subject.pod_name);
+}
+
+TEST(Resource, OfSpansOutsideKubernetes) {
+  const ResourceRules rules(options());
+  Subject subject;
+  const auto name = [&] { return attribute(rules.of_spans(subject, World::decision()), "service.name"); };
+  subject.cgroup_path = "/system.slice/sshd.service";
+  EXPECT_EQ(name(), "sshd.service");
+  subject.cgroup_path = "/";
+  EXPECT_EQ(name(), "unknown_service");
+  subject.kind = SubjectKind::Container;
+  subject.container_id = std::string(64, 'a');
+  EXPECT_EQ(name(), subject.container_id);
+  subject.container_name = "postgres";
+  EXPECT_EQ(name(), "postgres");
+}
+
 }  // namespace
 }  // namespace sonde
