@@ -222,7 +222,7 @@ TEST_F(FileExporterTest, SpansAreLinesOfTheirOwn) {
   spans->consume(many_spans(20));
   spans->flush(10'000'000'000);
   uint64_t lines_of_metrics = 0, lines_of_spans = 0;
-  std::vector<int64_t> threads;
+  std::vector<int64_t> numbers;
   std::ifstream in(directory_ / "out.jsonl");
   for (std::string line; std::getline(in, line);) {
     EXPECT_LT(line.size(), 3'000U);
@@ -234,12 +234,12 @@ TEST_F(FileExporterTest, SpansAreLinesOfTheirOwn) {
     pb::ExportTraceServiceRequest traces;
     ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(line, &traces).ok()) << line;
     lines_of_spans++;
-    for (const int64_t thread : threads_of(traces)) threads.push_back(thread);
+    for (const int64_t number : numbers_of(traces)) numbers.push_back(number);
   }
   EXPECT_EQ(lines_of_metrics, 1U);
   EXPECT_GT(lines_of_spans, 1U);
-  ASSERT_EQ(threads.size(), 20U);
-  EXPECT_EQ(threads.back(), 19);
+  ASSERT_EQ(numbers.size(), 20U);
+  EXPECT_EQ(numbers.back(), 19);
   EXPECT_EQ(spans->stats().spans_sent, 20U);
   EXPECT_TRUE(spans->stats().spans_dropped.empty());
 }

@@ -60,7 +60,7 @@ TEST(OtlpSpanExporter, DeliversWithHeadersAndUserAgent) {
   exporter->flush(10 * kSecondNs);
   const auto received = server.received();
   ASSERT_EQ(received.size(), 1U);
-  EXPECT_EQ(threads_of(received[0].request), numbers(0, 3));
+  EXPECT_EQ(numbers_of(received[0].request), numbers(0, 3));
   EXPECT_EQ(received[0].metadata.find("x-tenant")->second, "blue");
   EXPECT_EQ(received[0].metadata.find("user-agent")->second.rfind("Sonde/" SONDE_VERSION, 0), 0U);
   const auto stats = exporter->stats();
@@ -108,8 +108,8 @@ TEST(OtlpSpanExporter, PartialSuccessIsCountedAndNotRetried) {
 
 TEST(OtlpSpanExporter, OneBadSpanSpoilsNoOthers) {
   TraceServer server([](size_t, const pb::ExportTraceServiceRequest& request, auto*) {
-    const auto threads = threads_of(request);
-    return std::ranges::find(threads, 41) != threads.end() ? grpc::Status(grpc::INVALID_ARGUMENT, "bad") : grpc::Status::OK;
+    const auto sent = numbers_of(request);
+    return std::ranges::find(sent, 41) != sent.end() ? grpc::Status(grpc::INVALID_ARGUMENT, "bad") : grpc::Status::OK;
   });
   auto exporter = make(quick(server.url()));
   exporter->consume(many_spans(100));
@@ -133,7 +133,7 @@ TEST(OtlpSpanExporter, RequestsStayBelowBothLimits) {
   EXPECT_EQ(server.accepted(), numbers(0, 500));
   for (const auto& one : server.received()) {
     EXPECT_LE(one.request.ByteSizeLong(), 8192U);
-    EXPECT_LE(threads_of(one.request).size(), 200U);
+    EXPECT_LE(numbers_of(one.request).size(), 200U);
   }
 }
 
@@ -250,7 +250,7 @@ TEST(OtlpSpanExporter, PostsToThePathOfTraces) {
   EXPECT_EQ(port->requests[1].url, "http://collector:4318/v1/traces");
   pb::ExportTraceServiceRequest request;
   ASSERT_TRUE(request.ParseFromString(port->requests[1].body));
-  EXPECT_EQ(threads_of(request), numbers(0, 5));
+  EXPECT_EQ(numbers_of(request), numbers(0, 5));
   EXPECT_EQ(exporter->stats().spans_sent, 3U);
   EXPECT_EQ(exporter->stats().spans_rejected, 2U);
 }
@@ -277,10 +277,10 @@ TEST(SpanQueue, DropsTheOldestAndKeepsOfALargeBatchTheNewest) {
   EXPECT_EQ(queue.spans(), 10U);
   const auto taken = queue.take(3);
   ASSERT_EQ(taken.spans.size(), 3U);
-  EXPECT_EQ(taken.spans[0]->tid, 2U);
+  EXPECT_EQ(taken.spans[0]->tid, 3U);
   EXPECT_EQ(push(many_spans(25, 100)), 15U + 7U);
   EXPECT_EQ(queue.spans(), 10U);
-  EXPECT_EQ(queue.take(100).spans.front()->tid, 115U);
+  EXPECT_EQ(queue.take(100).spans.front()->tid, 116U);
   EXPECT_TRUE(queue.empty());
   EXPECT_EQ(queue.bytes(), 0U);
 }
@@ -297,7 +297,7 @@ TEST(SpanQueue, IsBoundedInBytes) {
     EXPECT_LE(queue.bytes(), span_memory(*batch) * 3);
   }
   EXPECT_EQ(gone, 70U);
-  EXPECT_EQ(queue.take(1).spans.front()->tid, 70U);
+  EXPECT_EQ(queue.take(1).spans.front()->tid, 71U);
 }
 
 }  // namespace

@@ -42,12 +42,12 @@ inline std::shared_ptr<const SpanBatch> span_batch(std::vector<Span> spans) {
   return batch;
 }
 
-// `count` of one Resource, told apart by their thread.
+// `count` of one Resource, told apart by their thread: number n is of thread n + 1, since 0 stands for no thread.
 inline std::shared_ptr<const SpanBatch> many_spans(uint32_t count, uint32_t first = 0, const ResourcePtr& whose = resource(1)) {
   std::vector<Span> spans;
   for (uint32_t i = 0; i < count; ++i) {
     spans.push_back(slow_fsync(whose, i % 100));
-    spans.back().tid = first + i;
+    spans.back().tid = first + i + 1;
   }
   return span_batch(std::move(spans));
 }
@@ -58,19 +58,19 @@ inline std::vector<const Span*> pointers(const SpanBatch& batch) {
   return list;
 }
 
-// The threads of all spans of a request, in order.
-inline std::vector<int64_t> threads_of(const pb::ExportTraceServiceRequest& request) {
-  std::vector<int64_t> threads;
+// The numbers of all spans of a request, in order.
+inline std::vector<int64_t> numbers_of(const pb::ExportTraceServiceRequest& request) {
+  std::vector<int64_t> numbers;
   for (const auto& rs : request.resource_spans()) {
     for (const auto& ss : rs.scope_spans()) {
       for (const auto& span : ss.spans()) {
         for (const auto& kv : span.attributes()) {
-          if (kv.key() == "thread.id") threads.push_back(kv.value().int_value());
+          if (kv.key() == "thread.id") numbers.push_back(kv.value().int_value() - 1);
         }
       }
     }
   }
-  return threads;
+  return numbers;
 }
 
 class TraceServer final : public pb::TraceService::Service {
@@ -116,15 +116,15 @@ class TraceServer final : public pb::TraceService::Service {
     std::lock_guard lock(mutex_);
     return received_;
   }
-  // Threads of the requests that were answered with OK.
+  // Numbers of the spans in requests that were answered with OK.
   std::vector<int64_t> accepted() const {
     std::lock_guard lock(mutex_);
-    std::vector<int64_t> threads;
+    std::vector<int64_t> numbers;
     for (const Received& one : received_) {
       if (!one.accepted) continue;
-      for (const int64_t thread : threads_of(one.request)) threads.push_back(thread);
+      for (const int64_t number : numbers_of(one.request)) numbers.push_back(number);
     }
-    return threads;
+    return numbers;
   }
 
  private:
