@@ -118,6 +118,14 @@ std::string what_it_asks(const CheckedPolicy& checked, std::span<const ModuleEnt
     if (whole >= 0 && checked.decision.probes[static_cast<std::size_t>(whole)].level == level) continue;
     if (level != Level::None) probes.push_back(fmt::format("{} {}", modules[i].module->info().name, word_of(level)));
   }
+  const TraceSettings& traces = checked.decision.traces;
+  if (!traces.policy.empty()) {
+    std::vector<std::string_view> recorded;
+    for (unsigned i = 0; i < kSpanOperations; ++i) {
+      if (traces.records(static_cast<SpanOperation>(i))) recorded.push_back(word_of(static_cast<SpanOperation>(i)));
+    }
+    probes.push_back("spans of " + join(recorded, " "));
+  }
   if (probes.empty()) return "no probe";
   return fmt::format("{}; per {}, every {}, {}", join(probes), lower(word_of(checked.decision.granularity)),
                      format_duration(checked.decision.period_ms * kMillisecond), word_of(checked.decision.cleanup));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a policy asks: probes, functions, traces.
+// What a policy asks: probes and functions.
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -186,43 +186,6 @@ void read_functions(MapReader& spec, Policy& policy, bool namespaced) {
       reader.problems().add(*reader.find("name"), fmt::format("the function {} is listed twice", function.name));
     }
     policy.functions.push_back(std::move(function));
-  }
-}
-
-void read_traces(MapReader& spec, Policy& policy) {
-  static constexpr std::array<Words, 3> kFields{"mode", "thresholds", "maxSpansPerSecondPerNode"};
-  static constexpr std::array<Words, 3> kThresholdFields{"operation", "function", "minMicroseconds"};
-  static constexpr std::array<Words, 2> kModes{"Disabled", "Enabled"};
-  static constexpr std::array<Words, 11> kOperations{"Read",      "Write",        "Fsync",         "Connect",
-                                                     "BlockIO",   "PageFault",    "DirectReclaim", "LockWait",
-                                                     "FutexWait", "RunQueueWait", "OOMKill"};
-  auto traces = spec.map("traces");
-  if (!traces) return;
-  traces->allow(kFields);
-  if (auto word = traces->word("mode", kModes)) policy.traces_enabled = *word == 1;
-  if (auto most = traces->integer("maxSpansPerSecondPerNode", 1, 10'000)) {
-    policy.max_spans_per_second = static_cast<int>(*most);
-  }
-  for (MapReader& reader : traces->maps("thresholds", kMostEntries)) {
-    TraceThreshold threshold;
-    reader.allow(kThresholdFields);
-    if (auto word = reader.word("operation", kOperations)) threshold.operation = kOperations[*word];
-    threshold.function = reader.text("function").value_or("");
-    if (!!reader.find("operation") == !!reader.find("function")) {
-      reader.problems().add(reader.node(), fmt::format("{} needs either operation or function", reader.path()));
-    }
-    bool declared = std::ranges::any_of(policy.functions, [&](const auto& f) { return f.name == threshold.function; });
-    if (!threshold.function.empty() && !declared) {
-      std::vector<Words> names;
-      for (const FunctionRequest& function : policy.functions) names.push_back(function.name);
-      reader.problems().add(*reader.find("function"),
-                            fmt::format("{}.function {} is not in spec.functions{}", reader.path(),
-                                        describe(*reader.find("function")), did_you_mean(threshold.function, names)));
-    }
-    if (!reader.missing("minMicroseconds", "write the minimum duration")) {
-      threshold.min_microseconds = reader.integer("minMicroseconds", 1, 3'600'000'000, "microseconds").value_or(0);
-    }
-    policy.trace_thresholds.push_back(std::move(threshold));
   }
 }
 

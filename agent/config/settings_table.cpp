@@ -347,6 +347,10 @@ void add_limits(std::vector<Setting>& t) {
                       "Highest seriesPerContainer a policy may set", {.reloadable = true}));
   t.push_back(integer("ceilings.seriesPerNode", "ceiling-series-per-node", SONDE_FIELD(ceilings.series_per_node), 1,
                       10'000'000, "Highest seriesPerNode a policy may set", {.reloadable = true}));
+  t.push_back(integer("ceilings.traces.treesPerSecondPerNode", "ceiling-trees-per-second",
+                      SONDE_FIELD(ceilings.trees_per_second), 1, 1'000,
+                      "Highest limit on spans a policy may set, also for all policies together; namespaced ones have 0.2",
+                      {.reloadable = true}));
   const auto tenants = [](std::string_view what) { return std::string(what) + " a namespaced policy may set"; };
   t.push_back(word<Level>("ceilings.namespaced.level", "ceiling-namespaced-level",
                           SONDE_FIELD(ceilings.namespaced.level), kLevelWords, tenants("Highest level"),

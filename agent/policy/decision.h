@@ -2,6 +2,7 @@
 // What all policies together request for one subject. Computed by resolve() (pure), used by kernel and pipeline.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "agent/identity/subject.h"
 #include "agent/module/module.h"
+#include "agent/module/span_operation.h"
 #include "agent/policy/policy.h"
 
 namespace sonde {
@@ -19,7 +21,8 @@ struct ProbeDecision {
   Level level = Level::None;  // None: not requested
   uint64_t metrics = 0;       // bit i: ModuleInfo::metrics[i] is exported
   uint16_t sample_every = 1;  // histograms sample one in this many operations
-  uint8_t flags = 0;          // for the kernel side, from the series of these metrics at this level
+  uint8_t flags = 0;          // for the kernel side, from the series of these metrics at this level and `span_flags`
+  uint8_t span_flags = 0;     // what spans need measured, whether or not it is exported
 };
 
 // Is this series counted and exported? A metric requested by name above the probe's level includes its own level's.
@@ -31,7 +34,7 @@ inline bool exports(const ProbeDecision& decision, const ModuleInfo& info, const
 // A plain histogram that is replaced by a keyed one at a higher level, with more attributes.
 bool covered(const ProbeDecision& decision, const ModuleInfo& info, const SeriesSpec& series);
 
-// For the kernel side: the bits of all series that are exported.
+// For the kernel side: the bits of all series that are exported, and those that spans need.
 uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info);
 
 // A declared function and its policy: the one with the highest precedence, if several declare it.
@@ -40,10 +43,24 @@ struct FunctionAsk {
   std::string policy;  // display name
 };
 
+// What is recorded as spans: that of one policy, since a span belongs to the policy whose threshold it exceeded.
+struct TraceSettings {
+  std::string policy;                                     // display name; empty: nothing is recorded
+  std::array<uint32_t, kSpanOperations> threshold_us{};   // by operation; 0: not recorded
+  uint32_t errors = 0;                                    // bit per operation: its failures, whatever their duration
+  std::map<std::string, uint32_t, std::less<>> functions; // threshold in us by name; of Function the smallest is above
+  double trees_per_second = 0;                            // on the node, for all containers of this policy
+  bool peer_address = true;
+
+  bool records(SpanOperation operation) const { return threshold_us[static_cast<std::size_t>(operation)] != 0; }
+  friend bool operator==(const TraceSettings&, const TraceSettings&) = default;
+};
+
 struct Decision {
   bool selected = false;
   std::vector<ProbeDecision> probes;   // one per module, index as in modules()
   std::vector<FunctionAsk> functions;  // by name
+  TraceSettings traces;
   uint32_t period_ms = 30'000;         // how often this subject is collected and exported
   Granularity granularity = Granularity::Container;
   CleanupStrategy cleanup = CleanupStrategy::KeepRecent;

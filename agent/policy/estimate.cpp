@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sonde/abi.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 
@@ -76,6 +77,7 @@ ProbeEstimate estimate_probe(const ProbeDecision& decision, const ModuleInfo& in
 }
 
 constexpr uint64_t kPage = 4096;
+constexpr uint64_t kSpanRing = 256 * 1024;  // sonde_spans (sonde/maps.h)
 uint64_t array_bytes(uint64_t entries, uint64_t value) {
   return (entries * ((value + 7) / 8 * 8) + kPage - 1) / kPage * kPage;
 }
@@ -102,9 +104,10 @@ uint64_t kernel_bytes(const KernelLimits& limits, const Decision& decision, std:
       hash_bytes(std::min(limits.processes, limits.slots / 2), sizeof(sonde_process_key), sizeof(uint32_t)) +
       array_bytes(limits.histogram_rows, sizeof(sonde_histogram)) + 4 * (slots + 1) +
       4ULL * (limits.histogram_rows + 1) +  // queues of what is free
+      array_bytes(slots, sizeof(sonde_span_config)) + array_bytes(slots, sizeof(sonde_span_budget)) + kSpanRing +
       array_bytes(1, sizeof(sonde_globals)) + array_bytes(SONDE_MAX_MODULES, 8 * SONDE_LOSSES) + kPage;
   for (std::size_t i = 0; i < modules.size(); ++i) {
-    if (!decision.probes.empty() && decision.probes[i].level == Level::None) continue;
+    if (!decision.probes.empty() && decision.probes[i].level == Level::None && decision.probes[i].flags == 0) continue;
     const ModuleInfo& info = modules[i].module->info();
     if (info.counters) bytes += array_bytes(slots, info.counters * sizeof(uint64_t));
     if (info.histograms) bytes += array_bytes(slots, info.histograms * sizeof(uint32_t));
@@ -118,7 +121,7 @@ uint64_t kernel_bytes(const KernelLimits& limits, const Decision& decision, std:
 Estimate estimate(const Decision& decision, const KernelLimits& limits, std::span<const ModuleEntry> modules) {
   Estimate result;
   for (std::size_t i = 0; i < modules.size() && i < decision.probes.size(); ++i) {
-    if (decision.probes[i].level == Level::None) continue;
+    if (decision.probes[i].level == Level::None && decision.probes[i].flags == 0) continue;
     result.probes.push_back(estimate_probe(decision.probes[i], modules[i].module->info()));
     result.series += result.probes.back().series;
     result.histograms += result.probes.back().histograms;

@@ -20,10 +20,10 @@ T shorter(T current, T offered) {
 void add(Plan& plan, const Decision& decision) {
   for (std::size_t i = 0; i < plan.probes.size() && i < decision.probes.size(); ++i) {
     const ProbeDecision& asked = decision.probes[i];
-    if (asked.level == Level::None) continue;
     ProbePlan& probe = plan.probes[i];
-    probe.level = std::max(probe.level, asked.level);
     probe.flags |= asked.flags;
+    if (asked.level == Level::None) continue;
+    probe.level = std::max(probe.level, asked.level);
     probe.metrics |= asked.metrics;
     probe.cleanup = std::max(probe.cleanup, decision.cleanup);
   }

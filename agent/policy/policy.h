@@ -57,8 +57,9 @@ struct FunctionRequest {
   friend bool operator==(const FunctionRequest&, const FunctionRequest&) = default;
 };
 
+// Operations by their word (span_operation.h).
 struct TraceThreshold {
-  std::string operation;
+  std::string operation;  // empty: `function` is not
   std::string function;
   int64_t min_microseconds = 0;
 };
@@ -97,8 +98,11 @@ struct Policy {
   std::optional<int> series_per_container;
   std::optional<int> series_per_node;
   std::optional<bool> traces_enabled;
+  std::optional<std::vector<std::string>> trace_operations;
   std::vector<TraceThreshold> trace_thresholds;
-  std::optional<int> max_spans_per_second;
+  std::optional<bool> trace_errors;
+  std::optional<std::vector<std::string>> trace_include;  // PeerAddress
+  std::optional<int> trees_per_second;
   std::optional<std::vector<std::string>> pod_labels;
   std::optional<std::vector<std::string>> pod_annotations;
 };

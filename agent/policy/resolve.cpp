@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "agent/base/text.h"
+#include "agent/policy/trace_rules.h"
 
 namespace sonde {
 
@@ -89,12 +90,10 @@ class Resolver {
     }
     decision_.probes.resize(context_.modules.size());
     decide_functions();
+    if (!node_) decide_traces();
     for (std::size_t i = 0; i < context_.modules.size(); ++i) decide_probe(i);
-    for (const Policy* policy : policies_) {
-      if (policy->traces_enabled.value_or(false) && !node_) {
-        say(*policy, "traces has no effect: this version records no spans");
-      }
-    }
+    const auto recorded = [](uint32_t threshold) { return threshold != 0; };
+    if (std::ranges::none_of(decision_.traces.threshold_us, recorded)) decision_.traces = {};
     if (decision_.selected) decide_values();
     return std::move(decision_);
   }
@@ -186,6 +185,57 @@ class Resolver {
     return bits;
   }
 
+  // All of `traces` comes from one policy: the first that has it enabled or disabled.
+  void decide_traces() {
+    const Policy* chosen = nullptr;
+    for (const Policy* policy : policies_) {
+      if (!policy->traces_enabled) continue;
+      if (!chosen) {
+        chosen = policy;
+        decision_.winners["traces"] = display_name(*policy);
+      } else if (*policy->traces_enabled || *chosen->traces_enabled) {
+        say(*policy, fmt::format("traces is overridden by that of {}", decision_.winners["traces"]));
+      }
+    }
+    if (!chosen || !*chosen->traces_enabled) return;
+    const bool tenant = is_namespaced(*chosen);
+    TraceRules rules(context_.modules, *chosen, decision_.functions);
+    decision_.traces = rules.settings();
+    decision_.traces.policy = display_name(*chosen);
+    for (const std::string& sentence : rules.sentences()) say(*chosen, sentence);
+    double& trees = decision_.traces.trees_per_second;
+    const double ceiling = context_.ceilings.trees_per_second, of_tenants = context_.ceilings.namespaced.trees_per_second;
+    const double most = tenant ? std::min(ceiling, of_tenants) : ceiling;
+    if (trees > most && chosen->trees_per_second) {
+      say(*chosen, fmt::format("treesPerSecondPerNode {} exceeds {} {}", *chosen->trees_per_second,
+                               tenant && of_tenants < ceiling ? kOfNamespaces : "the agent's ceiling", most));
+    }
+    trees = std::min(trees, most);
+  }
+
+  // The bits that the recorded operations need of this module. An excluded or sampled one has none of them.
+  uint8_t span_flags(const ModuleInfo& info, const ProbeDecision& probe, bool excluded) {
+    uint8_t flags = 0;
+    std::vector<std::string_view> sampled;
+    for (const SpanSpec& span : info.spans) {
+      const auto operation = static_cast<SpanOperation>(span.operation);
+      if (decision_.traces.policy.empty() || !decision_.traces.records(operation)) continue;
+      const bool is_function = operation == SpanOperation::Function;  // it has its own way to be measured
+      if (excluded || (probe.sample_every > 1 && info.samples_histograms)) {
+        decision_.traces.threshold_us[span.operation] = 0;
+        if (!excluded) sampled.push_back(word_of(operation));
+      } else if (!is_function) {
+        flags |= span.flags;
+      }
+    }
+    if (!sampled.empty()) {
+      decision_.overridden.push_back(fmt::format("{}: traces does not record {}: {} takes the time of one operation in {} "
+                                                 "(sampleHistogramsEvery)",
+                                                 decision_.traces.policy, join(sampled), info.name, probe.sample_every));
+    }
+    return flags;
+  }
+
   const Policy* excluder_of(const ModuleInfo& info) const {
     const auto found =
         std::ranges::find_if(excluding_, [&](const Policy* policy) { return excludes(*policy, info, context_); });
@@ -201,6 +251,7 @@ class Resolver {
         if (ask_of(*policy, info).metrics) say(*policy, fmt::format("{} is excluded by {}", info.name, by));
       }
       decision_.winners[fmt::format("{}.level", info.name)] = by;
+      span_flags(info, probe, true);
       return;
     }
     const Policy* winner = nullptr;
@@ -224,12 +275,16 @@ class Resolver {
     probe.metrics |= function_metrics(info) & ~excluded;
     if (probe.metrics == 0) {
       probe = {};
+      probe.span_flags = span_flags(info, probe, false);
+      probe.flags = probe.span_flags;
+      decision_.selected |= probe.flags != 0;
       return;
     }
     // Only metrics named one by one: they bring their own series (see exports()).
     if (probe.level == Level::None) probe.level = Level::Minimal;
     if (winner) decision_.winners[fmt::format("{}.level", info.name)] = display_name(*winner);
     probe.sample_every = static_cast<uint16_t>(std::clamp(sample_every.value_or(1), 1, 65535));
+    probe.span_flags = span_flags(info, probe, false);
     probe.flags = flags_of(probe, info);
     decision_.selected = true;
   }
@@ -339,7 +394,7 @@ bool covered(const ProbeDecision& decision, const ModuleInfo& info, const Series
 }
 
 uint8_t flags_of(const ProbeDecision& decision, const ModuleInfo& info) {
-  uint8_t flags = 0;
+  uint8_t flags = decision.span_flags;
   for (const SeriesSpec& series : info.series) {
     if (exports(decision, info, series) && !covered(decision, info, series)) flags |= series.flag;
   }

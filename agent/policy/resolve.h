@@ -27,6 +27,7 @@ struct NamespacedCeilings {
   uint32_t min_period_ms = 10'000;
   Granularity granularity = Granularity::Container;  // the finest allowed
   int series_per_container = 200;
+  double trees_per_second = 0.2;
 };
 
 // What no policy may exceed; from the agent's configuration.
@@ -36,6 +37,7 @@ struct Ceilings {
   Granularity granularity = Granularity::Process;  // the finest allowed
   int series_per_container = 2'000;
   int series_per_node = 200'000;
+  int trees_per_second = 10;  // spans on a node: of a policy, and of all together
   NamespacedCeilings namespaced;
 };
 

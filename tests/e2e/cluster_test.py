@@ -282,6 +282,8 @@ WRONG = [
     ("keepRecent", {"collection": {"cleanup": {"strategy": "NoCleanup", "keepRecent": {"idleSeconds": 5}}}},
      "keepRecent is only valid with strategy KeepRecent"),
     ("threshold of both", {"traces": {"thresholds": [{"minMicroseconds": 1}]}}, "either an operation or a function"),
+    ("limit by both names", {"traces": {"maxSpansPerSecondPerNode": 5, "limits": {"treesPerSecondPerNode": 5}}},
+     "former name of limits.treesPerSecondPerNode"),
     ("threshold of no function", {"traces": {"thresholds": [{"function": "f", "minMicroseconds": 1}]}},
      "must be one of spec.functions"),
 ]

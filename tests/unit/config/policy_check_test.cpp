@@ -99,13 +99,28 @@ TEST(PolicyCheck, NotesWhatHasNoEffect) {
   EXPECT_NE(check.output.find("p: disk at Standard exceeds the agent's ceiling Minimal"), std::string::npos);
 }
 
-TEST(PolicyCheck, NotesThatThereAreNoTracesYet) {
+TEST(PolicyCheck, NotesWhatTracesDoNotRecordYet) {
   TemporaryFile traced(policy_text("preset: Minimal, traces: {mode: Enabled}")),
+      futile(policy_text("preset: Minimal, traces: {mode: Enabled, operations: [RunQueueWait, Process]}")),
       untraced(policy_text("preset: Minimal, traces: {mode: Disabled}"));
-  const PolicyCheck check = check_policies({traced.path}, options());
+  const PolicyCheck check = check_policies({futile.path}, options());
   EXPECT_EQ(check.exit_code, 0);
-  EXPECT_NE(check.output.find("p: traces has no effect: this version records no spans\n"), std::string::npos);
-  EXPECT_EQ(check_policies({untraced.path}, options()).output.find("note"), std::string::npos);
+  EXPECT_NE(check.output.find("p: traces: this version does not record Process, RunQueueWait\n"), std::string::npos);
+  EXPECT_NE(check.output.find("p: traces has no effect: nothing that it names is recorded by this version\n"),
+            std::string::npos);
+  for (const TemporaryFile* file : {&traced, &untraced}) {
+    EXPECT_EQ(check_policies({file->path}, options()).output.find("note"), std::string::npos) << file->path;
+  }
+}
+
+TEST(PolicyCheck, PricesWhatSpansNeed) {
+  TemporaryFile alone(policy_text("preset: None, traces: {mode: Enabled, operations: [Fsync]}"));
+  const PolicyCheck check = check_policies({alone.path}, options());
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_NE(check.output.find("    disk        None                           0           0               218\n"),
+            std::string::npos)
+      << check.output;
+  EXPECT_NE(check.output.find("p: spans of Fsync; per container"), std::string::npos) << check.output;
 }
 
 TEST(PolicyCheck, JsonHasTheSame) {

@@ -63,7 +63,7 @@ TEST(PolicyFile, ReadsEveryField) {
   ASSERT_EQ(p.trace_thresholds.size(), 2u);
   EXPECT_EQ(p.trace_thresholds[0].operation, "Fsync");
   EXPECT_EQ(p.trace_thresholds[0].min_microseconds, 20000);
-  EXPECT_EQ(p.max_spans_per_second, 5);
+  EXPECT_EQ(p.trees_per_second, 5);
   EXPECT_EQ(p.pod_labels->size(), 2u);
   EXPECT_TRUE(p.pod_annotations->empty());
   EXPECT_EQ(file.notes,
@@ -80,6 +80,25 @@ TEST(PolicyFile, ReadsSeveralDocuments) {
   EXPECT_FALSE(file.policies[0].preset);
   EXPECT_EQ(file.policies[1].mode, Mode::Exclude);
   EXPECT_EQ(file.policies[1].source, "p.yaml:12");
+}
+
+TEST(PolicyFile, ReadsTraces) {
+  PolicyFile file = parse(cluster(
+      "  traces:\n"
+      "    mode: Enabled\n"
+      "    operations: [Fsync, OOMKill]\n"
+      "    thresholds: [{operation: Fsync, minMicroseconds: 50000}]\n"
+      "    errors: true\n"
+      "    include: []\n"
+      "    limits: {treesPerSecondPerNode: 3}\n"));
+  ASSERT_EQ(file.problems, std::vector<std::string>());
+  const Policy& p = file.policies[0];
+  EXPECT_EQ(p.traces_enabled, true);
+  EXPECT_EQ(p.trace_operations, (std::vector<std::string>{"Fsync", "OomKill"})) << "a word of earlier versions";
+  EXPECT_EQ(p.trace_thresholds.at(0).min_microseconds, 50'000);
+  EXPECT_EQ(p.trace_errors, true);
+  EXPECT_EQ(p.trace_include, std::vector<std::string>());
+  EXPECT_EQ(p.trees_per_second, 3);
 }
 
 TEST(PolicyFile, WhatIsAbsentStaysAbsent) {
@@ -241,8 +260,16 @@ TEST(PolicyFile, WrongProbesFunctionsAndTraces) {
       {cluster("  functions: [{name: f, type: Kernel, symbol: s}, {name: f, type: Kernel, symbol: t}]\n"),
        "p.yaml:5:58: the function f is listed twice"},
       {cluster("  traces: {mode: Enabled, thresholds: [{operation: Sync, minMicroseconds: 1}]}\n"),
-       "p.yaml:5:52: spec.traces.thresholds[0].operation must be Read, Write, Fsync, Connect, BlockIO, PageFault, "
-       "DirectReclaim, LockWait, FutexWait, RunQueueWait or OOMKill, not 'Sync', did you mean 'Fsync'"},
+       "p.yaml:5:52: spec.traces.thresholds[0].operation must be Read, Write, Fsync, Open, Rename, Unlink, Connect, Accept, "
+       "Send, DnsLookup, BlockIO, CpuThrottle, PageFault, DirectReclaim, LockWait, RunQueueWait, OomKill, Receive, "
+       "FutexWait, Process or OOMKill, not 'Sync', did you mean 'Fsync'"},
+      {cluster("  traces: {operations: [Fsync, Fsync]}\n"), "p.yaml:5:32: spec.traces.operations has Fsync twice"},
+      {cluster("  traces: {include: [Stack]}\n"), "p.yaml:5:22: spec.traces.include must be PeerAddress, not 'Stack'"},
+      {cluster("  traces: {limits: {treesPerSecond: 5}}\n"),
+       "p.yaml:5:21: spec.traces.limits has no field 'treesPerSecond', did you mean 'treesPerSecondPerNode' (allowed: "
+       "treesPerSecondPerNode)"},
+      {cluster("  traces: {maxSpansPerSecondPerNode: 5, limits: {treesPerSecondPerNode: 5}}\n"),
+       "p.yaml:5:38: spec.traces.maxSpansPerSecondPerNode is the former name of limits.treesPerSecondPerNode: remove it"},
       {cluster("  traces: {thresholds: [{minMicroseconds: 1}]}\n"),
        "p.yaml:5:25: spec.traces.thresholds[0] needs either operation or function"},
       {cluster("  traces: {thresholds: [{function: wal, minMicroseconds: 1}]}\n"),

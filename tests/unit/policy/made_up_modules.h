@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "agent/module/span_operation.h"
 #include "agent/policy/resolve.h"
 
 namespace sonde::made_up {
@@ -56,6 +57,11 @@ inline constexpr std::array<ProgramSpec, 4> kDiskPrograms{
      {.program = "open", .hook = "iter/task_file", .flags = 16},
      {.program = "drop", .hook = "kprobe/drop", .flags = 32}}};
 
+// Durations (2) are needed for the first two, durations in detail (8) for the third.
+inline constexpr std::array<SpanSpec, 3> kDiskSpans{{{static_cast<uint8_t>(SpanOperation::Read), 2},
+                                                     {static_cast<uint8_t>(SpanOperation::Fsync), 2},
+                                                     {static_cast<uint8_t>(SpanOperation::Open), 8}}};
+
 inline constexpr std::array<MetricSpec, 1> kCpuMetrics{
     {{.name = "sonde.cpu.switches", .unit = "{switch}", .level = Level::Minimal, .description = "", .attributes = {}}}};
 inline constexpr std::array<SeriesSpec, 1> kCpuSeries{{{.metric = 0, .level = Level::Minimal, .flag = 1}}};
@@ -83,7 +89,9 @@ inline std::span<const ModuleEntry> modules() {
                            .counters = 4,
                            .histograms = 2,
                            .gauges = 1,
-                           .cells = true});
+                           .cells = true,
+                           .samples_histograms = true,
+                           .spans = kDiskSpans});
   static const Table cpu({.name = "cpu",
                           .summary = "",
                           .metrics = kCpuMetrics,
