@@ -103,6 +103,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const EngineOptions& options) {
   if (!core) return core.error();
   engine->core_ = std::move(*core);
   engine->slots_ = std::make_unique<Slots>(*engine->core_);
+  auto spans = SpanRing::open(*engine->core_);
+  if (!spans) return spans.error();
+  engine->spans_ = std::move(*spans);
   engine->moved_ns_.resize(options.slots);
   engine->lives_ = SlotLives(options.slots);
   engine->older_.resize(options.slots);

@@ -24,6 +24,7 @@
 #include "agent/kernel/module_object.h"
 #include "agent/kernel/reads.h"
 #include "agent/kernel/slots.h"
+#include "agent/kernel/span_ring.h"
 #include "agent/module/module.h"
 #include "agent/module/sample.h"
 #include "agent/slots/lives.h"
@@ -109,6 +110,9 @@ class Engine {
   // SlotCommands::give_back: from now on the kernel side may give it to another subject.
   void give_back(uint32_t slot);
 
+  // What was sent of spans, and their tokens.
+  SpanRing& spans() { return *spans_; }
+
   // Readable when the kernel side assigned or freed slots; hush() resets it. A lost wakeup loses nothing.
   int wake_fd() const;
   void hush();
@@ -146,6 +150,7 @@ class Engine {
   Features features_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<Slots> slots_;
+  std::unique_ptr<SpanRing> spans_;
   SlotLives lives_{0};
   std::span<const ModuleEntry> entries_;
   std::vector<std::unique_ptr<ModuleObject>> modules_ SONDE_GUARDED_BY(mutex_);  // index as in entries_

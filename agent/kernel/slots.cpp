@@ -100,6 +100,7 @@ void Slots::configure(uint32_t slot, const SlotSetting& setting) {
     std::copy(setting.flags.begin(), setting.flags.end(), config->flags);
     std::copy(setting.sample.begin(), setting.sample.end(), config->sample);
     config->per_process = per_process;
+    *core_.span_config.at<sonde_span_config>(target) = setting.spans;
   };
   const bool had_processes = config(slot)->per_process;
   write(slot, setting.per_process);
@@ -210,6 +211,8 @@ void Slots::dissolve() {
 }
 
 void Slots::give_back(uint32_t slot) {
+  *core_.span_config.at<sonde_span_config>(slot) = {};
+  *core_.span_budgets.at<sonde_span_budget>(slot) = {};
   std::memset(core_.slot_config.at<sonde_slot_config>(slot), 0, sizeof(sonde_slot_config));
   auto* info = core_.slot_info.at<sonde_slot_info>(slot);
   const bool of_process = info->tgid != 0;

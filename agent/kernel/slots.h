@@ -13,6 +13,7 @@
 #include "agent/base/result.h"
 #include "agent/kernel/core.h"
 #include "sonde/abi.h"
+#include "sonde/spans.h"
 
 namespace sonde {
 
@@ -22,6 +23,7 @@ struct SlotSetting {
   ModuleFlags flags{};                               // all 0: not measured
   std::array<uint16_t, SONDE_MAX_MODULES> sample{};  // histograms take one operation in so many; 0 and 1: all
   bool per_process = false;                          // its processes get slots of their own
+  sonde_span_config spans{};                         // what is recorded as spans; all 0: nothing
 };
 
 class Slots {

@@ -15,6 +15,7 @@ bool is_called(const ModuleInfo& info, std::string_view name) {
 
 CellSeries Module::decode_cell(uint32_t) const { return {}; }
 CellSeries Module::decode_keyed(uint32_t) const { return {}; }
+SpanWords Module::decode_span(const sonde_span& /*span*/) const { return {}; }
 CellSeries Module::decode_read(uint32_t) const { return {}; }
 
 Result<void> Module::prepare(bpf_object*, const Features&, int) const { return {}; }

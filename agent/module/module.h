@@ -16,6 +16,7 @@
 #include "agent/module/metric.h"
 
 struct bpf_object;
+struct sonde_span;
 
 namespace sonde {
 
@@ -69,6 +70,15 @@ struct LossSpec {
 struct SpanSpec {
   uint8_t operation = 0;  // enum sonde_span_operation
   uint8_t flags = 0;      // all must be requested for a subject: its duration is taken then
+};
+
+// What only its module can tell of a span. The views must live as long as the program; empty: the operation does not have it.
+struct SpanWords {
+  std::string_view error_type;  // how it failed, if it has no errno
+  std::string_view device;
+  std::string_view dns_type;
+  std::string_view lock_kind;
+  std::string_view function_name;
 };
 
 // What a function that a policy declares may be measured for.
@@ -158,6 +168,8 @@ class Module {
   virtual CellSeries decode_keyed(uint32_t key) const;
   // Key as returned by read_keyed().
   virtual CellSeries decode_read(uint32_t key) const;
+  // A span of one of ModuleInfo::spans. Its numbers come from the kernel side and may be any.
+  virtual SpanWords decode_span(const sonde_span& span) const;
   // Sets rodata and program options between open and load. `alternative` is the selected index, or -1.
   virtual Result<void> prepare(bpf_object* object, const Features& features, int alternative) const;
   // Called before the first of its programs is attached, also after all had been detached: stored task state is

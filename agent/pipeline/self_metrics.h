@@ -78,6 +78,9 @@ enum class SelfMetric : uint8_t {
   ExportDuration,
   OverheadUsage,
   OverheadBudget,
+  Spans,
+  SpansSuppressed,
+  SpansLost,
   Count,
 };
 std::span<const MetricSpec> self_specs();
@@ -114,6 +117,7 @@ void report(SelfSink& sink, const AggregatorStats& stats);
 void report(SelfSink& sink, const NamesStats& stats, Now now);
 void report(SelfSink& sink, std::string_view queue, const QueueStats& stats);
 void report(SelfSink& sink, const ExportStats& stats);
+void report(SelfSink& sink, const SpanStats& stats);
 void report(SelfSink& sink, const ProcessStats& stats);
 
 class SelfMetrics {

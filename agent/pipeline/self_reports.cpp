@@ -96,6 +96,14 @@ void report(SelfSink& sink, const ExportStats& stats) {
   sink.value(SelfMetric::ExportQueueMemory, stats.queued_bytes, {name});
 }
 
+void report(SelfSink& sink, const SpanStats& stats) {
+  sink.value(SelfMetric::Spans, stats.recorded);
+  sink.value(SelfMetric::SpansSuppressed, stats.suppressed);
+  sink.value(SelfMetric::SpansLost, stats.buffer_full, {"buffer_full"});
+  sink.value(SelfMetric::SpansLost, stats.unknown_owner, {"unknown_owner"});
+  sink.value(SelfMetric::SpansLost, stats.malformed, {"malformed"});
+}
+
 void report(SelfSink& sink, const ProcessStats& stats) {
   sink.value(SelfMetric::ProcessCpuTime, stats.cpu_seconds);
   sink.value(SelfMetric::ProcessMemory, stats.resident_bytes);

@@ -29,6 +29,7 @@ constexpr AttributeSpec kSpanDrop[] = {
     {"sonde.exporter", "otlp_traces, file_traces"},
     {"sonde.reason", "queue_full, refused, too_large, retried_too_long, exit; of files disk_full, write, ..."}};
 constexpr AttributeSpec kHalving[] = {{"sonde.exporter", "otlp, otlp_traces"}};
+constexpr AttributeSpec kSpanLoss[] = {{"sonde.reason", "buffer_full, unknown_owner, malformed"}};
 constexpr AttributeSpec kPrometheus[] = {{"sonde.exporter", "prometheus"}};
 constexpr AttributeSpec kFailure[] = {{"sonde.exporter", "otlp, prometheus, file, otlp_traces, file_traces"},
                                       {"error.type", "UNAVAILABLE, http_503, tls, ..."}};
@@ -119,6 +120,10 @@ constexpr MetricSpec kSpecs[] = {
     real("sonde.agent.export.duration", "s", kHistogram, "Time to hand a batch to all exporters."),
     real("sonde.agent.overhead.usage", "{cpu}", kGauge, "CPUs used by the agent and its BPF programs."),
     real("sonde.agent.overhead.budget", "{cpu}", kGauge, "CPU budget from the configuration; 0: unlimited."),
+    whole("sonde.agent.spans", "{span}", kCounter, "Spans handed to the exporters."),
+    whole("sonde.agent.spans.suppressed", "{operation}", kCounter,
+          "Operations that qualified as spans but exceeded the limit on spans."),
+    whole("sonde.agent.spans.lost", "{span}", kCounter, "Spans that were lost before they could be exported.", kSpanLoss),
 };
 static_assert(std::size(kSpecs) == static_cast<std::size_t>(SelfMetric::Count));
 

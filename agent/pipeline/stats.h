@@ -129,6 +129,16 @@ struct ExportStats {
   bool of_spans() const { return exporter.ends_with("_traces"); }
 };
 
+// From the kernel side to the sinks of spans.
+struct SpanStats {
+  uint64_t recorded = 0;       // handed over
+  uint64_t suppressed = 0;     // qualified, but there was no token
+  uint64_t unknown_owner = 0;  // lost: nobody has the slot
+  uint64_t malformed = 0;      // lost: no record
+  uint64_t not_requested = 0;  // sent by settings that are not in force any more, or below its function's own threshold
+  uint64_t buffer_full = 0;    // lost: the ring had no room
+};
+
 // The agent's own process, from /proc/self.
 struct ProcessStats {
   double cpu_seconds = 0;

@@ -180,6 +180,10 @@ class BlockModule final : public Module {
             AttributeValues{kBlockOperations[BLOCK_KEY_OPERATION(key)], kBlockPhases[BLOCK_KEY_PHASE(key)], device}};
   }
 
+  SpanWords decode_span(const sonde_span& span) const override {
+    return {.device = span.device_major ? devices_.name(span.device_major, span.device_minor) : std::string_view()};
+  }
+
   CellSeries decode_read(uint32_t key) const override { return {kDepth, AttributeValues{queues_.name(key)}}; }
 
   Result<void> read_keyed(const ReadTarget& target, std::vector<KeyedState>& states) const override {

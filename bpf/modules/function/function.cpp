@@ -194,6 +194,8 @@ class FunctionModule final : public Module {
     return {kDuration, AttributeValues{function_name(key)}};
   }
 
+  SpanWords decode_span(const sonde_span& span) const override { return {.function_name = function_name(span.detail)}; }
+
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
     bpf_map* asked = bpf_object__find_map_by_name(object, "function_asked");
     if (!asked) return Error("the function object lacks its maps");

@@ -172,6 +172,10 @@ class LocksModule final : public Module {
     return {kTime, AttributeValues{kKinds[key & 7], name == known.by_hash.end() ? "other" : name->second}};
   }
 
+  SpanWords decode_span(const sonde_span& span) const override {
+    return {.lock_kind = span.detail < kKinds.size() ? kKinds[span.detail] : std::string_view()};
+  }
+
   Result<void> prepare(bpf_object* object, const Features&, int) const override {
     return set_read_only(object, "locks_limits", kernel_bounds());
   }

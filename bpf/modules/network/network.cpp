@@ -86,6 +86,12 @@ class NetworkModule final : public Module {
 
   CellSeries decode_keyed(uint32_t key) const override { return network::dns_series(key); }
 
+  SpanWords decode_span(const sonde_span& span) const override {
+    if (span.operation != SONDE_SPAN_DNS_LOOKUP) return {};
+    const AttributeValues values = network::dns_series(span.detail).values;
+    return {.error_type = values[1], .dns_type = values[0]};
+  }
+
   Result<void> prepare(bpf_object* object, const Features& features, int) const override {
     const bool by_segment = network::sees_only_its_own(features) && !network::iterates_over_maps(features);
     if (auto set = set_read_only(object, "network_by_segment", by_segment); !set) return set;
