@@ -113,6 +113,16 @@ void print_exporters(const Json& json) {
     fmt::print("  {} {}\n", paint(Colour::Red, "!"), error.get<std::string>());
 }
 
+void print_spans(const Json& json) {
+  const Json spans = json.value("spans", Json::object());
+  uint64_t lost = 0;
+  for (const Json& count : spans.value("lost", Json::object())) lost += count.get<uint64_t>();
+  const auto recorded = spans.value("recorded", uint64_t{0}), suppressed = spans.value("suppressed", uint64_t{0});
+  if (recorded + suppressed + lost == 0) return;
+  fmt::print("\n{} spans recorded, {} operations suppressed by the limit, {} lost\n", count_text(recorded),
+             count_text(suppressed), count_text(lost));
+}
+
 void print_status(const Json& json) {
   const Json& subjects = json["subjects"];
   fmt::print("Sonde {} on {} (Linux {} {}), up {}, process {}\n", json["version"].get<std::string>(),
@@ -140,6 +150,7 @@ void print_status(const Json& json) {
   print_modules(json["modules"]);
   print_policies(json);
   print_exporters(json);
+  print_spans(json);
 }
 
 }  // namespace

@@ -125,6 +125,9 @@ Result<void> Agent::begin() {
   counting_.follow(boottime_ns());
   self_->start_at(Now::read());
   aggregator_ = std::make_unique<Aggregator>(aggregator_options(host_name()), self_.get());
+  auto sinks = options_.span_sinks;
+  sinks.push_back(outputs_.get());
+  spans_ = std::make_unique<SpanFeed>(engine_->spans(), aggregator_options(host_name()).resource, std::move(sinks));
   failures_ = std::make_unique<Failures>(sonde::modules().size(), options_.backoff);
   overhead_ = std::make_unique<Overhead>(*engine_, config_.overhead.milli_cpu);
   FunctionsOptions functions;
@@ -203,6 +206,7 @@ Agent::End Agent::run() {
     alive_ns_ = now;
     if (reloading_.exchange(false)) do_reload();
     follow_turns(now);
+    follow_spans(now);
     control_->follow();
     control_->enter_waiting(now);
     if (const bool news = follow_cluster(); news || now >= next_policies_ns_) follow_policies(news);
@@ -229,6 +233,7 @@ Agent::End Agent::run() {
   if (servers_) servers_->not_ready();
   control_->follow();
   control_->stop_waiting();
+  if (may_write()) spans_->finish(*control_->identity(), *control_->decisions());
   collect(true);
   counting_.release();
   outputs_->flush(kLastFlush);
@@ -391,6 +396,7 @@ void Agent::add_self_metrics() {
     fullness_.note(kernel, realtime_ns());
     report(sink, kernel);
     report(sink, aggregator_->stats());
+    report(sink, span_stats());
     report(sink, names_stats(), now);
     report(sink, "export", outputs_->queue());
     for (const ExportStats& stats : outputs_->stats()) report(sink, stats);
@@ -411,6 +417,7 @@ StatusSources Agent::status_sources() const {
                         *overhead_, *failures_, *policies_,  config_};
   sources.cgroup_root = cgroup_root_;
   sources.started_ns = started_ns_;
+  sources.spans = span_stats();
   sources.last_collect = last_collect_;
   sources.cluster = cluster_.get();
   sources.pods = pods_.get();

@@ -35,6 +35,7 @@
 #include "agent/runtime/series_limit.h"
 #include "agent/runtime/servers.h"
 #include "agent/runtime/service.h"
+#include "agent/runtime/span_feed.h"
 #include "agent/runtime/write_turn.h"
 
 namespace sonde {
@@ -55,6 +56,7 @@ struct AgentOptions {
   std::set<std::string> disabled_modules;  // likewise
   std::function<std::string(std::string_view)> fault;
   BackoffOptions backoff;
+  std::vector<SpanSink*> span_sinks;  // besides the exporters; must outlive the agent
 };
 
 class Agent final : public Service {
@@ -92,6 +94,8 @@ class Agent final : public Service {
   Result<void> join_cluster();
   Result<void> follow_pods(const std::string& node_name, const kube::ApiOptions& api);
   NamesStats names_stats() const;
+  SpanStats span_stats() const;
+  void follow_spans(uint64_t now);
   bool follow_cluster();
   ResolveContext resolve_context() const;
   void note_exclusion(const std::vector<Policy>& policies, const ResolveContext& context);
@@ -124,6 +128,7 @@ class Agent final : public Service {
   std::unique_ptr<SelfMetrics> self_;
   std::unique_ptr<Outputs> outputs_;
   std::unique_ptr<Aggregator> aggregator_;
+  std::unique_ptr<SpanFeed> spans_;
   std::unique_ptr<kube::PodTable> pods_;  // none if only cgroup paths are used
   std::unique_ptr<kube::PodSources> pod_sources_;
   std::unique_ptr<kube::Cluster> cluster_;  // none outside Kubernetes

@@ -62,6 +62,18 @@ void Agent::follow_turns(uint64_t now) {
   }
 }
 
+// Before slots get other owners. While another agent exports it also sends the spans: this one gives no tokens for them.
+void Agent::follow_spans(uint64_t now) {
+  if (!may_write()) return;
+  spans_->turn(*control_->identity(), *control_->decisions(), config_.ceilings.trees_per_second, now);
+}
+
+SpanStats Agent::span_stats() const {
+  SpanStats stats = spans_->stats();
+  for (const auto& of_module : engine_->losses()) stats.buffer_full += of_module[SONDE_LOSS_SPAN];
+  return stats;
+}
+
 // A stream begins with a collection, and only then is it known when it is due: what is newly selected must not wait for the
 // longer periods of others.
 void Agent::follow_periods(uint64_t now) {

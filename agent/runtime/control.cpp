@@ -39,7 +39,9 @@ void Control::decide_all(std::vector<Policy> policies, const ResolveContext& con
   engine_.set_provisional(decisions_.provisional());
   Subject nobody;
   nobody.kind = SubjectKind::Unattributed;
-  engine_.configure(SONDE_SLOT_UNATTRIBUTED, setting_of(*decisions_.of(nobody, 0, "")));
+  SlotSetting unattributed = setting_of(*decisions_.of(nobody, 0, ""));
+  unattributed.spans = {};  // a span must belong to somebody
+  engine_.configure(SONDE_SLOT_UNATTRIBUTED, unattributed);
   node_ = decisions_.of_node();
   engine_.configure(SONDE_SLOT_NODE, node_ ? setting_of(*node_) : SlotSetting{});
 

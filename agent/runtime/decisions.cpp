@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/base/text.h"
+#include "agent/pipeline/span_reader.h"
 #include "agent/policy/plan.h"
 
 namespace sonde {
@@ -18,6 +19,13 @@ std::string key_of(const Decision& decision, bool process) {
   for (const auto& probe : decision.probes) {
     key += "\n" + std::to_string(probe.metrics) + "," + std::to_string(probe.flags) + "," +
            std::to_string(static_cast<int>(probe.level));
+  }
+  const TraceSettings& traces = decision.traces;
+  if (!traces.policy.empty()) {
+    key += "\n" + traces.policy + "," + std::to_string(traces.errors) + "," + std::to_string(traces.trees_per_second) +
+           (traces.peer_address ? "a" : "");
+    for (const uint32_t threshold : traces.threshold_us) key += "," + std::to_string(threshold);
+    for (const auto& [function, threshold] : traces.functions) key += "\n" + function + "=" + std::to_string(threshold);
   }
   for (const auto& [request, policy] : decision.functions) {
     key += "\n" + request.name + "," + request.type + "," + request.path + "," + request.symbol + "," +
@@ -45,6 +53,7 @@ SlotSetting setting_of(const Decision& decision) {
     setting.flags[i] = decision.probes[i].flags;
     setting.sample[i] = decision.probes[i].sample_every;
   }
+  setting.spans = span_config(decision.traces);
   setting.per_process = decision.granularity == Granularity::Process;
   return setting;
 }
@@ -137,7 +146,7 @@ Decision Decisions::adjusted(Decision decision) const {
   }
   for (std::size_t i = 0; i < steps_.size() && i < decision.probes.size(); ++i) {
     ProbeDecision& probe = decision.probes[i];
-    if (probe.level == Level::None && !probe.metrics) continue;
+    if (probe.level == Level::None && !probe.metrics && !probe.flags) continue;
     const ModuleInfo& info = context_.modules[i].module->info();
     if (steps_[i] == OverheadStep::Off) {
       probe = ProbeDecision{};

@@ -117,6 +117,7 @@ Status make_status(const StatusSources& sources) {
   status.policy_errors = sources.policies.errors();
   status.overridden = sources.control.plan().overridden;
   status.collection = sources.last_collect;
+  status.spans = sources.spans;
   status.exporters = sources.outputs.reports();
   status.export_errors = sources.outputs.last_errors();
   status.cost = {sources.overhead.budget().used_milli_cpu(), sources.overhead.milli_cpu(),

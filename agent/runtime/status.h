@@ -95,6 +95,7 @@ struct Status {
   std::vector<std::string> overridden;
   AggregatorStats pipeline;
   CollectStats collection;
+  SpanStats spans;
   std::vector<Outputs::Report> exporters;
   std::vector<std::string> export_errors;
   Cost cost;

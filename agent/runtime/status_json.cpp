@@ -121,6 +121,15 @@ Json exporters_json(const std::vector<Outputs::Report>& reports) {
   return list;
 }
 
+Json spans_json(const SpanStats& stats) {
+  return {{"recorded", stats.recorded},
+          {"suppressed", stats.suppressed},
+          {"lost",
+           {{"buffer_full", stats.buffer_full},
+            {"unknown_owner", stats.unknown_owner},
+            {"malformed", stats.malformed}}}};
+}
+
 Json span_exporters_json(const std::vector<Outputs::Report>& reports) {
   Json list = Json::array();
   for (const auto& [stats, destination, last_error] : reports) {
@@ -225,6 +234,7 @@ std::string status_json(const Status& status) {
   json["collection"] = {{"slots", status.collection.slots_read},
                         {"series_moved", status.collection.series_moved},
                         {"duration_seconds", static_cast<double>(status.collection.duration_ns) / 1e9}};
+  json["spans"] = spans_json(status.spans);
   json["exporters"] = exporters_json(status.exporters);
   json["span_exporters"] = span_exporters_json(status.exporters);
   json["export_errors"] = status.export_errors;

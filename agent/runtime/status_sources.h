@@ -34,6 +34,7 @@ struct StatusSources {
   std::string cgroup_root;
   uint64_t started_ns = 0;  // CLOCK_BOOTTIME
   CollectStats last_collect;
+  SpanStats spans;
   std::vector<std::string> warnings;  // sentences about what is nearly used up
   std::vector<kube::NodeCondition> conditions;
   const kube::Cluster* cluster = nullptr;  // none outside Kubernetes

@@ -120,6 +120,7 @@ void AgentTest::load(const std::map<std::string, std::string>& more) {
   options.break_program = break_program_;
   if (!only_.empty()) options.disabled_modules = only(only_).disabled_modules;
   options.may_leave = may_leave_;
+  options.span_sinks = span_sinks_;
   options.fault = fault_;
   options.backoff.first_ns = 2'000'000'000;
   as_agent([&] {

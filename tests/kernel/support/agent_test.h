@@ -60,6 +60,7 @@ class AgentTest : public ::testing::Test {
   std::string break_program_;
   std::string only_;        // a probe whose module alone is loaded, which takes a tenth of the time; empty: all
   bool may_leave_ = false;  // see AgentOptions
+  std::vector<SpanSink*> span_sinks_;
   // How the loop ended, once it has.
   bool left() const { return left_; }
   std::function<std::string(std::string_view)> fault_;  // see EngineOptions

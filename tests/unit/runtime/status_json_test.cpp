@@ -40,6 +40,7 @@ Status full_status() {
   status.overridden = {"a sentence"};
   status.pipeline.series = 77;
   status.collection = {.slots_read = 4, .series_moved = 6, .duration_ns = 1'500'000'000};
+  status.spans = {.recorded = 5, .suppressed = 40, .unknown_owner = 1};
   Outputs::Report otlp;
   otlp.stats.exporter = "otlp";
   otlp.stats.failures = {{"unavailable", 2}};
@@ -78,6 +79,9 @@ TEST(StatusJson, SaysWhatTheStatusHolds) {
   EXPECT_FALSE(json["modules"][1].contains("step")) << "the core is never throttled";
   EXPECT_EQ(json["pipeline"]["series"], 77);
   EXPECT_EQ(json["collection"]["duration_seconds"], 1.5);
+  EXPECT_EQ(json["spans"]["recorded"], 5);
+  EXPECT_EQ(json["spans"]["suppressed"], 40);
+  EXPECT_EQ(json["spans"]["lost"], Json({{"buffer_full", 0}, {"unknown_owner", 1}, {"malformed", 0}}));
   EXPECT_EQ(json["exporters"][0]["failures"]["unavailable"], 2);
   EXPECT_EQ(json["identity"]["age_seconds"], 0.5);
   EXPECT_EQ(json["identity"]["sources"][0]["state"], "working");
