@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "agent/base/text.h"
+#include "agent/policy/listed.h"
 #include "agent/policy/trace_rules.h"
 
 namespace sonde {
@@ -20,10 +21,6 @@ struct Ask {
   uint64_t excluded = 0;
   std::optional<int> sample_every;
 };
-
-bool contains(const std::vector<std::string>& names, std::string_view name) {
-  return std::ranges::find(names, name) != names.end();
-}
 
 bool refused(const MetricSpec& metric, Level ceiling) {
   return metric.level > ceiling && !(metric.level == Level::OptIn && ceiling >= Level::Detailed);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "agent/base/text.h"
+#include "agent/policy/listed.h"
 
 namespace sonde {
 namespace {
@@ -44,10 +45,6 @@ uint32_t default_threshold_us(SpanOperation operation) {
 
 constexpr uint32_t bit(SpanOperation operation) { return 1U << static_cast<unsigned>(operation); }
 constexpr uint32_t kErrorsByDefault = bit(SpanOperation::Connect) | bit(SpanOperation::DnsLookup);
-
-bool contains(const std::vector<std::string>& words, std::string_view word) {
-  return std::ranges::find(words, word) != words.end();
-}
 
 uint32_t micros(const TraceThreshold& threshold) {
   return static_cast<uint32_t>(std::min<int64_t>(threshold.min_microseconds, std::numeric_limits<uint32_t>::max()));
