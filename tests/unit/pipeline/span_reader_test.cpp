@@ -14,13 +14,13 @@
 namespace sonde {
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
-const SpanClock kClock{.monotonic_ns = 1000 * kSecond, .real_ns = 1'700'000'000 * kSecond};
+constexpr uint64_t kOneSecond = 1'000'000'000;
+const SpanClock kClock{.monotonic_ns = 1000 * kOneSecond, .real_ns = 1'700'000'000 * kOneSecond};
 
 sonde_span fsync_of_200_ms() {
   sonde_span record{};
   record.operation = SONDE_SPAN_FSYNC;
-  record.end_ns = 999 * kSecond;
+  record.end_ns = 999 * kOneSecond;
   record.start_ns = record.end_ns - 200'000'000;
   record.slot = 7;
   record.tgid = 4711;
@@ -52,7 +52,7 @@ Span read(const sonde_span& record, const TraceSettings& by = settings()) {
 TEST(SpanReader, ASlowFsync) {
   const Span span = read(fsync_of_200_ms());
   EXPECT_EQ(span_name(span), "fsync");
-  EXPECT_EQ(span.end_unix_ns, 1'699'999'999 * kSecond);
+  EXPECT_EQ(span.end_unix_ns, 1'699'999'999 * kOneSecond);
   EXPECT_EQ(span.end_unix_ns - span.start_unix_ns, 200'000'000U);
   EXPECT_EQ(span.slot, 7U);
   EXPECT_EQ(span.pid, 4711U);
@@ -197,11 +197,11 @@ TEST(SpanRecord, AnyBytesAreSafe) {
 }
 
 TEST(SpanClock, FollowsTheWallClockAsItIsSetNow) {
-  const SpanClock before{.monotonic_ns = 100 * kSecond, .real_ns = 5000 * kSecond};
-  const SpanClock stepped{.monotonic_ns = 101 * kSecond, .real_ns = 9001 * kSecond};
-  EXPECT_EQ(before.real_of(99 * kSecond), 4999 * kSecond);
-  EXPECT_EQ(stepped.real_of(99 * kSecond), 8999 * kSecond);
-  EXPECT_EQ(before.real_of(200 * kSecond), 5000 * kSecond) << "nothing ends in the future";
+  const SpanClock before{.monotonic_ns = 100 * kOneSecond, .real_ns = 5000 * kOneSecond};
+  const SpanClock stepped{.monotonic_ns = 101 * kOneSecond, .real_ns = 9001 * kOneSecond};
+  EXPECT_EQ(before.real_of(99 * kOneSecond), 4999 * kOneSecond);
+  EXPECT_EQ(stepped.real_of(99 * kOneSecond), 8999 * kOneSecond);
+  EXPECT_EQ(before.real_of(200 * kOneSecond), 5000 * kOneSecond) << "nothing ends in the future";
   EXPECT_EQ((SpanClock{.monotonic_ns = 100, .real_ns = 10}.real_of(50)), 1U);
   const uint64_t real = realtime_ns();
   EXPECT_NEAR(static_cast<double>(SpanClock::read().real_of(monotonic_ns())) - static_cast<double>(real), 0, 1e9);
