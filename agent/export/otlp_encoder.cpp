@@ -38,9 +38,9 @@ uint64_t value_size(const Attribute& attribute) {
 }
 
 // Sums, gauges and histograms of a batch into one request; see write_points() for the calls.
-class Writer {
+class MetricsWriter {
  public:
-  Writer(const EncodeOptions& options, uint64_t* repaired) : options_(options), repaired_(repaired) {}
+  MetricsWriter(const EncodeOptions& options, uint64_t* repaired) : options_(options), repaired_(repaired) {}
 
   void reserve(uint64_t bytes) { out_.reserve(bytes); }
   uint64_t size() const { return out_.size(); }
@@ -272,7 +272,7 @@ class Writer {
 }  // namespace
 
 EncodedRequest OtlpEncoder::encode(const Batch& batch, BatchCursor& at, uint64_t max_bytes) {
-  Writer writer(options_, &repaired_);
+  MetricsWriter writer(options_, &repaired_);
   writer.reserve(std::min(expected_, max_bytes + kBeyondLimit));
   EncodedRequest request;
   request.points = write_points(writer, batch, at, max_bytes);

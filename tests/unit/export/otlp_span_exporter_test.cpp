@@ -153,7 +153,9 @@ TEST(OtlpSpanExporter, SplitsWhatIsLargerThanTheReceiverTakes) {
 
 TEST(OtlpSpanExporter, NothingIsLostWhileTheReceiverIsAwayForShort) {
   std::atomic<bool> down{true};
-  TraceServer server([&](size_t, const auto&, auto*) { return down ? grpc::Status(grpc::UNAVAILABLE, "later") : grpc::Status::OK; });
+  TraceServer server([&](size_t, const auto&, auto*) {
+    return down ? grpc::Status(grpc::UNAVAILABLE, "later") : grpc::Status::OK;
+  });
   auto exporter = make(quick(server.url()));
   const ResourcePtr whose = resource(1);
   for (uint32_t i = 0; i < 10; ++i) exporter->consume(many_spans(10, i * 10, whose));
@@ -183,7 +185,9 @@ TEST(OtlpSpanExporter, WhatWasRetriedForTooLongIsDroppedAndCounted) {
 TEST(OtlpSpanExporter, AFloodBlocksNothingGrowsNothingAndIsCountedExactly) {
   constexpr uint32_t kBatch = 1'000, kBatches = 600;
   std::atomic<bool> down{true};
-  TraceServer server([&](size_t, const auto&, auto*) { return down ? grpc::Status(grpc::UNAVAILABLE, "later") : grpc::Status::OK; });
+  TraceServer server([&](size_t, const auto&, auto*) {
+    return down ? grpc::Status(grpc::UNAVAILABLE, "later") : grpc::Status::OK;
+  });
   const SpanQueueLimits limits;
   OtlpOptions options = quick(server.url());
   options.retry.max_elapsed_ns = 0;
