@@ -37,6 +37,13 @@ class Cluster:
         subprocess.run(["openssl", "genrsa", "-out", str(d / "sa.key"), "2048"], check=True, capture_output=True)
 
     def start(self):
+        try:
+            return self._start()
+        except BaseException:
+            self.stop()  # nobody else does: who starts it has no cluster yet
+            raise
+
+    def _start(self):
         d = self.directory
         if self.etcd is None:
             self.etcd = machine.Service(d, "etcd", [
