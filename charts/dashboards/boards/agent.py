@@ -59,7 +59,7 @@ def losses():
     return row(
         "Losses in the kernel",
         graph("Events lost", "Events that could not be counted where they belong, by reason.",
-              [(f"{q.total(q.rate('sonde_module_losses_total', N), 'sonde_module', 'sonde_reason')} > 0",
+              [(q.top(10, q.total(q.rate("sonde_module_losses_total", N), "sonde_module", "sonde_reason")),
                 MODULE + " {{sonde_reason}}")],
               "cps", 8),
         graph("Runs skipped by the kernel", "Events that are missing from every metric.",
@@ -102,7 +102,20 @@ def export():
                 NAME + " {{sonde_identity_source}}")], "s", 16, 4))
 
 
+def spans():
+    """Counters that are 0 where no policy has traces enabled."""
+    return row(
+        "Spans",
+        graph("Spans", "Spans handed to the exporters.",
+              [(q.total(q.rate("sonde_agent_spans_total", N), *BY_NODE), NAME)], "cps", 8),
+        graph("Spans suppressed", "Operations that qualified as spans but exceeded the limit of their policy.",
+              [(q.total(q.rate("sonde_agent_spans_suppressed_total", N), *BY_NODE), NAME)], "cps", 8),
+        graph("Spans lost", "Spans that were lost before they could be exported, by reason.",
+              [(q.total(q.rate("sonde_agent_spans_lost_total", N), *BY_NODE, "sonde_reason"), NAME + " {{sonde_reason}}")],
+              "cps", 8))
+
+
 def board():
     return dashboard("sonde-agent", "Sonde itself", "What the agents measure, cost and lose.", [datasource(), cluster(),
                                                                                                 node()],
-                     [trust(N), cost(), measured(), losses(), export()])
+                     [trust(N), cost(), measured(), losses(), export(), spans()])

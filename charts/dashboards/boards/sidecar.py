@@ -16,8 +16,9 @@ RUNNING = 'sonde_thread_state="running"'
 TIME = "sonde_thread_time_seconds_total"
 PATTERN = ".*(sidecar|proxy|exporter|fluent|vector|filebeat|promtail|logger|collector|telemetry).*"
 
-EXPLANATION = ("Which containers are sidecars is a pattern for their names, in the variable **Sidecars**. Sonde's cost is that of the "
-               "agents of the whole cluster, with all containers that they measure: the agent process and its BPF programs.")
+EXPLANATION = ("Which containers are sidecars is a pattern for their names, in the variable **Sidecars**. Sonde's cost is that "
+               "of the agents of the whole cluster, with all containers that they measure: the agent process and its BPF "
+               "programs.")
 
 
 def both(title, description, expression, unit, width=8, sonde=None):

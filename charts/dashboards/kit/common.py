@@ -25,9 +25,11 @@ def trust(of_nodes):
     dropped = [q.total(q.increase(metric, of_nodes)) for metric in
                ("sonde_agent_export_points_dropped_total", "sonde_agent_export_points_rejected_total",
                 "sonde_agent_queue_dropped_total")]
-    states = q.series("sonde_module_state", of_nodes, 'sonde_state=~"failed|throttled"')
-    missing = (f"count(count by (k8s_node_name) (last_over_time({q.series('sonde_build_info', of_nodes)}[{q.RANGE}])) unless "
-               f"count by (k8s_node_name) ({q.series('sonde_build_info', of_nodes)}))")
+    info, states = q.series("sonde_build_info", of_nodes), q.series("sonde_module_state", of_nodes)
+    well = q.series("sonde_module_state", of_nodes, 'sonde_state!~"failed|throttled"')
+    # Differences are 0, and not nothing, where all is well.
+    missing = (f"count(count by (k8s_node_name) (last_over_time({info}[{q.RANGE}]))) - "
+               f"(count(count by (k8s_node_name) ({info})) or vector(0))")
     return row(
         "Can this be trusted?",
         stat("Agents that report", "Agents whose metrics arrive now.",
@@ -35,7 +37,7 @@ def trust(of_nodes):
         stat("Agents that stopped reporting", "Nodes whose agent reported within the time range, but does not now.", missing,
              thresholds=steps(GREEN, (1, RED))),
         stat("Probes failed or throttled", "Probes that do not measure, or measure less because of the CPU budget.",
-             f"sum({states})", thresholds=steps(GREEN, (1, ORANGE))),
+             f"count({states}) - (count({well}) or vector(0))", thresholds=steps(GREEN, (1, ORANGE))),
         stat("Events lost", "Share of all events that no container has in its counts, or that the kernel skipped.",
              q.ratio(f"({lost})", events), "percentunit", thresholds=steps(GREEN, (0.001, ORANGE), (0.01, RED))),
         stat("Points and batches dropped",

@@ -9,7 +9,7 @@ import subprocess
 from . import agent, machine
 
 PAGES = ["README.md", "CONTRIBUTING.md", "charts/sonde/README.md",
-         *sorted(str(path.relative_to(machine.REPOSITORY)) for path in (machine.REPOSITORY / "docs/ops").glob("*.md"))]
+         *sorted(str(path.relative_to(machine.REPOSITORY)) for path in (machine.REPOSITORY / "docs/ops").glob("**/*.md"))]
 PROGRAMS = ("buildah", "curl", "docker", "git", "helm", "kubectl", "make", "promtool", "sonde")
 
 BINARY = "the binary alone"

@@ -121,6 +121,10 @@ class Queried:
         answer = json.loads(self._get("/api/v1/query?" + urllib.parse.urlencode({"query": f"{series}[{within}]"})))
         return [(r["metric"], r.get("values")) for r in answer["data"]["result"]]
 
+    def names(self):
+        """Of all metrics."""
+        return json.loads(self._get("/api/v1/label/__name__/values"))["data"]
+
     def number(self, expression):
         """The one value, or 0 where nothing is."""
         found = self.query(expression)
