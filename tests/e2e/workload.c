@@ -7,16 +7,22 @@
 //   workload latencies FILE ROUNDS       reads of 64 KiB, one in twenty of 16 MiB, timed by itself
 //   workload load FILE                   reads and writes of 4 KiB until SIGTERM
 //   workload ticks FILE MILLISECONDS     one read of 4 KiB each time until SIGTERM, and when each of them was
+//   workload slow FILE ROUNDS MILLISECONDS  writes of 4 KiB, then one whose memory arrives only after that time; 0: no such one
 //   workload tour FILE                   one read of FILE, and one call of many other kinds, in each cgroup whose
 //                                        cgroup.procs is named on stdin
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,6 +132,56 @@ static void do_latencies(char **argv)
 	printf("{\"p99\": %lu, \"fastest_slow\": %lu}\n", took[rounds * 99 / 100], took[rounds * 95 / 100]);
 }
 
+/* Memory that whoever touches it waits for, the kernel too. A process of its own, outside the cgroup, brings it. */
+static char *slow_page(long milliseconds)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register area = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_copy copy = {.src = (unsigned long)block, .len = 4096};
+	struct timespec delay = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffd_msg message;
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	MUST(page != MAP_FAILED && fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0);
+	area.range.start = copy.dst = (unsigned long)page;
+	area.range.len = 4096;
+	MUST(ioctl(fd, UFFDIO_REGISTER, &area) == 0);
+	if (fork() > 0)
+		return page;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	MUST(read(fd, &message, sizeof(message)) == sizeof(message));
+	MUST(nanosleep(&delay, NULL) == 0);
+	MUST(ioctl(fd, UFFDIO_COPY, &copy) == 0);
+	_exit(0);
+}
+
+static unsigned long unix_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (unsigned long)now.tv_sec * 1000000000UL + (unsigned long)now.tv_nsec;
+}
+
+static void do_slow(char **argv)
+{
+	int rounds = atoi(argv[1]), i;
+	long milliseconds = atol(argv[2]);
+	int file = open_file(argv[0], 4096);
+	char *page = milliseconds ? slow_page(milliseconds) : NULL;
+	unsigned long begin;
+
+	raise(SIGSTOP);
+	for (i = 0; i < rounds; i++)
+		MUST(pwrite(file, block, 4096, 0) == 4096);
+	if (!page)
+		return;
+	begin = unix_ns();
+	MUST(pwrite(file, page, 4096, 0) == 4096);
+	printf("{\"pid\": %d, \"begin\": %lu, \"end\": %lu}\n", getpid(), begin, unix_ns());
+}
+
 static void do_load(char **argv)
 {
 	const struct timespec pause = {.tv_nsec = 200 * 1000};
@@ -217,6 +273,8 @@ int main(int argc, char **argv)
 		do_hold(argv + 2, 1);
 	else if (argc == 4 && !strcmp(argv[1], "latencies"))
 		do_latencies(argv + 2);
+	else if (argc == 5 && !strcmp(argv[1], "slow"))
+		do_slow(argv + 2);
 	else if (argc == 3 && !strcmp(argv[1], "load"))
 		do_load(argv + 2);
 	else if (argc == 4 && !strcmp(argv[1], "ticks"))

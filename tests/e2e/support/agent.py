@@ -23,11 +23,11 @@ spec:
 """
 
 
-def policy_directory(directory, cgroups, preset="Detailed", collection=""):
-    """A directory with one policy; the default policy is off, so nothing else is selected."""
+def policy_directory(directory, cgroups, preset="Detailed", collection="", more=""):
+    """A directory with one policy; the default policy is off, so nothing else is selected. more: lines of its spec."""
     policies = pathlib.Path(directory) / "policies"
     policies.mkdir(exist_ok=True)
-    (policies / "e2e.yaml").write_text(POLICY.format(cgroups=cgroups, preset=preset, collection=collection))
+    (policies / "e2e.yaml").write_text(POLICY.format(cgroups=cgroups, preset=preset, collection=collection) + more)
     return str(policies)
 
 
@@ -72,7 +72,8 @@ class Agent:
         """What the agent says of its exporter in /statusz."""
         status, body = self.get("/statusz", local=True)
         assert status == 200, body
-        return next(e for e in json.loads(body)["exporters"] if e["name"] == name)
+        status = json.loads(body)
+        return next(e for e in [*status["exporters"], *status["span_exporters"]] if e["name"] == name)
 
     def stop(self, seconds=60):
         return self.service.stop(seconds=seconds)

@@ -18,17 +18,28 @@ receivers:
   json_lines: {{path: "{lines}"}}
 exporters:
   file: {{path: "{file}", flush_interval: 200ms, append: true}}
+  file/spans: {{path: "{spans}", flush_interval: 200ms, append: true}}
   otlphttp: {{endpoint: "{forward}", sending_queue: {{enabled: false}}}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
   pipelines:
     metrics: {{receivers: [{receivers}], {processors}exporters: [{exporters}]}}
+    traces: {{receivers: [otlp], exporters: [file/spans]}}
 """
 
 TO_DELTA = """
 processors:
   cumulativetodelta: {}
 """
+
+
+def attributes_of(thing):
+    """Of a Resource or a span in OTLP/JSON: {key: value}, integers as such."""
+    values = {}
+    for one in thing.get("attributes", []):
+        (kind, value), = one["value"].items()
+        values[one["key"]] = int(value) if kind == "intValue" else value
+    return values
 
 
 class Collector:
@@ -41,13 +52,15 @@ class Collector:
         self.directory = pathlib.Path(directory)
         self.grpc, self.http = ports or (machine.free_port(), machine.free_port())
         self.file = self.directory / "received.jsonl"
+        self.spans_file = self.directory / "received-spans.jsonl"
         tls = ""
         if certificate:
             ca = f', client_ca_file: "{client_ca}"' if client_ca else ""
             tls = f', tls: {{cert_file: "{certificate}", key_file: "{key}"{ca}}}'
         limit = f", max_recv_msg_size_mib: {max_mib}" if max_mib else ""
         self.config = self.directory / "collector.yaml"
-        config = COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, tls=tls, limit=limit,
+        config = COLLECTOR.format(address=address, grpc=self.grpc, http=self.http, file=self.file, spans=self.spans_file, tls=tls,
+                                  limit=limit,
                                   lines=lines or "", forward=forward or "http://127.0.0.1:1",
                                   exporters="otlphttp" if forward else "file", receivers="otlp, json_lines" if lines else "otlp",
                                   processors="processors: [cumulativetodelta], " if to_delta else "")
@@ -62,6 +75,17 @@ class Collector:
 
     def metrics(self):
         return otlp.Metrics.read(self.file)
+
+    def spans(self):
+        """[(attributes of the Resource, scope, span)] of all that arrived, each as OTLP/JSON has it."""
+        found = []
+        if not self.spans_file.exists():
+            return found
+        for line in self.spans_file.read_text().splitlines():
+            for resource in json.loads(line)["resourceSpans"]:
+                for scope in resource["scopeSpans"]:
+                    found += [(attributes_of(resource["resource"]), scope["scope"], span) for span in scope["spans"]]
+        return found
 
     def finish(self):
         """All that arrived, once it is written."""
