@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 10
 export JOBS FUZZ_SECONDS
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test unit kernel vm fuzz bench apps e2e asan tsan soak generate fmt tidy deps clean
+.PHONY: help build run test unit kernel vm fuzz bench cost apps e2e asan tsan soak generate fmt tidy deps clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ soak: ## hours: everything in every way, outages of minutes, ten minutes of each
 
 bench: ## what a probe costs; prints a table, writes JSON
 	@tests/run bench
+
+cost: ## instructions that Sonde adds to five operations on three kernels, compared with tests/bench/budget.json
+	@tests/run cost
 
 generate: ## documents that are made from the source: metrics, settings, the agent's own metrics
 	@SONDE_UPDATE_DOCS=1 tests/run unit

@@ -145,10 +145,9 @@ void Probes::ask(const SlotSetting& worker, const SlotSetting& other) {
   engine_->sync_programs();
 }
 
-Variant Probes::variant(const std::string& name, const std::string& probe, Level level, bool selected, bool opt_in) {
+Variant Probes::variant(const std::string& name, const SlotSetting& wanted, bool selected) {
   return {name,
-          [this, probe, level, selected, opt_in] {
-            const SlotSetting wanted = setting(probe, level, opt_in);
+          [this, wanted, selected] {
             selected ? ask(wanted, {}) : ask({}, wanted);
             return true;
           },
@@ -158,16 +157,44 @@ Variant Probes::variant(const std::string& name, const std::string& probe, Level
           [this] { return engine_->program_stats(); }};
 }
 
-std::vector<std::string> Probes::hooks(const std::string& probe, Level level, bool opt_in) {
+Variant Probes::variant(const std::string& name, const std::string& probe, Level level, bool selected, bool opt_in) {
+  return variant(name, setting(probe, level, opt_in), selected);
+}
+
+Variant Probes::preset(const std::string& name, Level level, bool selected) {
+  Policy policy;
+  policy.preset = level;
+  return variant(name, setting(policy), selected);
+}
+
+std::vector<std::string> Probes::hooks(const SlotSetting& wanted, const std::string& probe) {
   std::vector<std::string> found;
-  ask({}, setting(probe, level, opt_in));
+  ask({}, wanted);
   for (const ModuleReport& module : engine_->modules()) {
+    if (!probe.empty() && module.name != probe) continue;
     for (const ProgramReport& program : module.programs) {
-      if (program.state == ProgramState::Attached && module.name == probe) found.push_back(program.hook);
+      if (program.state == ProgramState::Attached) found.push_back(program.hook);
     }
   }
   ask({}, {});
   return found;
+}
+
+std::vector<std::string> Probes::hooks(const std::string& probe, Level level, bool opt_in) {
+  return hooks(setting(probe, level, opt_in), probe);
+}
+
+std::vector<std::string> Probes::preset_hooks(Level level) {
+  Policy policy;
+  policy.preset = level;
+  return hooks(setting(policy), "");
+}
+
+SlotSetting Probes::setting(const Policy& policy) {
+  const Decision decision = resolve_alone(policy, {});
+  SlotSetting setting;
+  for (std::size_t i = 0; i < decision.probes.size(); ++i) setting.flags[i] = decision.probes[i].flags;
+  return setting;
 }
 
 SlotSetting Probes::setting(const std::string& probe, Level level, bool opt_in) {
@@ -183,10 +210,7 @@ SlotSetting Probes::setting(const std::string& probe, Level level, bool opt_in) 
     }
   }
   policy.probes.push_back(request);
-  const Decision decision = resolve_alone(policy, {});
-  SlotSetting setting;
-  for (std::size_t i = 0; i < decision.probes.size(); ++i) setting.flags[i] = decision.probes[i].flags;
-  return setting;
+  return setting(policy);
 }
 
 }  // namespace sonde::bench

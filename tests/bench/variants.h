@@ -68,10 +68,17 @@ class Probes {
   Variant variant(const std::string& name, const std::string& probe, Level level, bool selected, bool opt_in = false);
   // The hooks that such a variant attaches; empty where it attaches nothing.
   std::vector<std::string> hooks(const std::string& probe, Level level, bool opt_in = false);
+  // Likewise for all probes, as a policy with this preset asks for them.
+  Variant preset(const std::string& name, Level level, bool selected);
+  std::vector<std::string> preset_hooks(Level level);
   Engine& engine() { return *engine_; }
 
  private:
+  static SlotSetting setting(const Policy& policy);
   static SlotSetting setting(const std::string& probe, Level level, bool opt_in);
+  Variant variant(const std::string& name, const SlotSetting& wanted, bool selected);
+  // Of one probe, or of all if it is empty.
+  std::vector<std::string> hooks(const SlotSetting& wanted, const std::string& probe);
   void ask(const SlotSetting& worker, const SlotSetting& other);
 
   uint32_t slots_[2] = {0, 0};
