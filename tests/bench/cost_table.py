@@ -31,6 +31,11 @@ def figures_of(path):
     return figures
 
 
+def cell(value):
+    """A variant that cannot be attached on a kernel has no figure there."""
+    return "not here" if value is None else f"{value:,}"
+
+
 def print_table(machine, figures):
     operations = list(figures)
     variants = list(next(iter(figures.values())))
@@ -39,7 +44,7 @@ def print_table(machine, figures):
     print(f"{'':<30}" + "".join(f"{operation:>12}" for operation in operations))
     for variant in rows:
         label = "the operation by itself" if variant == "nothing" else variant
-        print(f"{label:<30}" + "".join(f"{figures[operation].get(variant, 0):>12,}" for operation in operations))
+        print(f"{label:<30}" + "".join(f"{cell(figures[operation].get(variant)):>12}" for operation in operations))
 
 
 def compare(machine, figures, budget):
