@@ -86,7 +86,7 @@ class Install(Case):
         lease = self.whole.control.get("lease", "sonde-operator", "-n", "sonde")["spec"]["holderIdentity"]
         self.assertTrue(any(lease.startswith(pod["metadata"]["name"]) for pod in operators), lease)
         doctor = self.exec("doctor", "--config", "/etc/sonde/sonde.yaml")
-        self.assertIn("[+] capabilities    BPF and PERFMON", doctor)
+        self.assertRegex(doctor, r"\[\+\] capabilities +BPF and PERFMON\n")
         self.assertIn("names: podsApi", self.exec("status"))
 
         self.assert_counts()
